@@ -1,0 +1,49 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "postrec/linear_solve.hpp"
+#include "postrec/operator.hpp"
+#include "postrec/random.hpp"
+#include "postrec/spectral_covariance.hpp"
+
+namespace postrec {
+
+/// y = A x + n, n ~ N(0, sigma_y^2 I) per real component.
+class GaussianLikelihood {
+ public:
+  /// y: [codomain], without a batch axis. Throws Error(kBadData) on a shape or type that is not the operator's, on NaN, on sigma_y <= 0,
+  /// and Error(kUsage) on an operator that is not linear.
+  GaussianLikelihood(std::shared_ptr<const Operator> op, at::Tensor y, double sigma_y);
+
+  const Operator& op() const { return *op_; }
+  const at::Tensor& y() const { return y_; }
+  double sigma_y() const { return sigma_y_; }
+
+  /// ||A x - y||^2 / (m sigma_y^2) per sample, [B, domain] -> [B]; m counts real components. About 1 when right.
+  at::Tensor reduced_chi2(const at::Tensor& x) const;
+
+  /// An exact draw of x0 ~ p(x0 | y) for x0 ~ N(mean, C), one per sample of `mean` [B, domain].
+  /// Perturb and solve in image space with x0 = mean + F u, C = F F^H; `white_image` and `white_data` are standard normal
+  /// tensors [B, domain] and [B, codomain]. The solve starts at u = white_image, which is right in every direction that the data do not see.
+  /// `mean_chi2`, when given, receives reduced_chi2(mean), which comes at no cost here.
+  /// [Papandreou 2010]
+  at::Tensor draw_posterior(const at::Tensor& mean, const SpectralCovariance& covariance, const at::Tensor& white_image,
+                            const at::Tensor& white_data, const SolveOptions& options, SolveReport& report,
+                            std::vector<double>* mean_chi2 = nullptr) const;
+
+ private:
+  class Spectrum;
+
+  std::vector<double> chi2_of_residual(const at::Tensor& residual) const;
+
+  std::shared_ptr<const Operator> op_;
+  at::Tensor y_;
+  double sigma_y_;
+  std::shared_ptr<Spectrum> spectrum_;         ///< what is known of A^H A in the basis of the covariance; shared by copies
+};
+
+}  // namespace postrec

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+
+namespace postrec {
+
+struct SolveOptions {
+  double tolerance = 1e-4;                     ///< stop when ||residual|| <= tolerance ||right side||, per sample
+  int max_iterations = 200;
+};
+
+struct SolveReport {
+  int iterations = 0;                          ///< of the slowest sample
+  double worst_residual = 0.0;                 ///< relative
+};
+
+using LinearMap = std::function<at::Tensor(const at::Tensor&)>;
+
+/// Solves H x = b for Hermitian positive definite H by preconditioned conjugate gradients, every sample of the batch on its own. [Hestenes 1952]
+///
+/// `x` [B, ...] holds the first guess on entry and the solution on return. `precondition` applies an approximation of H^-1, Hermitian
+/// positive definite, and may be empty. Residual and right side are measured in its norm, ||r||^2 = r^H M r. A sample that has
+/// converged is not touched again. Inner products are conjugated and summed in double in a fixed order.
+/// Law: batch. A sample's solution is the same bits whatever other samples are solved with it.
+/// Throws Error(kNumerical) on NaN or when H or M turn out not to be positive definite. Not reaching the tolerance is no error: see the report.
+SolveReport conjugate_gradients(const LinearMap& apply, const LinearMap& precondition, const at::Tensor& b, at::Tensor& x,
+                                const SolveOptions& options);
+
+}  // namespace postrec

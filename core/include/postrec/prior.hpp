@@ -1,0 +1,58 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "postrec/operator.hpp"
+#include "postrec/spectral_covariance.hpp"
+
+namespace postrec {
+
+struct SigmaRange {
+  double minimum = 0.0;
+  double maximum = 0.0;
+};
+
+/// What the numbers that a prior sees mean: how a scan is scaled to it (the scaling itself lives in data/).
+enum class PriorIntensity {
+  kUnit,             ///< as they are
+  kPercentile,       ///< the 99.5th percentile of the magnitude is 1 (MR)
+  kRelativeWater,    ///< attenuation relative to water: air 0, water 1, that is 1 + HU/1000 (CT)
+};
+
+/// Facts about a prior that travel with its file.
+struct PriorInfo {
+  std::string name;
+  std::string licence;
+  std::string trained_on;
+  PriorIntensity intensity = PriorIntensity::kUnit;
+  std::string sha256;                          ///< of the file; empty for priors made in memory
+};
+
+/// A prior p(x) through its denoiser at noise level sigma, x_sigma = x + sigma n (the one convention inside PostRec).
+///
+/// For complex images n has unit variance in each real component. Safe to call from several threads.
+class Prior {
+ public:
+  virtual ~Prior() = default;
+
+  /// Shape and type of the images it can denoise; a -1 in the shape accepts any size.
+  virtual TensorSpec domain() const = 0;
+  virtual const PriorInfo& info() const = 0;
+  virtual SigmaRange range() const = 0;
+
+  /// E[x | x + sigma n = x_t], [B, domain] -> [B, domain].
+  virtual at::Tensor denoise(const at::Tensor& x_t, double sigma) const = 0;
+
+  /// Covariance of the denoiser's error at sigma, per real component, for images of this shape [C, (D,) H, W]:
+  /// C = Q diag(c) Q^H, measured on held-out images or exact. [samplers: table c(sigma)]
+  virtual SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const = 0;
+
+  /// grad log p_sigma(x_t) = (D - x_t) / sigma^2 (Tweedie).
+  at::Tensor score(const at::Tensor& x_t, double sigma) const;
+};
+
+}  // namespace postrec

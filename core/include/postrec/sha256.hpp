@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace postrec {
+
+/// SHA-256 in lower-case hexadecimal. [FIPS 180-4]
+std::string sha256_hex(const void* data, std::size_t n_bytes);
+
+/// Of a file's content. Throws Error(kNoInput) when it cannot be opened, Error(kInputOutput) when reading fails.
+std::string sha256_file(const std::filesystem::path& path);
+
+}  // namespace postrec

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace postrec {
+
+enum class SpectralBasis { kDft, kDct };
+
+/// C = Q diag(c) Q^H over the last two axes, with Q orthonormal: the 2-D DFT (complex images, DC at n/2) or the 2-D DCT-II (real images, DC at 0).
+/// For complex images c is the variance per real component.
+///
+/// Real images may use kDft too, when c(-k) = c(k): Q is then the real form of the DFT (Hartley), cos + sin in place of exp.
+/// Law: orthonormal. from_basis(to_basis(x)) = x and ||to_basis(x)|| = ||x||.
+/// Law: factor. apply_factor(apply_factor_adjoint(x)) = apply(x) = apply_sqrt(apply_sqrt(x)).
+class SpectralCovariance {
+ public:
+  /// `eigenvalues` c >= 0: float32 [C, H, W], broadcast over the batch. Throws Error(kBadData) on another type or shape and on negative values.
+  SpectralCovariance(SpectralBasis basis, at::Tensor eigenvalues);
+
+  SpectralBasis basis() const { return basis_; }
+  const at::Tensor& eigenvalues() const { return eigenvalues_; }
+
+  at::Tensor apply(const at::Tensor& x) const;         ///< C x, [B, C, H, W] -> [B, C, H, W]
+  at::Tensor apply_sqrt(const at::Tensor& x) const;    ///< C^(1/2) x
+  at::Tensor to_basis(const at::Tensor& x) const;      ///< Q^H x
+  at::Tensor from_basis(const at::Tensor& x) const;    ///< Q x
+
+  /// The factor F = Q diag(c)^(1/2) of C = F F^H, half the transforms of C^(1/2). Its coordinates are those of the basis, frequency 0 first
+  /// for both bases; white noise in them is white.
+  at::Tensor apply_factor(const at::Tensor& w) const;
+  at::Tensor apply_factor_adjoint(const at::Tensor& x) const;
+  /// c in the coordinates of the factor.
+  const at::Tensor& factor_eigenvalues() const { return natural_; }
+
+ private:
+  SpectralBasis basis_;
+  at::Tensor eigenvalues_;
+  at::Tensor natural_;
+  at::Tensor natural_sqrt_;
+};
+
+}  // namespace postrec

@@ -1,0 +1,116 @@
+#include "batched_vectors.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <array>
+
+namespace postrec {
+namespace {
+
+constexpr std::int64_t kBlock = 4096;          // floats summed in one go; part of the result's definition
+constexpr int kLanes = 8;
+
+double dot_of_block(const float* a, const float* b, std::int64_t n) {
+  std::array<double, kLanes> sums{};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int lane = 0; lane < kLanes; ++lane) sums[lane] += double{a[i + lane]} * double{b[i + lane]};
+  for (int lane = 0; i < n; ++i, ++lane) sums[lane] += double{a[i]} * double{b[i]};
+  return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+// Contiguous floats [B, n].
+at::Tensor as_rows(const at::Tensor& x) { return real_view(x).contiguous().view({x.size(0), -1}); }
+
+// Calls body(b, first, length) on every block of every row.
+template <class Body>
+void for_blocks(std::int64_t n_rows, std::int64_t n, const Body& body) {
+  const std::int64_t n_blocks = (n + kBlock - 1) / kBlock;
+  at::parallel_for(0, n_rows * n_blocks, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t item = begin; item < end; ++item) {
+      const std::int64_t first = item % n_blocks * kBlock;
+      body(item / n_blocks, first, std::min(kBlock, n - first));
+    }
+  });
+}
+
+// [B, 1, 1, ...] on the device of x, for devices that have no loop here.
+at::Tensor column(const std::vector<double>& scale, const at::Tensor& x) {
+  std::vector<std::int64_t> sizes(x.dim(), 1);
+  sizes[0] = x.size(0);
+  return at::tensor(scale, at::kDouble).to(x.device(), at::kFloat).view(sizes);
+}
+
+}  // namespace
+
+at::Tensor real_view(const at::Tensor& x) { return x.is_complex() ? at::view_as_real(x.resolve_conj()) : x; }
+
+at::Tensor times_table(const at::Tensor& x, const at::Tensor& table) {
+  return x.is_complex() ? at::view_as_complex(real_view(x) * table.unsqueeze(-1)) : x * table;
+}
+
+at::Tensor linear_combination(double a, const at::Tensor& x, double b, const at::Tensor& y) {
+  const at::Tensor sum = real_view(x).mul(a).add_(real_view(y).mul(b));
+  return x.is_complex() ? at::view_as_complex(sum) : sum;
+}
+
+std::vector<double> dots(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor a_rows = as_rows(a), b_rows = as_rows(b);
+  const std::int64_t n_rows = a_rows.size(0), n = a_rows.size(1), n_blocks = (n + kBlock - 1) / kBlock;
+  std::vector<double> result(n_rows, 0.0);
+  if (!a.is_cpu()) {
+    const at::Tensor sums = (a_rows.to(at::kDouble) * b_rows.to(at::kDouble)).sum(1).cpu();
+    std::copy_n(sums.data_ptr<double>(), n_rows, result.begin());
+    return result;
+  }
+  std::vector<double> partial(n_rows * n_blocks);
+  const float *a_data = a_rows.const_data_ptr<float>(), *b_data = b_rows.const_data_ptr<float>();
+  for_blocks(n_rows, n, [&](std::int64_t row, std::int64_t first, std::int64_t length) {
+    partial[row * n_blocks + first / kBlock] = dot_of_block(a_data + row * n + first, b_data + row * n + first, length);
+  });
+  for (std::int64_t row = 0; row < n_rows; ++row)
+    for (std::int64_t block = 0; block < n_blocks; ++block) result[row] += partial[row * n_blocks + block];
+  return result;
+}
+
+void add_scaled(at::Tensor& x, const std::vector<double>& scale, const at::Tensor& p) {
+  at::Tensor target = real_view(x);
+  const at::Tensor source = real_view(p).contiguous();
+  if (!x.is_cpu()) {
+    target.add_(source * column(scale, source));
+    return;
+  }
+  const std::int64_t n = target.numel() / target.size(0);
+  float* x_data = target.data_ptr<float>();
+  const float* p_data = source.const_data_ptr<float>();
+  for_blocks(target.size(0), n, [&](std::int64_t row, std::int64_t first, std::int64_t length) {
+    const float factor = static_cast<float>(scale[row]);
+    float* out = x_data + row * n + first;
+    const float* in = p_data + row * n + first;
+    for (std::int64_t i = 0; i < length; ++i) out[i] += factor * in[i];
+  });
+}
+
+void scale_and_add(at::Tensor& p, const std::vector<double>& scale, const at::Tensor& z) {
+  at::Tensor target = real_view(p);
+  const at::Tensor source = real_view(z).contiguous();
+  if (!p.is_cpu()) {
+    target.mul_(column(scale, target)).add_(source);
+    return;
+  }
+  const std::int64_t n = target.numel() / target.size(0);
+  float* p_data = target.data_ptr<float>();
+  const float* z_data = source.const_data_ptr<float>();
+  for_blocks(target.size(0), n, [&](std::int64_t row, std::int64_t first, std::int64_t length) {
+    const float factor = static_cast<float>(scale[row]);
+    float* out = p_data + row * n + first;
+    const float* in = z_data + row * n + first;
+    for (std::int64_t i = 0; i < length; ++i) out[i] = in[i] + factor * out[i];
+  });
+}
+
+std::int64_t real_components(const at::Tensor& x) { return x.numel() / x.size(0) * (x.is_complex() ? 2 : 1); }
+
+}  // namespace postrec

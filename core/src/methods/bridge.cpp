@@ -1,0 +1,42 @@
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "../batched_vectors.hpp"
+#include "../sampling_method.hpp"
+
+namespace postrec {
+namespace {
+
+/// The bridge sampler (BR): x0 is drawn exactly from p(x0 | y) for x0 ~ N(D, C(sigma)), C the measured covariance of the denoiser's error,
+/// and x moves to the next level by the law of x_t given x_s and x0, which for x_t = x0 + t n is Gaussian. Exact, whatever the number of
+/// steps, where x0 given x_t is Gaussian with covariance C. [PostRec samplers, BR; Song 2021b, eq. 7 for the bridge]
+class Bridge : public SamplingMethod {
+ public:
+  explicit Bridge(const SamplingTask& task) : task_(task) {}
+
+  at::Tensor condition(const at::Tensor& /*x_t*/, const at::Tensor& denoised, const Level& level, LevelRecord& record) override {
+    const SpectralCovariance covariance = task_.prior.error_covariance(level.sigma, task_.image.shape);
+    const at::Tensor white_image = task_.normal(draw_at(level.step, Draw::kWhiteImage), task_.image);
+    if (!task_.likelihood) return denoised + covariance.apply_factor(white_image);
+    const at::Tensor white_data = task_.normal(draw_at(level.step, Draw::kWhiteData), task_.likelihood->op().codomain());
+    return task_.likelihood->draw_posterior(denoised, covariance, white_image, white_data, task_.solve, record.solve, &record.misfit);
+  }
+
+  at::Tensor step(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) override {
+    if (level.next_sigma == 0.0) return x0;
+    const double ratio = level.next_sigma / level.sigma, keep = ratio * ratio;
+    const double spread = level.next_sigma * std::sqrt(1.0 - keep);
+    const at::Tensor noise = task_.normal(draw_at(level.step, Draw::kBridge), task_.image);
+    return linear_combination(1.0, linear_combination(keep, x_t, 1.0 - keep, x0), spread, noise);
+  }
+
+ private:
+  const SamplingTask& task_;
+};
+
+}  // namespace
+
+std::unique_ptr<SamplingMethod> make_bridge(const SamplingTask& task) { return std::make_unique<Bridge>(task); }
+
+}  // namespace postrec

@@ -1,0 +1,40 @@
+#include "postrec/spectral_covariance.hpp"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "batched_vectors.hpp"
+#include "postrec/error.hpp"
+#include "spectral_transform.hpp"
+
+namespace postrec {
+
+SpectralCovariance::SpectralCovariance(SpectralBasis basis, at::Tensor eigenvalues) : basis_(basis), eigenvalues_(std::move(eigenvalues)) {
+  if (eigenvalues_.scalar_type() != at::kFloat || eigenvalues_.dim() != 3)
+    throw Error(ErrorKind::kBadData, "the eigenvalues of a covariance are not float32 [C, H, W]", "give one table per channel");
+  if (!(eigenvalues_.ge(0.0)).all().item<bool>())
+    throw Error(ErrorKind::kBadData, "an eigenvalue of a covariance is negative or NaN", "variances are not negative");
+  natural_ = to_natural_order(basis_, eigenvalues_);
+  natural_sqrt_ = natural_.sqrt();
+}
+
+at::Tensor SpectralCovariance::apply(const at::Tensor& x) const {
+  return from_natural_basis(basis_, times_table(to_natural_basis(basis_, x), natural_));
+}
+
+at::Tensor SpectralCovariance::apply_sqrt(const at::Tensor& x) const {
+  return from_natural_basis(basis_, times_table(to_natural_basis(basis_, x), natural_sqrt_));
+}
+
+at::Tensor SpectralCovariance::to_basis(const at::Tensor& x) const { return from_natural_order(basis_, to_natural_basis(basis_, x)); }
+
+at::Tensor SpectralCovariance::from_basis(const at::Tensor& x) const { return from_natural_basis(basis_, to_natural_order(basis_, x)); }
+
+at::Tensor SpectralCovariance::apply_factor(const at::Tensor& w) const { return from_natural_basis(basis_, times_table(w, natural_sqrt_)); }
+
+at::Tensor SpectralCovariance::apply_factor_adjoint(const at::Tensor& x) const {
+  return times_table(to_natural_basis(basis_, x), natural_sqrt_);
+}
+
+}  // namespace postrec
