@@ -22,12 +22,13 @@ if(LibTorch_ROOT_DIR)
   string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*PATCH ([0-9]+).*" "\\1.\\2.\\3" LibTorch_VERSION "${_libtorch_lines}")
   find_library(LibTorch_CPU_LIBRARY torch_cpu HINTS "${LibTorch_ROOT_DIR}/torch/lib" NO_DEFAULT_PATH)
   find_library(LibTorch_C10_LIBRARY c10 HINTS "${LibTorch_ROOT_DIR}/torch/lib" NO_DEFAULT_PATH)
+  find_file(LibTorch_OPENMP_LIBRARY libgomp.so.1 HINTS "${LibTorch_ROOT_DIR}/torch/lib" NO_DEFAULT_PATH)
   find_library(LibTorch_CUDA_LIBRARY torch_cuda HINTS "${LibTorch_ROOT_DIR}/torch/lib" NO_DEFAULT_PATH)
 endif()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch
-  REQUIRED_VARS LibTorch_ROOT_DIR LibTorch_CPU_LIBRARY LibTorch_C10_LIBRARY
+  REQUIRED_VARS LibTorch_ROOT_DIR LibTorch_CPU_LIBRARY LibTorch_C10_LIBRARY LibTorch_OPENMP_LIBRARY
   VERSION_VAR LibTorch_VERSION
   REASON_FAILURE_MESSAGE "run setup/fetch_libtorch.sh, or set POSTREC_LIBTORCH to the folder that holds torch/include and torch/lib")
 
@@ -37,7 +38,10 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE
     "${LibTorch_ROOT_DIR}/torch/include" "${LibTorch_ROOT_DIR}/torch/include/torch/csrc/api/include")
   target_link_directories(LibTorch::LibTorch INTERFACE "${LibTorch_ROOT_DIR}/torch/lib")
-  target_link_libraries(LibTorch::LibTorch INTERFACE "${LibTorch_CPU_LIBRARY}" "${LibTorch_C10_LIBRARY}")
+  # at::parallel_for is an OpenMP loop in a header. The OpenMP runtime must be LibTorch's own: two of them in one process
+  # would have two thread pools.
+  target_compile_options(LibTorch::LibTorch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+  target_link_libraries(LibTorch::LibTorch INTERFACE "${LibTorch_CPU_LIBRARY}" "${LibTorch_C10_LIBRARY}" "${LibTorch_OPENMP_LIBRARY}")
   target_link_options(LibTorch::LibTorch INTERFACE
     "LINKER:-rpath-link,${LibTorch_ROOT_DIR}/nvidia/cu13/lib" "LINKER:-rpath-link,${LibTorch_ROOT_DIR}/torch/lib")
   if(LibTorch_CUDA_LIBRARY)
@@ -46,4 +50,4 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
     target_link_options(LibTorch::LibTorch INTERFACE "LINKER:--no-as-needed" "${LibTorch_CUDA_LIBRARY}" "LINKER:--as-needed")
   endif()
 endif()
-mark_as_advanced(LibTorch_ROOT_DIR LibTorch_CPU_LIBRARY LibTorch_C10_LIBRARY LibTorch_CUDA_LIBRARY)
+mark_as_advanced(LibTorch_ROOT_DIR LibTorch_CPU_LIBRARY LibTorch_C10_LIBRARY LibTorch_OPENMP_LIBRARY LibTorch_CUDA_LIBRARY)

@@ -7,8 +7,6 @@
 #
 # The library exports the one symbol of the boundary and carries no search path: it uses the LibTorch that the program has loaded.
 
-set(POSTREC_ADD_PLUGIN_DIR "${CMAKE_CURRENT_LIST_DIR}")
-
 function(postrec_add_plugin name)
   cmake_parse_arguments(arg "LIBTORCH;C" "ID;VERSION;LICENCE;DESTINATION" "OPERATORS;SOURCES" ${ARGN})
   foreach(member ID VERSION LICENCE OPERATORS SOURCES)
@@ -36,11 +34,12 @@ function(postrec_add_plugin name)
     set(libtorch "")
   endif()
 
+  get_target_property(abi postrec::plugin_abi POSTREC_ABI_VERSION)
   string(REPLACE ";" "\", \"" operators "\"${arg_OPERATORS}\"")
   set(body "${CMAKE_CURRENT_BINARY_DIR}/${name}.manifest-body")
   file(WRITE "${body}" "  \"id\": \"${arg_ID}\",\n  \"version\": \"${arg_VERSION}\",\n  \"licence\": \"${arg_LICENCE}\",\n"
-    "  \"abi\": \"${POSTREC_ABI_VERSION}\",\n  \"libtorch\": \"${libtorch}\",\n  \"operators\": [${operators}],\n")
-  set(script "${POSTREC_ADD_PLUGIN_DIR}/postrec_write_manifest.cmake")
+    "  \"abi\": \"${abi}\",\n  \"libtorch\": \"${libtorch}\",\n  \"operators\": [${operators}],\n")
+  set(script "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/postrec_write_manifest.cmake")
   set_property(TARGET ${name} APPEND PROPERTY LINK_DEPENDS "${body};${script}")
   add_custom_command(TARGET ${name} POST_BUILD VERBATIM
     COMMAND ${CMAKE_COMMAND} -D "library=$<TARGET_FILE:${name}>" -D "body=${body}" -P "${script}")
@@ -48,8 +47,8 @@ function(postrec_add_plugin name)
   if(arg_DESTINATION)
     install(TARGETS ${name} LIBRARY DESTINATION ${arg_DESTINATION} COMPONENT plugins)
     # Written anew, because an installation may strip the library.
-    install(CODE "execute_process(COMMAND \"${CMAKE_COMMAND}\" -D \"library=\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${arg_DESTINATION}/${name}.so\"
-      -D \"body=${body}\" -P \"${script}\" RESULT_VARIABLE failed)
+    install(CODE "set(library \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${arg_DESTINATION}/${name}.so\")
+      execute_process(COMMAND \"${CMAKE_COMMAND}\" -D \"library=\${library}\" -D \"body=${body}\" -P \"${script}\" RESULT_VARIABLE failed)
       if(failed)
         message(FATAL_ERROR \"the manifest of ${name} could not be written\")
       endif()" COMPONENT plugins)

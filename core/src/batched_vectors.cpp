@@ -48,7 +48,8 @@ at::Tensor column(const std::vector<double>& scale, const at::Tensor& x) {
 at::Tensor real_view(const at::Tensor& x) { return x.is_complex() ? at::view_as_real(x.resolve_conj()) : x; }
 
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& table) {
-  return x.is_complex() ? at::view_as_complex(real_view(x) * table.unsqueeze(-1)) : x * table;
+  const at::Tensor factor = table.to(x.device());
+  return x.is_complex() ? at::view_as_complex(real_view(x) * factor.unsqueeze(-1)) : x * factor;
 }
 
 at::Tensor linear_combination(double a, const at::Tensor& x, double b, const at::Tensor& y) {

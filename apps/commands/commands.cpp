@@ -1,0 +1,30 @@
+#include "commands/commands.hpp"
+
+#include <utility>
+
+namespace postrec {
+namespace {
+
+std::vector<std::string>& stored_words() {
+  static std::vector<std::string> words;
+  return words;
+}
+
+}  // namespace
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> all = {
+      {"reconstruct", "posterior samples, mean and uncertainty of a measurement", run_reconstruct},
+      {"simulate", "compute a measurement from an image", run_simulate},
+      {"train", "fit a prior to scans", run_train},
+      {"evaluate", "compare a result with the true image", run_evaluate},
+      {"plugins", "list, describe or check operator plugins", run_plugins},
+      {"help", "help COMMAND, or help exit-codes", run_help},
+  };
+  return all;
+}
+
+const std::vector<std::string>& typed_command() { return stored_words(); }
+void set_typed_command(std::vector<std::string> words) { stored_words() = std::move(words); }
+
+}  // namespace postrec

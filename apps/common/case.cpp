@@ -1,0 +1,201 @@
+#include "common/case.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "common/coil_maps.hpp"
+#include "common/nearest_name.hpp"
+#include "common/noise_estimate.hpp"
+#include "common/operator_parameters.hpp"
+#include "common/seeds.hpp"
+#include "common/simulation.hpp"
+#include "postrec/data/intensity_scale.hpp"
+#include "postrec/data/measurement_file.hpp"
+#include "postrec/data/scan.hpp"
+
+namespace postrec {
+namespace {
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text;
+  for (const auto size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
+  return text;
+}
+
+std::vector<std::string> operator_names(const PluginRegistry& registry) {
+  std::vector<std::string> names;
+  for (const auto& plugin : registry.plugins()) names.insert(names.end(), plugin.operators.begin(), plugin.operators.end());
+  return names;
+}
+
+const OperatorType& required_operator(PluginRegistry& registry, const std::string& name, const std::filesystem::path& input) {
+  if (name.empty())
+    throw Error(ErrorKind::kUsage, "'" + input.string() + "' does not say which operator measured it",
+                "give --operator (" + joined(operator_names(registry), ", ") + "), and --simulate if the input is an image");
+  return registry.operator_type(name);
+}
+
+std::vector<std::int64_t> chosen_slices(const std::optional<std::int64_t>& slice, std::int64_t n_slices, const std::filesystem::path& input) {
+  if (slice && (*slice < 0 || *slice >= n_slices))
+    throw Error(ErrorKind::kUsage, "--slice " + std::to_string(*slice) + " is not in '" + input.string() + "'",
+                "it has slices 0 to " + std::to_string(n_slices - 1));
+  if (slice) return {*slice};
+  std::vector<std::int64_t> all(n_slices);
+  for (std::int64_t i = 0; i < n_slices; ++i) all[i] = i;
+  return all;
+}
+
+double pixel_mm(const ImageGeometry& geometry, std::vector<std::string>& notes) {
+  const auto& spacing = geometry.spacing_mm;
+  if (std::abs(spacing[0] - spacing[1]) > 1e-3 * spacing[0])
+    notes.push_back("pixels are not square (" + std::to_string(spacing[0]) + " x " + std::to_string(spacing[1]) + " mm); the first is used as pixel size");
+  return spacing[0];
+}
+
+/// A stack of per-slice tensors cut to one of its slices, so that it goes with a measurement of that slice alone.
+void keep_slice(Parameters& parameters, std::int64_t slice, std::int64_t n_slices) {
+  const auto all = parameters.all();
+  for (const auto& [key, value] : all) {
+    const auto* tensor = std::get_if<at::Tensor>(&value);
+    if (tensor && tensor->dim() == 4 && tensor->size(0) == n_slices) parameters.set(key, tensor->narrow(0, slice, 1));
+  }
+}
+
+/// What --noise 1 stands for: water for CT, the 99.5th percentile of the scan otherwise.
+double reference_intensity(const Image& image, const at::Tensor& physical) {
+  const bool hounsfield = image.unit == IntensityUnit::kHounsfield;
+  return IntensityScale::make(image.unit, hounsfield ? PriorIntensity::kRelativeWater : PriorIntensity::kPercentile, physical).scale;
+}
+
+at::Tensor physical_pixels(const Image& image) {
+  if (image.unit == IntensityUnit::kArbitrary) return image.pixels;
+  return IntensityScale::make(image.unit, PriorIntensity::kRelativeWater, image.pixels).stored_to_physical(image.pixels);
+}
+
+void require_domain(const Operator& op, const at::Tensor& image, const std::string& name) {
+  if (op.domain().shape != image.sizes().vec())
+    throw Error(ErrorKind::kConfiguration, "operator '" + name + "' measures images of " + shape_text(op.domain().shape) + ", the scan has " + shape_text(image.sizes()),
+                "leave height, width and channels out of --set, or set them to the scan's");
+}
+
+double simulated_sigma_y(const CaseOptions& options, const Image& image, const at::Tensor& physical) {
+  if (options.sigma_y && options.noise) throw Error(ErrorKind::kUsage, "--sigma-y and --noise are both given", "give one of them");
+  if (options.sigma_y) return *options.sigma_y;
+  if (options.noise) return *options.noise * reference_intensity(image, physical);
+  throw Error(ErrorKind::kUsage, "--simulate needs the noise of the measurement",
+              "give --noise (in units of the image's 99.5th percentile, for CT in mm of water) or --sigma-y (in the measurement's unit)");
+}
+
+Case simulate_case(const CaseOptions& options, PluginRegistry& registry) {
+  const OperatorType& type = required_operator(registry, options.operator_name, options.input);
+  Scan scan = read_scan(options.input);  // all of it: the noise is that of the scan, whichever slice is asked for
+  Image& image = scan.image;
+  if (options.unit) image.unit = *options.unit;
+  const std::int64_t n_slices = image.pixels.size(0);
+  const auto numbers = chosen_slices(options.slice, n_slices, options.input);
+  const at::Tensor physical = physical_pixels(image);
+
+  Case result;
+  result.notes = scan.warnings;
+  result.sigma_y_source = "simulated";
+  Measurement& measurement = result.measurement;
+  measurement.origin = MeasurementOrigin::kSimulated;
+  measurement.operator_name = type.name;
+  measurement.sigma_y = simulated_sigma_y(options, image, physical);
+  measurement.geometry = geometry_from_slice(image.geometry, numbers.front());
+  measurement.unit = image.unit;
+
+  Parameters& parameters = measurement.parameters;
+  apply_settings(parameters, type, options.settings);
+  const std::int64_t height = image.pixels.size(2), width = image.pixels.size(3);
+  if (options.slice) keep_slice(parameters, *options.slice, n_slices);
+  if (options.simulate_coils > 0) {
+    fill_parameter(parameters, type, "sens-maps", birdcage_maps(options.simulate_coils, height, width));
+    fill_parameter(parameters, type, "coils", options.simulate_coils);
+    if (!parameters.has("sens-maps"))
+      throw Error(ErrorKind::kUsage, "--simulate-coils is given, but operator '" + type.name + "' has no coils", "leave it out");
+  }
+  fill_from_image(parameters, type, image.pixels.size(1), height, width, pixel_mm(image.geometry, result.notes));
+
+  std::vector<at::Tensor> y;
+  for (const auto number : numbers) {
+    const auto op = make_operator(registry, measurement, static_cast<std::int64_t>(y.size()));
+    require_domain(*op, physical[number], type.name);
+    const at::Tensor phase = options.smooth_phase ? smooth_phase_rad(derive_seed(options.seed, number, SeedPurpose::kPhase), height, width) : at::Tensor();
+    const at::Tensor x = with_phase(physical[number], phase, op->domain().dtype);
+    result.slices.push_back({static_cast<std::int64_t>(y.size()), number});
+    y.push_back(simulate_slice(*op, x, measurement.sigma_y, derive_seed(options.seed, number, SeedPurpose::kNoise)));
+  }
+  measurement.y = at::stack(y);
+  result.truth = image.pixels.index_select(0, at::tensor(numbers, at::kLong));
+  return result;
+}
+
+void require_acquired_options(const CaseOptions& options) {
+  if (options.noise) throw Error(ErrorKind::kUsage, "--noise is given without --simulate", "say the noise of a measurement with --sigma-y");
+  if (options.simulate_coils > 0) throw Error(ErrorKind::kUsage, "--simulate-coils is given without --simulate", "give the maps with --set sens-maps=FILE");
+  if (options.smooth_phase) throw Error(ErrorKind::kUsage, "--phase smooth is given without --simulate", "a measurement has its own phase");
+}
+
+void find_sigma_y(const CaseOptions& options, Case& result) {
+  Measurement& measurement = result.measurement;
+  if (options.sigma_y) {
+    measurement.sigma_y = *options.sigma_y;
+    result.sigma_y_source = "given";
+  } else if (measurement.sigma_y > 0) {
+    result.sigma_y_source = "measurement file";
+  } else if (const auto estimate = estimate_kspace_noise(measurement.y)) {
+    measurement.sigma_y = *estimate;
+    result.sigma_y_source = "estimated from the outermost 5 % of the acquired k-space (median magnitude / 1.177)";
+    result.notes.push_back("the noise was " + result.sigma_y_source);
+  } else {
+    throw Error(ErrorKind::kUsage, "'" + options.input.string() + "' does not say how noisy it is", "give --sigma-y, the standard deviation in its unit");
+  }
+}
+
+Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
+  require_acquired_options(options);
+  Case result;
+  Measurement& measurement = result.measurement;
+  measurement = read_measurement(options.input);
+  const bool bare = measurement.operator_name.empty();
+  if (!options.operator_name.empty()) measurement.operator_name = options.operator_name;
+  if (options.unit) measurement.unit = *options.unit;
+  const OperatorType& type = required_operator(registry, measurement.operator_name, options.input);
+  apply_settings(measurement.parameters, type, options.settings);
+  const double pixel = pixel_mm(measurement.geometry, result.notes);
+  if (bare) fill_from_measurement(measurement.parameters, type, measurement.y, pixel);
+  fill_parameter(measurement.parameters, type, "pixel-mm", pixel);
+  find_sigma_y(options, result);
+  for (const auto index : chosen_slices(options.slice, measurement.y.size(0), options.input)) result.slices.push_back({index, index});
+  return result;
+}
+
+}  // namespace
+
+Case read_case(const CaseOptions& options, PluginRegistry& registry) {
+  return options.simulate ? simulate_case(options, registry) : acquired_case(options, registry);
+}
+
+std::shared_ptr<const Operator> make_operator(PluginRegistry& registry, const Measurement& measurement, std::int64_t slice_index) {
+  Parameters parameters = measurement.parameters;
+  for (const auto& [key, value] : measurement.parameters.all()) {
+    const auto* tensor = std::get_if<at::Tensor>(&value);
+    if (!tensor || tensor->dim() != 4) continue;
+    const bool shared = tensor->size(0) == 1;
+    if (!shared && slice_index >= tensor->size(0))
+      throw Error(ErrorKind::kConfiguration, "parameter '" + key + "' has " + std::to_string(tensor->size(0)) + " slices, slice " + std::to_string(slice_index) + " is measured",
+                  "it must have one slice, or as many as the measurement");
+    parameters.set(key, tensor->select(0, shared ? 0 : slice_index).contiguous());
+  }
+  return registry.make(measurement.operator_name, parameters);
+}
+
+ImageGeometry geometry_from_slice(ImageGeometry geometry, std::int64_t first) {
+  for (int axis = 0; axis < 3; ++axis)
+    geometry.origin_mm[axis] += geometry.direction[3 * axis + 2] * geometry.spacing_mm[2] * static_cast<double>(first);
+  return geometry;
+}
+
+}  // namespace postrec

@@ -1,0 +1,31 @@
+#include "common/coil_maps.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+namespace postrec {
+namespace {
+
+constexpr double kRadius = 1.5;  // of the ring of coils, in half image widths: outside of the image, so that no pixel touches a coil
+
+at::Tensor coordinates(std::int64_t n) { return (at::arange(n, at::kDouble) + 0.5) * (2.0 / static_cast<double>(n)) - 1.0; }
+
+}  // namespace
+
+at::Tensor birdcage_maps(std::int64_t n_coils, std::int64_t height, std::int64_t width) {
+  const at::Tensor y = coordinates(height).unsqueeze(1).expand({height, width});
+  const at::Tensor x = coordinates(width).unsqueeze(0).expand({height, width});
+  std::vector<at::Tensor> maps;
+  for (std::int64_t coil = 0; coil < n_coils; ++coil) {
+    const double angle = 2 * M_PI * static_cast<double>(coil) / static_cast<double>(n_coils);
+    const at::Tensor dx = x - kRadius * std::cos(angle);
+    const at::Tensor dy = y - kRadius * std::sin(angle);
+    maps.push_back(at::polar(at::reciprocal(at::sqrt(dx * dx + dy * dy)), at::atan2(dy, dx) - angle));
+  }
+  const at::Tensor stack = at::stack(maps);
+  const at::Tensor sum_of_squares = at::real(stack * at::conj(stack)).sum(0, /*keepdim=*/true);
+  return (stack / at::sqrt(sum_of_squares)).to(at::kComplexFloat);
+}
+
+}  // namespace postrec

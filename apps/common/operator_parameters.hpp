@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "postrec/operator.hpp"
+
+namespace postrec {
+
+/// Sets each key=value for an operator; a tensor parameter's value is a file. Throws Error(kConfiguration) naming the nearest known key.
+void apply_settings(Parameters& parameters, const OperatorType& type, const std::vector<std::pair<std::string, std::string>>& settings);
+
+/// Sets `key` unless it is set already or the operator does not declare it.
+void fill_parameter(Parameters& parameters, const OperatorType& type, const std::string& key, ParameterValue value);
+
+/// Fills the scan parameters that belong to an image of this size.
+void fill_from_image(Parameters& parameters, const OperatorType& type, std::int64_t channels, std::int64_t height, std::int64_t width, double pixel_mm);
+
+/// Fills what bare data say about themselves: [slice, coil or channel, rows, columns] gives the sizes, and samples of a k-space that are
+/// exactly zero in every coil were not acquired.
+void fill_from_measurement(Parameters& parameters, const OperatorType& type, const at::Tensor& y, double pixel_mm);
+
+}  // namespace postrec

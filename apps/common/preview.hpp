@@ -1,0 +1,23 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+
+#include "postrec/image.hpp"
+
+namespace postrec {
+
+/// The grey values of a picture: `low` is black, `high` white.
+struct GreyWindow {
+  double low = 0.0;
+  double high = 1.0;
+};
+
+/// HU: soft tissue, -160 to 240. Otherwise 0 to the 99.5th percentile of `image`, its minimum to it where negative.
+GreyWindow grey_window(const at::Tensor& image, IntensityUnit unit);
+
+/// A picture of one slice [C, H, W], axial slices as a radiologist holds them: the patient's front on top, the right side on the left.
+void write_preview(const std::filesystem::path& path, const at::Tensor& slice, const ImageGeometry& geometry, GreyWindow window);
+
+}  // namespace postrec

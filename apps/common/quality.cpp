@@ -1,0 +1,82 @@
+#include "common/quality.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "postrec/diagnostics.hpp"
+
+namespace postrec {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::int64_t kSsimWindow = 11;
+
+at::Tensor in_model_unit(const at::Tensor& stored, IntensityUnit unit) {
+  return unit == IntensityUnit::kHounsfield ? stored / 1000.0 + 1.0 : stored;
+}
+
+double peak_of(const at::Tensor& truth) { return (truth.max() - truth.min()).item<double>(); }
+
+/// Mean over slices; null without one.
+ordered_json mean_or_null(double sum, std::int64_t n) {
+  const double mean = sum / static_cast<double>(n);
+  return n > 0 && std::isfinite(mean) ? ordered_json(mean) : ordered_json(nullptr);
+}
+
+ordered_json judge_image(const at::Tensor& images, const at::Tensor& truths) {
+  double psnr = 0, similarity = 0, error = 0;
+  std::int64_t n = 0, n_windows = 0;
+  for (std::int64_t slice = 0; slice < truths.size(0); ++slice) {
+    const at::Tensor image = images[slice], truth = truths[slice];
+    const double peak = peak_of(truth);
+    if (!(peak > 0)) continue;
+    psnr += psnr_db(image, truth, peak);
+    error += nrmse(image, truth);
+    ++n;
+    if (truth.size(-1) < kSsimWindow || truth.size(-2) < kSsimWindow) continue;
+    similarity += ssim(image, truth, peak);
+    ++n_windows;
+  }
+  return {{"psnr_db", mean_or_null(psnr, n)}, {"ssim", mean_or_null(similarity, n_windows)}, {"nrmse", mean_or_null(error, n)}};
+}
+
+std::string cell(const ordered_json& value, const char* format) {
+  if (!value.is_number()) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, format, value.get<double>());
+  return text;
+}
+
+}  // namespace
+
+ordered_json judge(const ImagesToJudge& images, const at::Tensor& truth, IntensityUnit unit) {
+  ordered_json quality;
+  const at::Tensor model_truth = in_model_unit(truth, unit);
+  const auto add = [&](const char* name, const at::Tensor& image) {
+    if (image.defined()) quality[name] = judge_image(in_model_unit(image, unit), model_truth);
+  };
+  add("mean", images.mean);
+  add("one_sample", images.one_sample);
+  add("pseudo_inverse", images.pseudo_inverse);
+  if (images.lower.defined() && images.upper.defined()) quality["interval_coverage"] = interval_coverage(images.lower, images.upper, truth);
+  return quality;
+}
+
+std::string quality_table(const ordered_json& quality) {
+  std::string table = "                  PSNR/dB    SSIM   NRMSE\n";
+  for (const auto& [key, title] : {std::pair{"mean", "posterior mean"}, {"one_sample", "one sample"}, {"pseudo_inverse", "pseudo-inverse"}}) {
+    if (!quality.contains(key)) continue;
+    char line[96];
+    std::snprintf(line, sizeof line, "%-16s %8s %7s %7s\n", title, cell(quality[key]["psnr_db"], "%.2f").c_str(), cell(quality[key]["ssim"], "%.3f").c_str(),
+                  cell(quality[key]["nrmse"], "%.3f").c_str());
+    table += line;
+  }
+  if (quality.contains("interval_coverage")) table += "true values inside the interval: " + cell(quality["interval_coverage"], "%.3f") + "\n";
+  return table;
+}
+
+}  // namespace postrec

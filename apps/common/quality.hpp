@@ -1,0 +1,30 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "postrec/image.hpp"
+
+namespace postrec {
+
+/// How good images are, each [slice, C, H, W] as stored. An image that is undefined is left out.
+struct ImagesToJudge {
+  at::Tensor mean;
+  at::Tensor one_sample;
+  at::Tensor pseudo_inverse;
+  at::Tensor lower;
+  at::Tensor upper;
+};
+
+/// PSNR, SSIM and NRMSE of the posterior mean, of one sample and of the direct reconstruction, apart, and the share of true pixels inside the
+/// interval; means over slices. HU are first made attenuation relative to water (1 + HU/1000), so that NRMSE has a zero that means nothing
+/// there. The peak of a slice is its range of true values; a slice without a range is left out. A figure that cannot be computed is null.
+nlohmann::ordered_json judge(const ImagesToJudge& images, const at::Tensor& truth, IntensityUnit unit);
+
+/// The figures as a table for people.
+std::string quality_table(const nlohmann::ordered_json& quality);
+
+}  // namespace postrec

@@ -1,0 +1,79 @@
+#include "common/reconstruct_case.hpp"
+
+#include <ATen/ATen.h>
+
+#include "common/simulation.hpp"
+#include "postrec/data/intensity_scale.hpp"
+#include "postrec/likelihood.hpp"
+#include "postrec/summary.hpp"
+
+namespace postrec {
+namespace {
+
+/// Filtered back-projection, zero-filled image, ...: [codomain] -> [domain], in the physical unit. An operator without one offers its adjoint.
+at::Tensor direct_reconstruction(const Operator& op, const at::Tensor& y) {
+  const at::Tensor batch = y.unsqueeze(0);
+  return (op.traits().pseudo_inverse == PseudoInverseKind::kNone ? op.adjoint(batch) : op.pseudo_inverse(batch)).squeeze(0);
+}
+
+/// The scale of a slice, from its measurement alone. A slice without any signal is measured in units of its noise.
+IntensityScale scale_of(const Case& input, const Prior& prior, const at::Tensor& direct) {
+  const bool empty = direct.abs().max().item<double>() == 0.0;
+  const at::Tensor reference = empty ? at::full({1}, input.measurement.sigma_y, at::kFloat) : direct;
+  return IntensityScale::make(input.measurement.unit, prior.info().intensity, reference);
+}
+
+/// Chi-square per entry that was measured at all: the likelihood divides by the size of the measurement, samples that a mask left out included.
+std::vector<double> reduced_chi2(const GaussianLikelihood& likelihood, const at::Tensor& samples, double measured_share) {
+  const at::Tensor chi2 = (likelihood.reduced_chi2(samples).cpu().to(at::kDouble) / measured_share).contiguous();
+  return {chi2.data_ptr<double>(), chi2.data_ptr<double>() + chi2.numel()};
+}
+
+SliceResult as_stored(const Samples& samples, const Summary& summary, const IntensityScale& scale, const at::Tensor& direct) {
+  SliceResult result;
+  result.scale = scale.scale;
+  result.mean = scale.model_to_stored(summary.mean).cpu();
+  result.standard_deviation = scale.model_width_to_stored(summary.standard_deviation).cpu();
+  result.lower = scale.model_to_stored(summary.lower).cpu();
+  result.upper = scale.model_to_stored(summary.upper).cpu();
+  result.samples = scale.model_to_stored(displayed(samples.x)).cpu();
+  result.pseudo_inverse = scale.model_to_stored(displayed(scale.physical_to_model(direct))).cpu();
+  result.report = samples.report;
+  return result;
+}
+
+}  // namespace
+
+CaseResult reconstruct_case(const Case& input, Session& session, Progress& progress) {
+  const Measurement& measurement = input.measurement;
+  std::unique_ptr<Prior> prior;
+  CaseResult result;
+  for (const CaseSlice& slice : input.slices) {
+    progress.begin_part(static_cast<std::int64_t>(&slice - input.slices.data()));
+    const auto op = make_operator(session.registry(), measurement, slice.index);
+    if (!prior) prior = session.prior(op->domain(), measurement.unit, measurement.geometry.spacing_mm[0]);
+
+    const at::Tensor y = measurement.y[slice.index].to(session.device());
+    const at::Tensor direct = direct_reconstruction(*op, y);
+    const IntensityScale scale = scale_of(input, *prior, direct);
+    const GaussianLikelihood likelihood(op, y / scale.scale, measurement.sigma_y / scale.scale);
+
+    const SamplerOptions options = session.sampler_options(slice.number);
+    const Samples samples = sample(*prior, &likelihood, op->domain().shape, options, progress);
+    result.interrupted = samples.report.interrupted;
+    if (result.interrupted && (samples.x.size(0) == 0 || !result.slices.empty())) break;
+
+    result.slices.push_back(as_stored(samples, summarize(samples.x, session.options().interval_level), scale, direct));
+    result.slices.back().number = slice.number;
+    result.slices.back().seed = options.seed;
+    const double measured_share = measured_entries(*op).to(at::kDouble).mean().item<double>();
+    result.slices.back().reduced_chi2 = reduced_chi2(likelihood, samples.x, measured_share);
+    for (double& misfit : result.slices.back().report.misfit_trace) misfit /= measured_share;
+    if (result.interrupted) break;
+  }
+  if (result.slices.empty()) throw Error(ErrorKind::kInterrupted, "interrupted before the first sample was finished", "nothing is written");
+  result.prior = prior->info();
+  return result;
+}
+
+}  // namespace postrec

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/case.hpp"
+#include "common/progress.hpp"
+#include "common/session.hpp"
+#include "postrec/prior.hpp"
+#include "postrec/sampler.hpp"
+
+namespace postrec {
+
+/// The posterior of one slice, as stored: HU for CT, the scanner's unit for MR; magnitudes of complex images. Images are float32 [C, H, W].
+struct SliceResult {
+  std::int64_t number = 0;
+  std::uint64_t seed = 0;                      ///< derived from the user's
+  double scale = 1.0;                          ///< physical unit per model unit
+  at::Tensor mean;
+  at::Tensor standard_deviation;
+  at::Tensor lower;
+  at::Tensor upper;
+  at::Tensor samples;                          ///< [n, C, H, W]
+  at::Tensor pseudo_inverse;                   ///< the direct reconstruction that the samples are to beat
+  std::vector<double> reduced_chi2;            ///< per sample
+  SamplerReport report;
+};
+
+struct CaseResult {
+  std::vector<SliceResult> slices;             ///< finished ones, in order, all with as many samples
+  PriorInfo prior;
+  bool interrupted = false;
+};
+
+/// The main job: for each slice of the case, samples of p(x | y) and what they say.
+///
+/// Every slice is a posterior of its own, with its own scale and random streams, so that it comes out the same alone and among others.
+/// When the user interrupts, the finished slices stay; when none is finished, the finished samples of the first.
+/// Throws Error: what reading, the operator, the prior and the sampler throw; kInterrupted when not one sample was finished.
+CaseResult reconstruct_case(const Case& input, Session& session, Progress& progress);
+
+}  // namespace postrec

@@ -1,0 +1,200 @@
+#include "common/result_folder.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "common/preview.hpp"
+#include "common/quality.hpp"
+#include "common/version.hpp"
+#include "postrec/data/atomic_file.hpp"
+#include "postrec/data/write_image.hpp"
+
+namespace postrec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr const char* kSimulatedLabel = "SIMULATED: the measurement was computed from an image, not acquired by a scanner";
+
+const char* origin_name(MeasurementOrigin origin) { return origin == MeasurementOrigin::kSimulated ? "simulated" : "acquired"; }
+const char* unit_name(IntensityUnit unit) { return unit == IntensityUnit::kHounsfield ? "hu" : "arbitrary"; }
+
+/// One field of every slice as a stack [slice, ...].
+at::Tensor stacked(const CaseResult& result, at::Tensor SliceResult::*field) {
+  std::vector<at::Tensor> slices;
+  for (const auto& slice : result.slices) slices.push_back(slice.*field);
+  return at::stack(slices);
+}
+
+/// The true images of the slices that were finished.
+at::Tensor finished_truth(const Case& input, const CaseResult& result) {
+  return input.truth.defined() ? input.truth.narrow(0, 0, static_cast<std::int64_t>(result.slices.size())) : at::Tensor();
+}
+
+struct Volumes {
+  explicit Volumes(const CaseResult& result)
+      : mean(stacked(result, &SliceResult::mean)), standard_deviation(stacked(result, &SliceResult::standard_deviation)),
+        lower(stacked(result, &SliceResult::lower)), upper(stacked(result, &SliceResult::upper)),
+        pseudo_inverse(stacked(result, &SliceResult::pseudo_inverse)), samples(stacked(result, &SliceResult::samples).transpose(0, 1).contiguous()) {}
+  at::Tensor mean, standard_deviation, lower, upper, pseudo_inverse;
+  at::Tensor samples;                          ///< [sample, slice, C, H, W]
+};
+
+void write_volumes(const fs::path& folder, const Volumes& volumes, const ImageGeometry& geometry, IntensityUnit unit) {
+  const auto write = [&](const std::string& name, const at::Tensor& pixels) { write_nifti(folder / (name + ".nii.gz"), Image{pixels, geometry, unit}); };
+  write("mean", volumes.mean);
+  write("standard_deviation", volumes.standard_deviation);
+  write("interval_lower", volumes.lower);
+  write("interval_upper", volumes.upper);
+  write("pseudo_inverse", volumes.pseudo_inverse);
+  // The first sample also alone: most programs read 3-D files only. A 4-D NIfTI has no room for colour, so there each sample is a file.
+  const bool grey = volumes.samples.size(2) == 1;
+  if (grey) write_nifti_samples(folder / "samples.nii.gz", volumes.samples, geometry);
+  const std::int64_t n_files = grey ? 1 : volumes.samples.size(0);
+  for (std::int64_t k = 0; k < n_files; ++k) write("sample_" + std::to_string(k + 1), volumes.samples[k]);
+}
+
+void write_pictures(const fs::path& folder, const Volumes& volumes, const at::Tensor& truth, const ImageGeometry& geometry, IntensityUnit unit) {
+  const std::int64_t middle = volumes.mean.size(0) / 2;
+  const GreyWindow window = grey_window(truth.defined() ? truth[middle] : volumes.mean[middle], unit);
+  const auto write = [&](const char* name, const at::Tensor& slice, GreyWindow grey) { write_preview(folder / name, slice, geometry, grey); };
+  write("mean.png", volumes.mean[middle], window);
+  write("sample_1.png", volumes.samples[0][middle], window);
+  write("pseudo_inverse.png", volumes.pseudo_inverse[middle], window);
+  write("standard_deviation.png", volumes.standard_deviation[middle], grey_window(volumes.standard_deviation[middle], IntensityUnit::kArbitrary));
+  if (truth.defined()) write("truth.png", truth[middle], window);
+}
+
+struct ValueToJson {
+  ordered_json operator()(const at::Tensor& tensor) const { return {{"shape", tensor.sizes().vec()}, {"dtype", c10::toString(tensor.scalar_type())}}; }
+  template <class T>
+  ordered_json operator()(const T& value) const {
+    return value;
+  }
+};
+
+ordered_json operator_json(const Measurement& measurement, const PluginRegistry& registry) {
+  const PluginInfo& plugin = registry.plugin_of(measurement.operator_name);
+  ordered_json parameters = ordered_json::object();
+  for (const auto& [key, value] : measurement.parameters.all()) parameters[key] = std::visit(ValueToJson{}, value);
+  return {{"name", measurement.operator_name},
+          {"plugin", {{"id", plugin.id}, {"version", plugin.version}, {"libtorch", plugin.libtorch}, {"sha256", plugin.sha256}}},
+          {"parameters", parameters}};
+}
+
+ordered_json slices_json(const CaseResult& result) {
+  ordered_json slices = ordered_json::array();
+  for (const auto& slice : result.slices)
+    slices.push_back({{"slice", slice.number},
+                      {"seed", slice.seed},
+                      {"scale", slice.scale},
+                      {"reduced_chi2", slice.reduced_chi2},
+                      {"nfe", slice.report.nfe},
+                      {"seconds", slice.report.seconds},
+                      {"sigmas", slice.report.sigmas},
+                      {"misfit_trace", slice.report.misfit_trace},
+                      {"solve_iterations", slice.report.solve_iterations}});
+  return slices;
+}
+
+ordered_json sampler_json(const SamplerOptions& options) {
+  return {{"method", options.method},   {"samples", options.n_samples}, {"steps", options.n_steps},          {"batch_size", options.batch_size},
+          {"seed", options.seed},       {"sigma_max", options.sigma_max}, {"sigma_min", options.sigma_min}, {"tolerance", options.solve.tolerance}};
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+ordered_json run_json(const std::vector<std::string>& command, const Case& input, const CaseResult& result, Session& session) {
+  const Measurement& measurement = input.measurement;
+  const SessionOptions& options = session.options();
+  std::int64_t nfe = 0;
+  double seconds = 0;
+  for (const auto& slice : result.slices) {
+    nfe += slice.report.nfe;
+    seconds += slice.report.seconds;
+  }
+  ordered_json run;
+  run["program"] = {{"name", "postrec"}, {"version", program_version()}, {"libtorch", libtorch_version()}, {"purpose", "research software, not a medical device"}};
+  run["finished"] = utc_now();
+  run["command"] = command;
+  run["origin"] = origin_name(measurement.origin);
+  if (measurement.origin == MeasurementOrigin::kSimulated) run["label"] = kSimulatedLabel;
+  run["operator"] = operator_json(measurement, session.registry());
+  run["prior"] = {{"name", result.prior.name}, {"sha256", result.prior.sha256}, {"licence", result.prior.licence}, {"trained_on", result.prior.trained_on}};
+  run["sampler"] = sampler_json(options.sampler);
+  run["device"] = session.device().str();
+  run["threads"] = at::get_num_threads();
+  run["unit"] = unit_name(measurement.unit);
+  run["sigma_y"] = {{"value", measurement.sigma_y}, {"source", input.sigma_y_source}};
+  run["interval_level"] = options.interval_level;
+  run["interrupted"] = result.interrupted;
+  run["samples_kept"] = result.slices.front().samples.size(0);
+  run["nfe"] = nfe;
+  run["seconds"] = seconds;
+  run["slices"] = slices_json(result);
+  run["notes"] = input.notes;
+  return run;
+}
+
+double mean_chi2(const ordered_json& run) {
+  double sum = 0;
+  std::size_t n = 0;
+  for (const auto& slice : run["slices"])
+    for (const auto& value : slice["reduced_chi2"]) {
+      sum += value.is_number() ? value.get<double>() : std::nan("");
+      ++n;
+    }
+  return sum / static_cast<double>(n);
+}
+
+std::string formatted(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+}  // namespace
+
+std::string report_text(const ordered_json& run) {
+  std::string text;
+  if (run.contains("label")) text += run["label"].get<std::string>() + "\n";
+  text += "operator " + run["operator"]["name"].get<std::string>() + ", prior " + run["prior"]["name"].get<std::string>() + ", " +
+          std::to_string(run["slices"].size()) + " slice(s), " + std::to_string(run["samples_kept"].get<std::int64_t>()) + " sample(s) each";
+  text += run["interrupted"].get<bool>() ? ", INTERRUPTED before the rest\n" : "\n";
+  text += "sigma_y " + formatted("%.4g", run["sigma_y"]["value"].get<double>()) + " (" + run["sigma_y"]["source"].get<std::string>() + "), reduced chi-square " +
+          formatted("%.3f", mean_chi2(run)) + " (about 1 when right), " + formatted("%.1f", run["seconds"].get<double>()) + " s\n";
+  if (run.contains("quality")) text += quality_table(run["quality"]);
+  for (const auto& note : run["notes"]) text += "note: " + note.get<std::string>() + "\n";
+  return text + "Research software, not a medical device: not for diagnosis.\n";
+}
+
+ordered_json write_result(const fs::path& folder, const std::vector<std::string>& command, const Case& input, const CaseResult& result, Session& session) {
+  const Measurement& measurement = input.measurement;
+  const ImageGeometry geometry = geometry_from_slice(measurement.geometry, input.slices.front().index);
+  const Volumes volumes(result);
+  const at::Tensor truth = finished_truth(input, result);
+  write_volumes(folder, volumes, geometry, measurement.unit);
+  write_pictures(folder, volumes, truth, geometry, measurement.unit);
+
+  ordered_json run = run_json(command, input, result, session);
+  if (truth.defined())
+    run["quality"] = judge({volumes.mean, volumes.samples[0], volumes.pseudo_inverse, volumes.lower, volumes.upper}, truth, measurement.unit);
+  write_text_atomically(folder / "report.txt", report_text(run));
+  write_text_atomically(folder / "run.json", run.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  return run;
+}
+
+}  // namespace postrec

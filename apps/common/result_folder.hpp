@@ -1,0 +1,20 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "common/reconstruct_case.hpp"
+
+namespace postrec {
+
+/// Writes a finished case into an existing folder: the volumes, the pictures, report.txt and, last, run.json.
+/// `command` is what the user typed. Returns what run.json holds. The files are listed in apps/README.md.
+nlohmann::ordered_json write_result(const std::filesystem::path& folder, const std::vector<std::string>& command, const Case& input, const CaseResult& result,
+                                    Session& session);
+
+/// The result in a few lines for people: origin, where the noise comes from, quality, notes.
+std::string report_text(const nlohmann::ordered_json& run);
+
+}  // namespace postrec

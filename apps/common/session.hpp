@@ -1,0 +1,56 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "postrec/host/plugin_registry.hpp"
+#include "postrec/image.hpp"
+#include "postrec/prior.hpp"
+#include "postrec/sampler.hpp"
+
+namespace postrec {
+
+struct SessionOptions {
+  PluginSearch plugins;
+  std::string prior;                           ///< a file or the name of one that ships; empty: the one for the kind of image
+  SamplerOptions sampler;                      ///< its seed is the user's; each slice derives its own
+  double interval_level = 0.9;
+  std::string device = "auto";                 ///< cpu, cuda, auto
+};
+
+/// What the cases of one run share: the plugins, the options and the device to compute on.
+class Session {
+ public:
+  /// Throws Error: kUsage (a sampler option), kUnavailable (device).
+  explicit Session(SessionOptions options);
+
+  PluginRegistry& registry() { return registry_; }
+  const SessionOptions& options() const { return options_; }
+  c10::Device device() const { return device_; }
+
+  /// The prior for images of this kind and pixel size. Throws Error: kUnavailable (no such name), kConfiguration (it is for other images),
+  /// and what load_prior throws.
+  std::unique_ptr<Prior> prior(const TensorSpec& domain, IntensityUnit unit, double pixel_mm) const;
+
+  /// The options of one slice: those of the user with the slice's own seed.
+  SamplerOptions sampler_options(std::int64_t slice_number) const;
+
+ private:
+  SessionOptions options_;
+  PluginRegistry registry_;
+  c10::Device device_;
+};
+
+/// The file of a prior: `name` itself when it looks like a file, otherwise NAME.safetensors in the folders of POSTREC_PRIOR_PATH or in
+/// share/postrec/priors beside the program. Throws Error(kUnavailable) that lists the known names.
+std::filesystem::path find_prior(const std::string& name);
+
+/// Sets the number of threads of the whole process; 0 leaves one per core.
+void set_threads(int n_threads);
+
+}  // namespace postrec

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+namespace postrec {
+
+/// Calls write(temporary) with a temporary name in the folder of `path` (same extension), syncs it and renames it to `path`.
+/// On any failure the temporary is removed. Throws Error: kCannotCreate (folder missing, no permission), kInputOutput (disk full).
+void write_atomically(const std::filesystem::path& path, const std::function<void(const std::filesystem::path&)>& write);
+
+/// The same for a text.
+void write_text_atomically(const std::filesystem::path& path, const std::string& text);
+
+}  // namespace postrec

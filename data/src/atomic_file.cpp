@@ -1,0 +1,100 @@
+#include "postrec/data/atomic_file.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include "input_file.hpp"
+#include "write_bytes.hpp"
+#include "postrec/error.hpp"
+
+namespace postrec {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+ErrorKind kind_of(int error) {
+  return error == ENOSPC || error == EDQUOT || error == EIO || error == EFBIG ? ErrorKind::kInputOutput : ErrorKind::kCannotCreate;
+}
+
+[[noreturn]] void fail(const fs::path& path, const std::string& what, int error) {
+  throw Error(kind_of(error), quoted_path(path) + " cannot be " + what + ": " + std::strerror(error),
+              kind_of(error) == ErrorKind::kInputOutput ? "check the free space" : "check that the folder exists and can be written");
+}
+
+/// A file descriptor that closes itself.
+class Descriptor {
+ public:
+  Descriptor(const fs::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  bool valid() const { return fd_ >= 0; }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// Removes the file unless it was renamed away.
+struct Temporary {
+  fs::path path;
+  ~Temporary() { ::unlink(path.c_str()); }
+};
+
+void sync(const fs::path& path, const fs::path& named) {
+  const Descriptor file(path, O_RDONLY);
+  // EINVAL: a file system that cannot sync folders.
+  if (!file.valid() || (::fsync(file.get()) != 0 && errno != EINVAL)) fail(named, "written", errno);
+}
+
+}  // namespace
+
+void write_atomically(const fs::path& path, const std::function<void(const fs::path&)>& write) {
+  static std::atomic<unsigned> counter{0};
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) throw Error(ErrorKind::kCannotCreate, quoted_path(path) + " is a folder", "give the name of a file");
+  const Temporary temporary{folder / (".part-" + std::to_string(::getpid()) + "-" + std::to_string(counter++) + "-" + path.filename().string())};
+  // Made here first, because only here the reason of a failure is known.
+  if (!Descriptor(temporary.path, O_WRONLY | O_CREAT | O_EXCL).valid()) fail(path, "created", errno);
+  try {
+    write(temporary.path);
+  } catch (const Error& error) {
+    // The user knows the final name only.
+    std::string message = error.message();
+    const std::string shown = quoted_path(temporary.path);
+    if (const auto at = message.find(shown); at != std::string::npos) message.replace(at, shown.size(), quoted_path(path));
+    throw Error(error.kind(), message, error.hint());
+  }
+  sync(temporary.path, path);
+  if (::rename(temporary.path.c_str(), path.c_str()) != 0) fail(path, "created", errno);
+  sync(folder, path);
+}
+
+void write_text_atomically(const fs::path& path, const std::string& text) {
+  write_atomically(path, [&](const fs::path& temporary) { write_bytes(temporary, text.data(), text.size()); });
+}
+
+void write_bytes(const fs::path& path, const void* data, std::size_t n_bytes) {
+  const Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC);
+  if (!file.valid()) fail(path, "created", errno);
+  const char* next = static_cast<const char*>(data);
+  while (n_bytes > 0) {
+    const ssize_t written = ::write(file.get(), next, std::min<std::size_t>(n_bytes, 1 << 30));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail(path, "written", errno);
+    next += written;
+    n_bytes -= static_cast<std::size_t>(written);
+  }
+}
+
+}  // namespace postrec

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "dicom_header.hpp"
+
+namespace postrec {
+
+/// One file of a series: where it is, what its header says, and what a message calls it.
+struct DicomFile {
+  std::filesystem::path path;
+  DicomHeader header;
+  std::string name;
+};
+
+/// The pixels of files of one size, rescaled, float32 [file, row, column, sample]. ITK and GDCM read them in a child process.
+/// MONOCHROME1 comes back as GDCM turns it: stored values counted down from the largest, so that larger is brighter.
+/// Throws Error(kBadData) that names the file when the decoder refuses it, dies, or finds something else than the header says.
+at::Tensor read_dicom_pixels(const std::vector<DicomFile>& files);
+
+}  // namespace postrec

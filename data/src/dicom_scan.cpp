@@ -1,0 +1,61 @@
+#include "dicom_scan.hpp"
+
+#include <algorithm>
+
+#include "dicom_series.hpp"
+#include "input_file.hpp"
+#include "itk_axes.hpp"
+#include "postrec/error.hpp"
+#include "slice_range.hpp"
+
+namespace postrec {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The DICOM files directly in a folder, sorted by name; whatever else lies there is counted and left out.
+std::vector<fs::path> dicom_files_in(const fs::path& folder, std::vector<std::string>& warnings) {
+  std::vector<fs::path> files;
+  int n_other = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (!entry.is_regular_file() || entry.path().filename() == "DICOMDIR") continue;
+    if (has_dicom_mark(entry.path())) files.push_back(entry.path());
+    else ++n_other;
+  }
+  if (files.empty()) throw Error(ErrorKind::kNoInput, quoted_path(folder) + " holds no DICOM file", "give the folder that holds the files of one series");
+  if (n_other > 0) warnings.push_back(std::to_string(n_other) + " file(s) of the folder are not DICOM and were left out");
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+bool has_dicom_mark(const fs::path& path) {
+  const std::string head = read_head(path, 132);
+  return head.size() == 132 && head.compare(128, 4, "DICM") == 0;
+}
+
+Scan read_dicom_scan(const fs::path& path, const ScanOptions& options) {
+  Scan scan;
+  const bool is_folder = fs::is_directory(path);
+  const std::vector<fs::path> paths = is_folder ? dicom_files_in(path, scan.warnings) : std::vector<fs::path>{path};
+  const std::vector<DicomHeader> headers = read_dicom_headers(paths);
+  std::vector<DicomFile> files;
+  for (std::size_t i = 0; i < paths.size(); ++i)
+    // File names can hold a patient's name, so a file of a folder is named by its place.
+    files.push_back({paths[i], headers[i], is_folder ? "DICOM file " + std::to_string(i + 1) + " of " + quoted_path(path) + " (in the order of names)" : quoted_path(path)});
+
+  DicomSeries series = assemble_series(std::move(files), options.series_uid, quoted_path(path));
+  const SliceRange range = slice_range(options, static_cast<std::int64_t>(series.files.size()), path);
+  const std::vector<DicomFile> chosen(series.files.begin() + range.begin, series.files.begin() + range.end);
+  const DicomHeader& first = chosen.front().header;
+  scan.image.pixels = tensor_from_itk(read_dicom_pixels(chosen), {first.columns, first.rows, range.end - range.begin}, first.samples);
+  scan.image.geometry = moved_to_slice(series.geometry, range.begin);
+  scan.image.unit = series.modality == "CT" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
+  scan.modality = series.modality;
+  scan.warnings.insert(scan.warnings.end(), series.warnings.begin(), series.warnings.end());
+  return scan;
+}
+
+}  // namespace postrec

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "ct_radon/geometry.hpp"
+
+namespace postrec::ct {
+
+enum class FbpFilter { kRamp, kHann };
+
+/// The angle (rad) that each view stands for: half the gaps to its neighbours on a circle of `period`. A gap more than twice as wide as any other
+/// ends the arc, and its two ends then count half their one gap twice.
+std::vector<double> angular_weights(const std::vector<double>& angles_rad, double period);
+
+/// Filtered back-projection: weights, band-limited ramp filter, back-projection with linear interpolation.
+/// Parallel beam over any angles; fan beams with Parker's weights unless the views go all the way round.
+/// Source: A. C. Kak, M. Slaney, Principles of Computerized Tomographic Imaging (1988), chapter 3; short scans: M. D. Silver, Med. Phys. 27 (2000) 773.
+class FilteredBackProjection {
+ public:
+  FilteredBackProjection(const Geometry& geometry, FbpFilter filter);
+
+  /// Contiguous [B, view, detector] line integrals -> [B, 1, H, W].
+  at::Tensor operator()(const at::Tensor& sinograms) const;
+
+ private:
+  at::Tensor filter(const at::Tensor& sinograms) const;
+
+  Geometry geometry_;
+  std::vector<float> ray_weights_;             ///< [view, detector]: angle, redundancy and fan weight
+  std::vector<float> kernel_;                  ///< at offsets -(n - 1) .. n - 1, times the detector spacing
+};
+
+}  // namespace postrec::ct

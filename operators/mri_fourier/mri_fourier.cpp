@@ -1,0 +1,302 @@
+#include "mri_fourier/mri_fourier.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+
+#include "common/check_batch.hpp"
+#include "mri_fourier/centred_dft.hpp"
+#include "mri_fourier/complex_kernels.hpp"
+#include "mri_fourier/masks.hpp"
+#include "mri_fourier/spectral_filter.hpp"
+
+namespace postrec {
+namespace {
+
+/// Calls task(i) for i = 0 ... n - 1 on the threads there are; a single task keeps them for its own loops and transforms.
+/// Always in inference mode, which is the state of a thread: nothing here is for autograd, and the caller's tensors may be of either mode.
+template <class Task>
+void in_parallel(std::int64_t n, Task task) {
+  at::parallel_for(0, n, 1, [&](std::int64_t begin, std::int64_t end) {
+    const c10::InferenceMode mode;
+    for (std::int64_t i = begin; i < end; ++i) task(i);
+  });
+}
+
+/// Samples side by side where they keep every thread busy, else one after the other with the threads inside: the same bits either way.
+template <class Task>
+void for_each_sample(std::int64_t n, Task task) {
+  if (n >= at::get_num_threads()) {
+    in_parallel(n, task);
+    return;
+  }
+  const c10::InferenceMode mode;
+  for (std::int64_t b = 0; b < n; ++b) task(b);
+}
+
+/// Works sample by sample and coil by coil: the working set stays in the cache, and no sample sees its neighbours in the batch.
+class MriFourier final : public Operator {
+ public:
+  /// maps: complex64 [coil, H, W], or undefined for one coil of sensitivity 1; mask: boolean [H, W].
+  MriFourier(const at::Tensor& maps, const at::Tensor& mask)
+      : height_(mask.size(0)),
+        width_(mask.size(1)),
+        maps_(maps),
+        image_ramp_(image_ramp(height_, width_)),
+        kspace_weights_(at::where(mask, kspace_ramp(height_, width_), 0)),
+        filter_(mask),
+        filter_weights_(filter_.weights(1.0, 0.0)),
+        full_mask_(mask.all().item<bool>()) {
+    if (!has_maps()) return;
+    working_maps_ = filter_.to_working(maps_);
+    const at::Tensor energy = at::view_as_real(maps_).to(at::kDouble).square().sum(at::IntArrayRef({0, 3}));
+    norm_bound_ = std::sqrt(energy.max().item<double>());
+    inverse_energy_ = at::where(energy > 0, energy.reciprocal(), 0.0).to(at::kComplexFloat);
+  }
+
+  TensorSpec domain() const override { return {{1, height_, width_}, at::kComplexFloat}; }
+  TensorSpec codomain() const override { return {{n_coils(), height_, width_}, at::kComplexFloat}; }
+
+  OperatorTraits traits() const override {
+    OperatorTraits traits;
+    traits.has_normal_solve = !has_maps();
+    traits.pseudo_inverse = full_mask_ && !has_maps() ? PseudoInverseKind::kExact : PseudoInverseKind::kApproximate;
+    return traits;
+  }
+
+  at::Tensor forward(const at::Tensor& x) const override {
+    const at::Tensor images = checked_batch(x, domain(), "the image batch");
+    const Constants constants = constants_on(images.device());
+    at::Tensor kspace = at::empty({images.size(0), n_coils(), height_, width_}, images.options());
+    for_each_sample(images.size(0), [&](std::int64_t b) {
+      at::Tensor ramped = at::empty({height_, width_}, images.options());
+      multiply(ramped, constants.image_ramp, images[b][0]);
+      in_parallel(n_coils(), [&](std::int64_t c) {
+        at::Tensor coil_image = ramped;
+        if (has_maps()) {
+          coil_image = at::empty_like(ramped);
+          multiply(coil_image, constants.maps[c], ramped);
+        }
+        at::Tensor coil_kspace = kspace[b][c];
+        multiply(coil_kspace, constants.kspace_weights, plain_dft(coil_image, {0, 1}, true));
+      });
+    });
+    return kspace;
+  }
+
+  at::Tensor adjoint(const at::Tensor& v, const at::Tensor& /*x*/) const override {
+    const at::Tensor kspace = checked_batch(v, codomain(), "the k-space batch");
+    const Constants constants = constants_on(kspace.device());
+    at::Tensor images = at::empty({kspace.size(0), 1, height_, width_}, kspace.options());
+    for_each_sample(kspace.size(0), [&](std::int64_t b) {
+      std::vector<at::Tensor> coil_images(n_coils());
+      in_parallel(n_coils(), [&](std::int64_t c) {
+        at::Tensor weighted = at::empty({height_, width_}, kspace.options());
+        conj_multiply(weighted, constants.kspace_weights, kspace[b][c]);
+        coil_images[c] = plain_dft(weighted, {0, 1}, false);
+      });
+      at::Tensor combined = coil_images[0];
+      if (has_maps()) {
+        combined = at::empty_like(combined);
+        conj_combine(combined, constants.maps, coil_images);
+      }
+      at::Tensor image = images[b][0];
+      conj_multiply(image, constants.image_ramp, combined);
+    });
+    return images;
+  }
+
+  at::Tensor normal(const at::Tensor& x) const override { return filtered(x, "the image batch", filter_weights_, working_maps_); }
+
+  at::Tensor normal_solve(double lambda, const at::Tensor& b) const override {
+    if (has_maps()) return Operator::normal_solve(lambda, b);
+    // A^H A is F^H M F: diagonal in k-space with the values 0 and 1.
+    return filtered(b, "the right-hand side", filter_.weights(1.0 / (1.0 + lambda), 1.0 / lambda), at::Tensor());
+  }
+
+  /// Zero-filled: sum_c conj(S_c) F^H y_c / sum_c |S_c|^2, and 0 where no coil sees anything.
+  at::Tensor pseudo_inverse(const at::Tensor& y) const override {
+    at::Tensor images = adjoint(y, at::Tensor());
+    if (!has_maps()) return images;
+    const at::Tensor weights = inverse_energy_.to(images.device());
+    for_each_sample(images.size(0), [&](std::int64_t b) {
+      at::Tensor image = images[b][0];
+      multiply(image, weights, image);
+    });
+    return images;
+  }
+
+  double norm_bound() const override { return norm_bound_; }
+
+ private:
+  struct Constants {
+    at::Tensor maps, image_ramp, kspace_weights;
+  };
+
+  bool has_maps() const { return maps_.defined(); }
+  std::int64_t n_coils() const { return has_maps() ? maps_.size(0) : 1; }
+
+  /// The constants live on the CPU, since a generated mask knows no device; elsewhere they are copied for the call.
+  Constants constants_on(at::Device device) const {
+    return {has_maps() ? maps_.to(device) : maps_, image_ramp_.to(device), kspace_weights_.to(device)};
+  }
+
+  /// sum_c conj(S_c) F^H diag(weights) F (S_c x), for maps in the working layout of the filter; without the S_c when they are undefined.
+  at::Tensor filtered(const at::Tensor& x, const char* name, const at::Tensor& weights, const at::Tensor& maps) const {
+    const at::Tensor images = checked_batch(x, domain(), name);
+    const at::Tensor w = weights.to(images.device());
+    const at::Tensor s = maps.defined() ? maps.to(images.device()) : maps;
+    at::Tensor out = at::empty_like(images);
+    for_each_sample(images.size(0), [&](std::int64_t b) {
+      const at::Tensor image = filter_.to_working(images[b][0]);
+      out[b][0].copy_(filter_.from_working(s.defined() ? filtered_through_coils(image, w, s) : filter_.apply(image, w)));
+    });
+    return out;
+  }
+
+  at::Tensor filtered_through_coils(const at::Tensor& image, const at::Tensor& weights, const at::Tensor& maps) const {
+    std::vector<at::Tensor> coil_images(maps.size(0));
+    in_parallel(maps.size(0), [&](std::int64_t c) {
+      at::Tensor coil_image = at::empty_like(image);
+      multiply(coil_image, maps[c], image);
+      coil_images[c] = filter_.apply(coil_image, weights);
+    });
+    at::Tensor combined = at::empty_like(image);
+    conj_combine(combined, maps, coil_images);
+    return combined;
+  }
+
+  std::int64_t height_, width_;
+  at::Tensor maps_;                         ///< complex64 [coil, H, W] or undefined
+  at::Tensor working_maps_;                 ///< the same in the filter's layout
+  at::Tensor image_ramp_, kspace_weights_;  ///< complex64 [H, W]; the second is ramp times mask
+  SpectralFilter filter_;
+  at::Tensor filter_weights_;
+  at::Tensor inverse_energy_;  ///< 1 / sum |S|^2, 0 where that is 0
+  bool full_mask_;
+  double norm_bound_ = 1.0;  ///< max over pixels of sqrt(sum |S|^2); exact where the mask is full
+};
+
+at::Tensor without_leading_ones(at::Tensor tensor, std::int64_t n_axes) {
+  while (tensor.dim() > n_axes && tensor.size(0) == 1) tensor = tensor.squeeze(0);
+  return tensor;
+}
+
+/// The `sens-maps` as complex64 [coil, H, W], or undefined when they are not set.
+at::Tensor read_maps(const Parameters& parameters, std::int64_t height, std::int64_t width) {
+  if (!parameters.has("sens-maps")) return {};
+  const at::Tensor& given = parameters.tensor("sens-maps");
+  const at::Tensor maps = without_leading_ones(given, 3);
+  if (maps.dim() != 3 || maps.size(1) != height || maps.size(2) != width || maps.size(0) == 0) {
+    throw Error(ErrorKind::kBadData, "sens-maps is " + shape_text(given.sizes()),
+                "it must be [coil, " + std::to_string(height) + ", " + std::to_string(width) + "] for this image");
+  }
+  const std::int64_t n_bad = maps.numel() - at::isfinite(maps).sum().item<std::int64_t>();
+  if (n_bad > 0) {
+    throw Error(ErrorKind::kBadData, "sens-maps holds " + std::to_string(n_bad) + " values that are not finite",
+                "coil sensitivities must be numbers");
+  }
+  if (!maps.ne(0).any().item<bool>()) throw Error(ErrorKind::kBadData, "sens-maps is 0 everywhere", "at least one coil must see a pixel");
+  constexpr bool kNonBlocking = false, kCopy = true;  // the caller may change its tensor afterwards
+  return maps.resolve_conj().to(at::kCPU, at::kComplexFloat, kNonBlocking, kCopy).contiguous();
+}
+
+/// The `mask` as boolean [H, W]; one line of values is taken along the phase-encode axis.
+at::Tensor read_mask(const at::Tensor& given, std::int64_t height, std::int64_t width, PhaseEncode phase_encode) {
+  at::Tensor mask = without_leading_ones(given, 2);
+  const bool along_rows = phase_encode == PhaseEncode::kRows;
+  const bool is_plane = mask.dim() == 2 && mask.size(0) == height && mask.size(1) == width;
+  const at::Tensor line = is_plane ? mask : without_leading_ones(mask, 1);
+  if (!is_plane) {
+    const std::int64_t n = along_rows ? height : width;
+    if (line.dim() != 1 || line.size(0) != n) {
+      throw Error(
+          ErrorKind::kBadData, "mask is " + shape_text(given.sizes()),
+          "it must be [" + std::to_string(height) + ", " + std::to_string(width) + "], or [" + std::to_string(n) + "] for whole lines");
+    }
+    mask = (along_rows ? line.unsqueeze(1) : line.unsqueeze(0)).expand({height, width});
+  }
+  if (mask.isnan().any().item<bool>()) throw Error(ErrorKind::kBadData, "mask holds NaN", "it must hold 0 or, where acquired, 1");
+  mask = mask.ne(0).cpu().contiguous();
+  if (!mask.any().item<bool>()) throw Error(ErrorKind::kBadData, "mask is 0 everywhere", "at least one sample must be acquired");
+  return mask;
+}
+
+const std::vector<std::string> kPatternNames = {"full", "equispaced", "random", "variable-density", "variable-density-2d", "poisson-disc"};
+
+/// Names in the order of MaskPattern.
+MaskPattern pattern_of(const std::string& name) {
+  for (std::size_t i = 0; i < kPatternNames.size(); ++i) {
+    if (kPatternNames[i] == name) return static_cast<MaskPattern>(i);
+  }
+  throw Error(ErrorKind::kConfiguration, "mask-pattern=" + name + " is not known",
+              "full, equispaced, random, variable-density, variable-density-2d or poisson-disc");
+}
+
+PhaseEncode phase_encode_of(const std::string& name) {
+  if (name == "y") return PhaseEncode::kRows;
+  if (name == "x") return PhaseEncode::kColumns;
+  throw Error(ErrorKind::kConfiguration, "undersample-axis=" + name + " is not known", "y or x");
+}
+
+at::Tensor generated_mask(const MaskRequest& request) {
+  std::vector<std::uint8_t> mask = make_mask(request);
+  return at::from_blob(mask.data(), {request.height, request.width}, at::kByte).to(at::kBool);
+}
+
+at::Tensor choose_mask(const Parameters& parameters, std::int64_t height, std::int64_t width) {
+  MaskRequest request;
+  request.pattern = pattern_of(parameters.text("mask-pattern"));
+  request.phase_encode = phase_encode_of(parameters.text("undersample-axis"));
+  if (parameters.has("mask")) {
+    if (request.pattern != MaskPattern::kFull) {
+      throw Error(ErrorKind::kConfiguration, "mask and mask-pattern=" + parameters.text("mask-pattern") + " are both set",
+                  "drop one of them");
+    }
+    return read_mask(parameters.tensor("mask"), height, width, request.phase_encode);
+  }
+  request.height = height;
+  request.width = width;
+  request.acceleration = parameters.real("acceleration");
+  if (parameters.has("n-acs-lines")) request.n_acs_lines = parameters.integer("n-acs-lines");
+  request.seed = static_cast<std::uint64_t>(parameters.integer("mask-seed"));
+  return generated_mask(request);
+}
+
+std::unique_ptr<Operator> make(const Parameters& parameters) {
+  const std::int64_t height = parameters.integer("height"), width = parameters.integer("width");
+  if (height < 1 || width < 1) {
+    throw Error(ErrorKind::kConfiguration, "height=" + std::to_string(height) + ", width=" + std::to_string(width),
+                "both must be at least 1");
+  }
+  const at::Tensor maps = read_maps(parameters, height, width);
+  if (!maps.defined() && parameters.integer("coils") != 1) {
+    throw Error(ErrorKind::kConfiguration, "coils=" + std::to_string(parameters.integer("coils")) + " without sens-maps",
+                "several coils need sens-maps, complex [coil, " + std::to_string(height) + ", " + std::to_string(width) + "]");
+  }
+  return std::make_unique<MriFourier>(maps, choose_mask(parameters, height, width));
+}
+
+}  // namespace
+
+const OperatorType& mri_fourier_type() {
+  using enum ParameterType;
+  static const OperatorType type = {
+      "mri-fourier",
+      "Cartesian MRI: coil sensitivities, orthonormal centred Fourier transform, sampling mask",
+      {{"height", kInteger, "", "", true, 1, {}, {}, "Image rows, which is also the number of ky lines."},
+       {"width", kInteger, "", "", true, 1, {}, {}, "Image columns, which is also the number of kx samples."},
+       {"coils", kInteger, "", "1", false, 1, {}, {}, "Receive coils; with sens-maps their number counts instead."},
+       {"sens-maps", kTensor, "", "", false, {}, {}, {}, "Coil sensitivities, complex [coil, height, width]."},
+       {"mask", kTensor, "", "", false, {}, {}, {}, "Acquired samples, not 0: [height, width], or a value for each line."},
+       {"mask-pattern", kChoice, "", "full", false, {}, {}, kPatternNames, "Mask to make when none is given; the last two are 2-D."},
+       {"acceleration", kReal, "", "4", false, 1, {}, {}, "All samples over acquired ones, the calibration block included."},
+       {"n-acs-lines", kInteger, "", "", false, 0, {}, {}, "Calibration lines, or side of the 2-D block; default a third, at most 24."},
+       {"mask-seed", kInteger, "", "0", false, 0, {}, {}, "Seed of the random patterns."},
+       {"undersample-axis", kChoice, "", "y", false, {}, {}, {"y", "x"}, "Whether ky (y) or kx (x) lines are left out."}},
+      make};
+  return type;
+}
+
+}  // namespace postrec

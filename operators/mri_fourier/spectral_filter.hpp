@@ -1,0 +1,36 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace postrec {
+
+/// F^H diag(g(mask)) F for functions g of a k-space mask, the middle of A^H A.
+///
+/// The ramps of the centred DFT cancel there but for a roll of the mask, done once. And because F_x^H F_x = I, only the axes along
+/// which the mask varies are transformed: half of the work for whole lines, none for a full mask. Lines along ky are worked on
+/// transposed, so that the transforms run along contiguous memory.
+class SpectralFilter {
+ public:
+  /// mask: boolean [H, W], DC at (H/2, W/2).
+  explicit SpectralFilter(const at::Tensor& mask);
+
+  /// Real float32 [rows, columns] in the working layout: `acquired` where the mask is 1, `missing` where it is 0.
+  at::Tensor weights(double acquired, double missing) const;
+
+  /// [..., H, W] to the working layout, always a copy so that a transform sees the same alignment whatever the batch, and back, a view.
+  at::Tensor to_working(const at::Tensor& image) const;
+  at::Tensor from_working(const at::Tensor& image) const;
+
+  /// F^H diag(weights) F image, complex64 [rows, columns], both in the working layout.
+  at::Tensor apply(const at::Tensor& image, const at::Tensor& weights) const;
+
+ private:
+  at::Tensor mask_;                 ///< in the working layout, rolled so that DC is at (0, 0)
+  std::vector<std::int64_t> axes_;  ///< of the working layout; along the others the mask is constant
+  bool transposed_ = false;
+};
+
+}  // namespace postrec

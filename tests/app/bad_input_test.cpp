@@ -1,0 +1,149 @@
+// Everything that can be wrong with an input or an output: one line, the documented code, nothing left behind.
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <fstream>
+#include <limits>
+
+#include "app_fixture.hpp"
+#include "postrec/data/scan.hpp"
+#include "postrec/data/write_image.hpp"
+
+namespace postrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+class BadInput : public AppTest {
+ protected:
+  Ended simulate_from(const std::string& image, const std::vector<std::string>& more = {}) const {
+    auto arguments = mr_arguments("out", more);
+    arguments[1] = image;
+    return run_postrec(arguments);
+  }
+};
+
+TEST_F(BadInput, MissingScan) {
+  expect_error(simulate_from(path("none.nii.gz")), 66, {"none.nii.gz"});
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, EmptyScan) {
+  write_text("empty.nii.gz", "");
+  expect_error(simulate_from(path("empty.nii.gz")), 65, {"empty.nii.gz"});
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, TruncatedScan) {
+  const std::string whole = content("mr.nii.gz");
+  write_text("half.nii.gz", whole.substr(0, whole.size() / 2));
+  expect_error(simulate_from(path("half.nii.gz")), 65, {"half.nii.gz"});
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, ScanWithNan) {
+  Image image = read_scan(path("mr.nii.gz")).image;
+  image.pixels[1][0][3][4] = std::numeric_limits<float>::quiet_NaN();
+  // write_nifti may refuse what is not finite, so the NaN goes into the bytes of an uncompressed file.
+  image.pixels = image.pixels.nan_to_num(12345.0);
+  write_nifti(path("nan.nii"), image);
+  std::string bytes = content("nan.nii");
+  const float marker = 12345.0f, nan = std::numeric_limits<float>::quiet_NaN();
+  const auto at = bytes.find(std::string(reinterpret_cast<const char*>(&marker), sizeof marker));
+  ASSERT_NE(at, std::string::npos);
+  bytes.replace(at, sizeof nan, std::string(reinterpret_cast<const char*>(&nan), sizeof nan));
+  write_text("nan.nii", bytes);
+  expect_error(simulate_from(path("nan.nii")), 65, {"nan.nii"});
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, WrongSizedMaskAndMeasurement) {
+  write_text("mask.txt", "1 0 1\n0 1 0\n");
+  expect_error(run_postrec({"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "mri-fourier", "--set", "mask=" + path("mask.txt"), "--noise", "0.1", "--prior",
+                            path("mr.safetensors"), "--output", path("out")}),
+               65, {"mask"});
+  expect_nothing_written("out");
+  ASSERT_EQ(run_postrec({"simulate", path("mr.nii.gz"), "--operator", "mri-fourier", "--noise", "0.1", "--output", path("m")}).code, 0);
+  std::string kspace = content("m/kspace.cfl");
+  write_text("m/kspace.cfl", kspace.substr(0, kspace.size() - 8));
+  expect_error(run_postrec({"reconstruct", path("m"), "--prior", path("mr.safetensors"), "--output", path("out")}), 65, {"kspace"});
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, UnknownKeyNamesTheNearest) {
+  expect_error(run_postrec(mr_arguments("out", {"--set", "mask-sed=3"})), 78, {"mask-sed", "mask-seed"});
+  expect_error(run_postrec(mr_arguments("out", {"--set", "acceleration=5"})), 64, {"acceleration", "twice"});
+  expect_error(run_postrec(mr_arguments("out", {"--set", "noequals"})), 64, {"noequals", "key=value"});
+  expect_error(run_postrec(mr_arguments("out", {"--set", "mask-seed=often"})), 78, {"mask-seed", "often"});
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, UnknownOperatorNamesTheNearest) {
+  expect_error(run_postrec({"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "mri-furier", "--noise", "0.1", "--output", path("out")}), 69,
+               {"mri-furier", "mri-fourier"});
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, WrongPrior) {
+  const auto with_prior = [&](const std::string& prior) {
+    return run_postrec({"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "mri-fourier", "--noise", "0.1", "--prior", prior, "--output", path("out")});
+  };
+  expect_error(with_prior("no-such-prior"), 69, {"no-such-prior"});
+  expect_error(with_prior(path("none.safetensors")), 66, {"none.safetensors"});
+  expect_error(with_prior(path("real.safetensors")), 78, {"real", "complex"});
+  const std::string whole = content("mr.safetensors");
+  write_text("half.safetensors", whole.substr(0, whole.size() / 2));
+  expect_error(with_prior(path("half.safetensors")), 65, {"half.safetensors"});
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, ValuesOutOfRange) {
+  for (const auto& [option, value] : {std::pair<std::string, std::string>{"--samples", "0"}, {"--steps", "0"}, {"--samples", "-3"}, {"--interval", "1.5"}, {"--device", "abacus"},
+                                      {"--threads", "-1"}, {"--sampler", "guess"}, {"--slice", "99"}, {"--unit", "kelvin"}, {"--samples", "two"}, {"--tolerance", "0"}}) {
+    expect_error(run_postrec(mr_arguments("out", {option, value})), 64, {option.substr(2)});
+  }
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, NoiseMustBeKnown) {
+  expect_error(run_postrec({"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "mri-fourier", "--output", path("out")}), 64, {"--noise", "--sigma-y"});
+  expect_error(simulate_from(path("mr.nii.gz"), {"--sigma-y", "0"}), 64, {"sigma-y"});
+  expect_error(simulate_from(path("mr.nii.gz"), {"--sigma-y", "nan"}), 64, {"sigma-y"});
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, AnImageWithoutSimulateSaysWhatToDo) {
+  expect_error(run_postrec({"reconstruct", path("mr.nii.gz"), "--prior", path("mr.safetensors"), "--output", path("out")}), 64, {"mr.nii.gz", "--operator", "--simulate"});
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, OutputThatCannotBe) {
+  expect_error(run_postrec(mr_arguments("")), 64, {"--output"});  // the test's folder: it holds the input
+  expect_error(run_postrec(mr_arguments("out", {"--output", ""})), 64, {"--output is empty"});
+  expect_error(run_postrec(mr_arguments("mr.nii.gz")), 64, {"mr.nii.gz", "same place"});
+  expect_error(run_postrec(mr_arguments("ct.nii.gz/out")), 73, {"ct.nii.gz/out"});
+  expect_error(run_postrec(mr_arguments("out", {"--output", "/proc/out"})), 73, {"/proc/out"});
+  auto missing = mr_arguments("out");
+  missing.resize(missing.size() - 2);
+  expect_error(run_postrec(missing), 64, {"--output is missing"});
+}
+
+TEST_F(BadInput, NoWritePermission) {
+  if (geteuid() == 0) GTEST_SKIP() << "root may write everywhere";
+  fs::create_directories(folder_ / "locked");
+  fs::permissions(folder_ / "locked", fs::perms::owner_read | fs::perms::owner_exec);
+  expect_error(run_postrec(mr_arguments("locked/out")), 73, {"locked/out"});
+  fs::permissions(folder_ / "locked", fs::perms::owner_all);
+}
+
+TEST_F(BadInput, ADiskThatFillsUpLeavesNothing) {
+  ChildOptions full;
+  full.file_size_limit = 1024;  // the volumes of 969 voxels need more, compressed too
+  const Ended ended = run_postrec(mr_arguments("deep/er/out"), full);
+  expect_error(ended, 74, {"out"});
+  expect_nothing_written("out");
+  EXPECT_FALSE(fs::exists(folder_ / "deep")) << "a parent folder was left behind";
+}
+
+}  // namespace
+}  // namespace postrec

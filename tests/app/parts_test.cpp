@@ -1,0 +1,102 @@
+// The parts of apps/common that have a truth of their own.
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <set>
+
+#include "app_fixture.hpp"
+#include "common/coil_maps.hpp"
+#include "common/console.hpp"
+#include "common/nearest_name.hpp"
+#include "common/noise_estimate.hpp"
+#include "common/output_folder.hpp"
+#include "common/progress.hpp"
+#include "common/quality.hpp"
+#include "common/seeds.hpp"
+#include "common/simulation.hpp"
+#include "postrec/random.hpp"
+
+namespace postrec {
+namespace {
+
+TEST(NearestName, FindsWhatWasMeant) {
+  const std::vector<std::string> known = {"reconstruct", "simulate", "train"};
+  EXPECT_EQ(nearest_name("recontruct", known), "reconstruct");
+  EXPECT_EQ(nearest_name("trian", known), "train");
+  EXPECT_EQ(nearest_name("zzzzzzzzzz", known), "");
+  EXPECT_EQ(nearest_hint("zzzzzzzzzz", known), "known: reconstruct, simulate, train");
+}
+
+TEST(Console, OneLineStaysOneLine) { EXPECT_EQ(one_line("a\n\tb\r\nc\n"), "a b c"); }
+
+TEST(Progress, ClockText) {
+  EXPECT_EQ(clock_text(65.4), "1:05");
+  EXPECT_EQ(clock_text(7400), "2:03:20");
+  EXPECT_EQ(clock_text(-1), "0:00");
+}
+
+TEST(Seeds, DifferBySeedSliceAndPurpose) {
+  std::set<std::uint64_t> seen;
+  for (std::uint64_t seed = 0; seed < 20; ++seed)
+    for (std::int64_t slice = 0; slice < 50; ++slice)
+      for (const auto purpose : {SeedPurpose::kSampling, SeedPurpose::kNoise, SeedPurpose::kPhase}) seen.insert(derive_seed(seed, slice, purpose));
+  EXPECT_EQ(seen.size(), 20u * 50u * 3u);
+  EXPECT_EQ(derive_seed(1, 2, SeedPurpose::kNoise), derive_seed(1, 2, SeedPurpose::kNoise));
+}
+
+TEST(CoilMaps, SumOfSquaresIsOneAndCoilsDiffer) {
+  const at::Tensor maps = birdcage_maps(8, 31, 37);
+  EXPECT_EQ(maps.sizes(), at::IntArrayRef({8, 31, 37}));
+  // Rounded to float32 at the end: 8 squares of relative error 2^-24 each.
+  EXPECT_LT((maps.abs().square().sum(0) - 1).abs().max().item<double>(), 1e-6);
+  // Coil 0 stands at +x, coil 2 at +y: each is strongest on its own side.
+  EXPECT_GT(maps[0][15][36].abs().item<double>(), 2 * maps[0][15][0].abs().item<double>());
+  EXPECT_GT(maps[2][30][18].abs().item<double>(), 2 * maps[2][0][18].abs().item<double>());
+}
+
+TEST(NoiseEstimate, FindsTheNoiseUnderSignalAndMask) {
+  const double sigma = 0.25;
+  const RandomStreams streams(3, 0, 1);
+  at::Tensor kspace = sigma * streams.normal(0, {4, 96, 96}, at::kComplexFloat);
+  // A centre a thousand times as strong, and every second line left out.
+  kspace.slice(2, 40, 56).slice(3, 40, 56).mul_(1000.0);
+  kspace.index_put_({at::indexing::Slice(), at::indexing::Slice(), at::indexing::Slice(1, at::indexing::None, 2)}, 0);
+  const auto estimate = estimate_kspace_noise(kspace);
+  ASSERT_TRUE(estimate.has_value());
+  // 5 % of 4608 positions in 4 coils are 920 magnitudes; the median of a Rayleigh variable has a relative standard error of 0.72/sqrt(2 * 920) ... 2.4 %. Four of them: one
+  // false alarm in 16,000 seeds, and the seed is fixed.
+  EXPECT_NEAR(*estimate, sigma, 0.1 * sigma);
+  EXPECT_FALSE(estimate_kspace_noise(at::real(kspace)).has_value());
+  EXPECT_FALSE(estimate_kspace_noise(at::zeros_like(kspace)).has_value());
+}
+
+TEST(Simulation, SmoothPhaseIsSmoothAndReproducible) {
+  const at::Tensor phase = smooth_phase_rad(5, 61, 67);
+  EXPECT_TRUE(at::equal(phase, smooth_phase_rad(5, 61, 67)));
+  EXPECT_FALSE(at::equal(phase, smooth_phase_rad(6, 61, 67)));
+  // Neighbours differ by at most pi * (sum of k * |amplitude|) / n; the nine amplitudes of a seed stay far below a sum of 10.
+  EXPECT_LT(at::diff(phase, 1, 0).abs().max().item<double>(), 10 * M_PI / 61);
+  const at::Tensor image = test_volume(1, 61, 67).squeeze(0);
+  EXPECT_LT((with_phase(image, phase, at::kComplexFloat).abs() - image).abs().max().item<double>(), 3e-5);  // four roundings of values up to 90
+}
+
+TEST(Quality, HounsfieldUnitsAreJudgedRelativeToWater) {
+  const at::Tensor truth = test_volume(1, 23, 29) * 12 - 1000;
+  const at::Tensor off = truth + 100;
+  const auto quality = judge({off, {}, {}, {}, {}}, truth, IntensityUnit::kHounsfield);
+  const at::Tensor water = truth / 1000 + 1;
+  const double expected = 0.1 * std::sqrt(23.0 * 29.0) / water.norm().item<double>();
+  EXPECT_NEAR(quality["mean"]["nrmse"].get<double>(), expected, 1e-5 * expected);  // float32 images
+  EXPECT_FALSE(quality.contains("one_sample"));
+}
+
+TEST(OutputFolder, ParentsAreNotTakenForSeparate) {
+  EXPECT_THROW(require_separate_output("", {}), Error);
+  EXPECT_THROW(require_separate_output("/a/b", {"/a/b"}), Error);
+  EXPECT_THROW(require_separate_output("/a/b/../b/c", {"/a/b"}), Error);
+  EXPECT_THROW(require_separate_output("/a", {"/a/b"}), Error);
+  EXPECT_NO_THROW(require_separate_output("/a/bc", {"/a/b"}));
+}
+
+}  // namespace
+}  // namespace postrec

@@ -1,0 +1,126 @@
+// train, evaluate, plugins.
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "app_fixture.hpp"
+#include "postrec/prior_file.hpp"
+
+namespace postrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Train : public AppTest {};
+
+TEST_F(Train, FitsAPriorThatReconstructs) {
+  const Ended ended = run_postrec({"train", path("mr.nii.gz"), "--basis", "dft", "--table-size", "32", "--pixel-mm", "1.25", "--name", "mine", "--licence", "CC0", "--trained-on",
+                                   "a phantom", "--output", path("mine.safetensors")});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const auto prior = load_prior(path("mine.safetensors"));
+  EXPECT_EQ(prior->info().name, "mine");
+  EXPECT_EQ(prior->info().licence, "CC0");
+  EXPECT_EQ(prior->info().trained_on, "a phantom; 3 slices of 1 scans, smooth synthetic phase");
+  EXPECT_EQ(prior->info().intensity, PriorIntensity::kPercentile);
+  // A prior that knows the spectrum of these images beats zero-filling.
+  ASSERT_EQ(run_postrec(mr_arguments("out", {"--phase", "smooth", "--slice", "1", "--prior", path("mine.safetensors"), "--samples", "12", "--steps", "12"})).code, 0);
+  const auto quality = run_json("out")["quality"];
+  EXPECT_LT(quality["mean"]["nrmse"].get<double>(), quality["pseudo_inverse"]["nrmse"].get<double>());
+}
+
+TEST_F(Train, SkipsEmptySlicesAndTakesFolders) {
+  fs::create_directories(folder_ / "scans");
+  fs::copy_file(folder_ / "ct.nii.gz", folder_ / "scans/a.nii.gz");
+  fs::copy_file(folder_ / "ct.nii.gz", folder_ / "scans/b.nii.gz");
+  write_text("scans/readme.txt", "not a scan");
+  const Ended ended = run_postrec({"train", path("scans"), "--basis", "dct", "--intensity", "relative-water", "--unit", "hu", "--table-size", "16", "--output",
+                                   path("ct2.safetensors"), "--log-format", "json"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const auto line = nlohmann::json::parse(ended.out);
+  EXPECT_EQ(line["scans"], 2);
+  EXPECT_EQ(line["slices"], 6);
+  EXPECT_EQ(load_prior(path("ct2.safetensors"))->info().intensity, PriorIntensity::kRelativeWater);
+}
+
+TEST_F(Train, SameInputGivesTheSameFile) {
+  for (const char* name : {"a.safetensors", "b.safetensors"})
+    ASSERT_EQ(run_postrec({"train", path("mr.nii.gz"), "--name", "same", "--table-size", "16", "--output", path(name)}).code, 0);
+  EXPECT_EQ(content("a.safetensors"), content("b.safetensors"));
+}
+
+TEST_F(Train, Mistakes) {
+  expect_error(run_postrec({"train", path("mr.nii.gz"), "--output", path("a.txt")}), 64, {"a.txt", ".safetensors"});
+  expect_error(run_postrec({"train", path("mr.nii.gz"), "--kind", "magic", "--output", path("a.safetensors")}), 64, {"magic", "gaussian"});
+  expect_error(run_postrec({"train", path("mr.nii.gz"), "--output", path("mr.safetensors")}), 73, {"mr.safetensors"});
+  expect_error(run_postrec({"train", path("none.nii"), "--output", path("a.safetensors")}), 66, {"none.nii"});
+  expect_error(run_postrec({"train", path("mr.nii.gz"), "--intensity", "relative-water", "--output", path("a.safetensors")}), 78, {});
+  EXPECT_FALSE(fs::exists(path("a.safetensors")));
+}
+
+class Evaluate : public AppTest {};
+
+TEST_F(Evaluate, AgreesWithTheRunThatKnewTheTruth) {
+  ASSERT_EQ(run_postrec(mr_arguments("out", {"--slice", "1"})).code, 0);
+  const Ended ended = run_postrec({"evaluate", path("out"), "--truth", path("mr.nii.gz"), "--log-format", "json"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const auto figures = nlohmann::json::parse(ended.out);
+  const auto known = run_json("out")["quality"];
+  for (const char* image : {"mean", "one_sample", "pseudo_inverse"})
+    for (const char* figure : {"psnr_db", "ssim", "nrmse"})
+      EXPECT_NEAR(figures[image][figure].get<double>(), known[image][figure].get<double>(), 1e-6) << image << " " << figure;  // both read float32 images
+  EXPECT_NEAR(figures["interval_coverage"].get<double>(), known["interval_coverage"].get<double>(), 1e-9);
+  EXPECT_EQ(figures["reduced_chi2"].size(), 1u);
+  EXPECT_LT(figures["mean"]["nrmse"].get<double>(), figures["one_sample"]["nrmse"].get<double>());
+  const Ended table = run_postrec({"evaluate", path("out"), "--truth", path("mr.nii.gz")});
+  EXPECT_NE(table.out.find("posterior mean"), std::string::npos);
+}
+
+TEST_F(Evaluate, Mistakes) {
+  ASSERT_EQ(run_postrec(mr_arguments("out", {"--slice", "1"})).code, 0);
+  expect_error(run_postrec({"evaluate", path("out")}), 64, {"--truth"});
+  expect_error(run_postrec({"evaluate", path("none"), "--truth", path("mr.nii.gz")}), 66, {"run.json"});
+  expect_error(run_postrec({"evaluate", path("out"), "--truth", path("none.nii")}), 66, {"none.nii"});
+  write_text("out/run.json", "{\"slices\": ");
+  expect_error(run_postrec({"evaluate", path("out"), "--truth", path("mr.nii.gz")}), 65, {"run.json"});
+}
+
+class Plugins : public AppTest {};
+
+TEST_F(Plugins, ListAndDescribe) {
+  const Ended list = run_postrec({"plugins", "list", "--log-format", "json"});
+  ASSERT_EQ(list.code, 0) << list.err;
+  std::vector<std::string> names;
+  const auto listed = nlohmann::json::parse(list.out);
+  for (const auto& plugin : listed["plugins"])
+    for (const auto& name : plugin["operators"]) names.push_back(name);
+  for (const char* expected : {"mri-fourier", "ct-radon", "masking", "grayscale"}) EXPECT_EQ(std::count(names.begin(), names.end(), expected), 1) << expected;
+  const Ended describe = run_postrec({"plugins", "describe", "mri-fourier"});
+  EXPECT_EQ(describe.code, 0);
+  EXPECT_NE(describe.out.find("acceleration"), std::string::npos);
+  expect_error(run_postrec({"plugins", "describe", "mri-furier"}), 69, {"mri-fourier"});
+  expect_error(run_postrec({"plugins", "lst"}), 64, {"list"});
+}
+
+TEST_F(Plugins, ABrokenPluginIsListedAsAProblem) {
+  fs::create_directories(folder_ / "plugins");
+  write_text("plugins/broken.postrec.json", "{ not json");
+  const Ended list = run_postrec({"plugins", "list", "--plugin-dir", path("plugins")});
+  EXPECT_EQ(list.code, 0);
+  EXPECT_NE(list.err.find("broken"), std::string::npos) << list.err;
+  EXPECT_NE(list.out.find("mri-fourier"), std::string::npos);
+}
+
+TEST_F(Plugins, CheckPrintsTheLaws) {
+  const Ended check = run_postrec({"plugins", "check", "masking", "--log-format", "json"});
+  ASSERT_EQ(check.code, 0) << check.err << check.out;
+  const auto result = nlohmann::json::parse(check.out);
+  EXPECT_EQ(result["passed"], true);
+  bool adjoint = false;
+  for (const auto& law : result["laws"]) adjoint = adjoint || law["law"].get<std::string>().find("adjoint") != std::string::npos;
+  EXPECT_TRUE(adjoint) << check.out;
+  expect_error(run_postrec({"plugins", "check", path("none.so")}), 66, {"none.so"});
+}
+
+}  // namespace
+}  // namespace postrec

@@ -1,0 +1,182 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "expect_error.hpp"
+#include "postrec/prior_file.hpp"
+#include "postrec/random.hpp"
+#include "postrec/sha256.hpp"
+
+namespace postrec::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class PriorFile : public ::testing::Test {
+ protected:
+  PriorFile() {
+    folder_ = fs::temp_directory_path() / ("postrec_prior_file_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    path_ = folder_ / "prior.safetensors";
+  }
+  ~PriorFile() override { fs::remove_all(folder_); }
+
+  static GaussianPrior example() {
+    PriorInfo info{"brain", "CC-BY-4.0", "twelve heads, \"quoted\" and \xc3\xa9", PriorIntensity::kPercentile, ""};
+    return GaussianPrior(SpectralBasis::kDct, RandomStreams(1, 0, 2).uniform(0, {6, 7}) + 0.1, at::tensor({0.25f, -0.5f}), 0.9, info);
+  }
+  static std::string read(const fs::path& path) {
+    std::ostringstream text;
+    text << std::ifstream(path, std::ios::binary).rdbuf();
+    return text.str();
+  }
+  void write(const std::string& bytes) { std::ofstream(path_, std::ios::binary) << bytes; }
+  /// A file with this header and data.
+  void write(const std::string& header, const std::string& data) {
+    const std::uint64_t length = header.size();
+    write(std::string(reinterpret_cast<const char*>(&length), 8) + header + data);
+  }
+  void expect_refused(const std::string& named) {
+    expect_error(ErrorKind::kBadData, named, [&] { load_prior(path_); });
+    expect_error(ErrorKind::kBadData, path_.string(), [&] { load_prior(path_); });
+  }
+
+  fs::path folder_;
+  fs::path path_;
+};
+
+constexpr const char* kMetadata =
+    R"("__metadata__":{"format":"postrec-prior/1","kind":"gaussian","basis":"dct","pixel_mm":"1","intensity":"unit","licence":"l","trained_on":"t","name":"n"})";
+std::string header_with(const std::string& tensors, std::string metadata = kMetadata) { return "{" + metadata + "," + tensors + "}"; }
+constexpr const char* kGood = R"("mean":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"spectrum":{"dtype":"F32","shape":[1,2,2],"data_offsets":[4,20]})";
+std::string floats(const std::vector<float>& values) { return std::string(reinterpret_cast<const char*>(values.data()), values.size() * 4); }
+const std::vector<float> kValues = {0, 1, 1, 1, 1};
+
+TEST_F(PriorFile, RoundTrip) {
+  const GaussianPrior prior = example();
+  save_prior(path_, prior);
+  const auto loaded = load_prior(path_);
+  const auto& gaussian = dynamic_cast<const GaussianPrior&>(*loaded);
+  EXPECT_EQ(gaussian.basis(), prior.basis());
+  EXPECT_TRUE(at::equal(gaussian.spectrum(), prior.spectrum()));
+  EXPECT_TRUE(at::equal(gaussian.mean(), prior.mean()));
+  EXPECT_EQ(gaussian.pixel_mm(), prior.pixel_mm());
+  EXPECT_EQ(gaussian.info().name, prior.info().name);
+  EXPECT_EQ(gaussian.info().licence, prior.info().licence);
+  EXPECT_EQ(gaussian.info().trained_on, prior.info().trained_on);
+  EXPECT_EQ(gaussian.info().intensity, prior.info().intensity);
+  EXPECT_EQ(gaussian.info().sha256, sha256_file(path_));
+  // Nothing but the file is left in the folder.
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(PriorFile, AdaptsToThePixelSize) {
+  save_prior(path_, example());
+  const auto loaded = load_prior(path_, 1.8);
+  EXPECT_EQ(dynamic_cast<const GaussianPrior&>(*loaded).pixel_mm(), 1.8);
+  EXPECT_TRUE(at::equal(dynamic_cast<const GaussianPrior&>(*loaded).spectrum(), example().at_pixel_size(1.8).spectrum()));
+}
+
+TEST_F(PriorFile, MinimalFileIsAccepted) {
+  write(header_with(kGood), floats(kValues));
+  EXPECT_EQ(load_prior(path_)->info().name, "n");
+}
+
+TEST_F(PriorFile, MissingOrNoFile) {
+  expect_error(ErrorKind::kNoInput, path_.string(), [&] { load_prior(path_); });
+  expect_error(ErrorKind::kNoInput, folder_.string(), [&] { load_prior(folder_); });
+}
+
+TEST_F(PriorFile, EveryTruncationIsRefused) {
+  save_prior(path_, example());
+  const std::string bytes = read(path_);
+  for (std::size_t length = 0; length < bytes.size(); length += 1 + length / 40) {
+    write(bytes.substr(0, length));
+    expect_error(ErrorKind::kBadData, path_.string(), [&] { load_prior(path_); });
+  }
+  write(bytes + "x");
+  expect_refused("belong to no tensor");
+}
+
+TEST_F(PriorFile, HugeHeaderIsRefused) {
+  write(std::string(8, '\xff') + "{}");
+  expect_refused("claims a header");
+}
+
+TEST_F(PriorFile, BadJsonIsRefused) {
+  write("{\"a\":", "");
+  expect_refused("not a JSON object");
+  write("[1,2]", "");
+  expect_refused("not a JSON object");
+  write(std::string(100000, '['), "");
+  expect_refused("nested too deep");
+  write(R"({"a":{"b":{"c":{"d":{"e":{"f":1}}}}}})", "");
+  expect_refused("nested too deep");
+}
+
+TEST_F(PriorFile, BadTensorsAreRefused) {
+  const std::string data = floats(kValues);
+  const auto refuse = [&](const std::string& tensors, const std::string& named) {
+    write(header_with(tensors), data);
+    expect_refused(named);
+  };
+  const std::string mean = R"("mean":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)";
+  refuse(mean + R"("spectrum":{"dtype":"F16","shape":[1,2,4],"data_offsets":[4,20]})", "type F32");
+  refuse(mean + R"("spectrum":{"dtype":"F32","shape":[1,2,2],"data_offsets":[0,16]})", "overlaps");
+  refuse(mean + R"("spectrum":{"dtype":"F32","shape":[1,1,3],"data_offsets":[8,20]})", "gap");
+  refuse(mean + R"("spectrum":{"dtype":"F32","shape":[1,2,2],"data_offsets":[8,24]})", "outside the file");
+  refuse(mean + R"("spectrum":{"dtype":"F32","shape":[1,2,2],"data_offsets":[20,4]})", "outside the file");
+  refuse(mean + R"("spectrum":{"dtype":"F32","shape":[1,2,3],"data_offsets":[4,20]})", "as many bytes");
+  refuse(mean + R"("spectrum":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[4,20]})", "larger than the file");
+  refuse(mean + R"("spectrum":{"dtype":"F32","shape":[1,-2,2],"data_offsets":[4,20]})", "no valid shape");
+  refuse(mean + R"("spectrum":{"dtype":"F32","shape":[1,2,2],"data_offsets":[4]})", "no valid shape");
+  refuse(mean + R"("spectrum":7)", "no valid shape");
+  refuse(R"("mean":{"dtype":"F32","shape":[5],"data_offsets":[0,20]})", "no tensor 'spectrum'");
+  write(header_with(kGood), floats({0, 1, NAN, 1, 1}));
+  expect_refused("NaN");
+  write(header_with(kGood), floats({0, 1, -1, 1, 1}));
+  expect_error(ErrorKind::kBadData, "not positive", [&] { load_prior(path_); });
+}
+
+TEST_F(PriorFile, MissingOrUnknownMetadataIsRefused) {
+  for (const std::string key : {"format", "kind", "basis", "pixel_mm", "intensity", "licence", "trained_on", "name"}) {
+    std::string metadata = kMetadata;
+    const std::size_t at = metadata.find("\"" + key + "\"");
+    metadata[at + 1] = '_';
+    write(header_with(kGood, metadata), floats(kValues));
+    expect_refused("'" + key + "'");
+  }
+  const auto replaced = [&](const std::string& from, const std::string& to) {
+    std::string metadata = kMetadata;
+    write(header_with(kGood, metadata.replace(metadata.find(from), from.size(), to)), floats(kValues));
+  };
+  replaced("postrec-prior/1", "postrec-prior/2");
+  expect_refused("postrec-prior/2");
+  replaced("gaussian", "oracle");
+  expect_refused("oracle");
+  replaced("\"dct\"", "\"haar\"");
+  expect_refused("known are dft, dct");
+  replaced("\"pixel_mm\":\"1\"", "\"pixel_mm\":\"1mm\"");
+  expect_refused("must be a number");
+  replaced("\"pixel_mm\":\"1\"", "\"pixel_mm\":1");
+  expect_refused("not text");
+}
+
+TEST_F(PriorFile, CannotCreate) {
+  const fs::path nowhere = folder_ / "missing" / "prior.safetensors";
+  expect_error(ErrorKind::kCannotCreate, nowhere.string(), [&] { save_prior(nowhere, example()); });
+  // A folder in the file's place: what was there stays, no temporary file is left.
+  fs::create_directories(path_ / "inside");
+  expect_error(ErrorKind::kInputOutput, path_.string(), [&] { save_prior(path_, example()); });
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+}
+
+}  // namespace
+}  // namespace postrec::test

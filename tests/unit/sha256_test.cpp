@@ -1,0 +1,32 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "expect_error.hpp"
+#include "postrec/sha256.hpp"
+
+namespace postrec::test {
+namespace {
+
+// Known answers of FIPS 180-4's examples; lengths around the block size of 64 bytes and its padding limit of 56.
+TEST(Sha256, KnownAnswers) {
+  const auto hash = [](const std::string& text) { return sha256_hex(text.data(), text.size()); };
+  EXPECT_EQ(hash(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(hash("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"), "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(hash(std::string(1000000, 'a')), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST(Sha256, FileIsItsContent) {
+  const auto path = std::filesystem::temp_directory_path() / "postrec_sha256_test";
+  const std::string text(3 << 20, 'x');
+  std::ofstream(path, std::ios::binary) << text;
+  EXPECT_EQ(sha256_file(path), sha256_hex(text.data(), text.size()));
+  std::filesystem::remove(path);
+  expect_error(ErrorKind::kNoInput, path.string(), [&] { sha256_file(path); });
+}
+
+}  // namespace
+}  // namespace postrec::test
