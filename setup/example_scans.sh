@@ -17,6 +17,7 @@ if [ ! -e "$folder/head_ct.mhd" ]; then
   cat >"$folder/head_ct.mhd" <<'MHD'
 ObjectType = Image
 NDims = 3
+BinaryData = True
 DimSize = 256 256 108
 ElementSpacing = 0.9570312 0.9570312 1.5
 ElementType = MET_SHORT

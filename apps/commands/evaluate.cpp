@@ -77,7 +77,8 @@ int run_evaluate(const std::vector<std::string>& arguments) {
 
   const ordered_json run = read_run(folder);
   const ImagesToJudge images = {read_volume(folder, "mean.nii.gz"), read_volume(folder, "sample_1.nii.gz"), read_volume(folder, "pseudo_inverse.nii.gz"),
-                                read_volume(folder, "interval_lower.nii.gz"), read_volume(folder, "interval_upper.nii.gz")};
+                                read_volume(folder, "interval_lower.nii.gz"), read_volume(folder, "interval_upper.nii.gz"),
+                                run.value("interval_level", 0.0), run.value("samples_kept", std::int64_t{0})};
   const at::Tensor truth = matching_truth(read_scan(truth_path).image.pixels, images.mean, run, truth_path);
   const IntensityUnit unit = run["unit"] == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
 

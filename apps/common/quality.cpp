@@ -27,6 +27,12 @@ ordered_json mean_or_null(double sum, std::int64_t n) {
   return n > 0 && std::isfinite(mean) ? ordered_json(mean) : ordered_json(nullptr);
 }
 
+/// Where the truth is over a tenth of the range of its slice, boolean [slice, C, H, W].
+at::Tensor object_pixels(const at::Tensor& truths) {
+  const at::Tensor low = truths.amin({1, 2, 3}, true), high = truths.amax({1, 2, 3}, true);
+  return truths.gt(low + 0.1 * (high - low));
+}
+
 ordered_json judge_image(const at::Tensor& images, const at::Tensor& truths) {
   double psnr = 0, similarity = 0, error = 0;
   std::int64_t n = 0, n_windows = 0;
@@ -62,7 +68,15 @@ ordered_json judge(const ImagesToJudge& images, const at::Tensor& truth, Intensi
   add("mean", images.mean);
   add("one_sample", images.one_sample);
   add("pseudo_inverse", images.pseudo_inverse);
-  if (images.lower.defined() && images.upper.defined()) quality["interval_coverage"] = interval_coverage(images.lower, images.upper, truth);
+  if (images.lower.defined() && images.upper.defined()) {
+    const at::Tensor object = object_pixels(model_truth);
+    const auto inside = [&](const at::Tensor& where) {
+      return where.any().item<bool>() ? ordered_json(interval_coverage(images.lower.masked_select(where), images.upper.masked_select(where), truth.masked_select(where)))
+                                      : ordered_json(nullptr);
+    };
+    const auto n = static_cast<double>(images.n_samples);
+    quality["interval_coverage"] = {{"all", inside(at::ones_like(object))}, {"object", inside(object)}, {"expected", images.level * (n - 1) / (n + 1)}};
+  }
   return quality;
 }
 
@@ -75,7 +89,11 @@ std::string quality_table(const ordered_json& quality) {
                   cell(quality[key]["nrmse"], "%.3f").c_str());
     table += line;
   }
-  if (quality.contains("interval_coverage")) table += "true values inside the interval: " + cell(quality["interval_coverage"], "%.3f") + "\n";
+  if (quality.contains("interval_coverage")) {
+    const auto& coverage = quality["interval_coverage"];
+    table += "true values inside the interval: " + cell(coverage["object"], "%.3f") + " of the object's pixels (right is " + cell(coverage["expected"], "%.3f") + "), " +
+             cell(coverage["all"], "%.3f") + " of all\n";
+  }
   return table;
 }
 

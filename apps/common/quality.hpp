@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -12,15 +13,18 @@ namespace postrec {
 
 /// How good images are, each [slice, C, H, W] as stored. An image that is undefined is left out.
 struct ImagesToJudge {
-  at::Tensor mean;
-  at::Tensor one_sample;
-  at::Tensor pseudo_inverse;
-  at::Tensor lower;
-  at::Tensor upper;
+  at::Tensor mean = {};
+  at::Tensor one_sample = {};
+  at::Tensor pseudo_inverse = {};
+  at::Tensor lower = {};
+  at::Tensor upper = {};
+  double level = 0.0;                          ///< probability that the interval was made for
+  std::int64_t n_samples = 0;                  ///< that it was made from
 };
 
-/// PSNR, SSIM and NRMSE of the posterior mean, of one sample and of the direct reconstruction, apart, and the share of true pixels inside the
-/// interval; means over slices. HU are first made attenuation relative to water (1 + HU/1000), so that NRMSE has a zero that means nothing
+/// PSNR, SSIM and NRMSE of the posterior mean, of one sample and of the direct reconstruction, apart; means over slices. And the share of true
+/// pixels inside the interval: of all pixels, of the object (true values over a tenth of the slice's range: magnitudes of samples are never 0, so
+/// an empty background lies below any interval), and what is right, level (n - 1)/(n + 1), for the order statistics of n samples. HU are first made attenuation relative to water (1 + HU/1000), so that NRMSE has a zero that means nothing
 /// there. The peak of a slice is its range of true values; a slice without a range is left out. A figure that cannot be computed is null.
 nlohmann::ordered_json judge(const ImagesToJudge& images, const at::Tensor& truth, IntensityUnit unit);
 

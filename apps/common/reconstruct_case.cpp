@@ -49,9 +49,11 @@ CaseResult reconstruct_case(const Case& input, Session& session, Progress& progr
   std::unique_ptr<Prior> prior;
   CaseResult result;
   for (const CaseSlice& slice : input.slices) {
-    progress.begin_part(static_cast<std::int64_t>(&slice - input.slices.data()));
     const auto op = make_operator(session.registry(), measurement, slice.index);
     if (!prior) prior = session.prior(op->domain(), measurement.unit, measurement.geometry.spacing_mm[0]);
+
+    const double measured_share = measured_entries(*op).to(at::kDouble).mean().item<double>();
+    progress.begin_part(static_cast<std::int64_t>(&slice - input.slices.data()), measured_share);
 
     const at::Tensor y = measurement.y[slice.index].to(session.device());
     const at::Tensor direct = direct_reconstruction(*op, y);
@@ -63,12 +65,12 @@ CaseResult reconstruct_case(const Case& input, Session& session, Progress& progr
     result.interrupted = samples.report.interrupted;
     if (result.interrupted && (samples.x.size(0) == 0 || !result.slices.empty())) break;
 
-    result.slices.push_back(as_stored(samples, summarize(samples.x, session.options().interval_level), scale, direct));
-    result.slices.back().number = slice.number;
-    result.slices.back().seed = options.seed;
-    const double measured_share = measured_entries(*op).to(at::kDouble).mean().item<double>();
-    result.slices.back().reduced_chi2 = reduced_chi2(likelihood, samples.x, measured_share);
-    for (double& misfit : result.slices.back().report.misfit_trace) misfit /= measured_share;
+    const Summary summary = summarize(samples.x, session.options().interval_level);
+    SliceResult& finished = result.slices.emplace_back(as_stored(samples, summary, scale, direct));
+    finished.number = slice.number;
+    finished.seed = options.seed;
+    finished.reduced_chi2 = reduced_chi2(likelihood, samples.x, measured_share);
+    for (double& misfit : finished.report.misfit_trace) misfit /= measured_share;
     if (result.interrupted) break;
   }
   if (result.slices.empty()) throw Error(ErrorKind::kInterrupted, "interrupted before the first sample was finished", "nothing is written");

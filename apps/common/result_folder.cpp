@@ -191,7 +191,8 @@ ordered_json write_result(const fs::path& folder, const std::vector<std::string>
 
   ordered_json run = run_json(command, input, result, session);
   if (truth.defined())
-    run["quality"] = judge({volumes.mean, volumes.samples[0], volumes.pseudo_inverse, volumes.lower, volumes.upper}, truth, measurement.unit);
+    run["quality"] = judge({volumes.mean, volumes.samples[0], volumes.pseudo_inverse, volumes.lower, volumes.upper, session.options().interval_level, volumes.samples.size(0)},
+                           truth, measurement.unit);
   write_text_atomically(folder / "report.txt", report_text(run));
   write_text_atomically(folder / "run.json", run.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   return run;

@@ -66,7 +66,7 @@ SigmaRange MixturePrior::range() const {
     largest = std::max(largest, spectra_[k].max().item<double>() + at::abs(means_in_basis_[k]).square().max().item<double>());
     mean += components_[k].weight * spectra_[k].mean().item<double>();
   }
-  return {0.01 * std::sqrt(mean), 30.0 * std::sqrt(largest)};
+  return {0.01 * std::sqrt(mean), 10.0 * std::sqrt(largest)};
 }
 
 std::vector<std::vector<double>> MixturePrior::responsibilities(const at::Tensor& x_in_basis, double sigma) const {

@@ -25,7 +25,7 @@ at::Tensor axis_interpolation(SpectralBasis basis, std::int64_t n, const std::ve
   const bool periodic = basis == SpectralBasis::kDft;
   const std::int64_t begin = periodic ? -1 : 0, end = periodic ? n + 1 : n;
   const double half_cell = 0.5 * (frequency_of(basis, n, 1) - frequency_of(basis, n, 0));
-  const auto coordinate = [&](double f) { return std::copysign(std::log1p(std::abs(f) / half_cell), f); };
+  const auto coordinate = [&](double f) { return std::copysign(std::log1p((f / half_cell) * (f / half_cell)), f); };
 
   at::Tensor matrix = at::zeros({static_cast<std::int64_t>(frequencies.size()), n}, at::kDouble);
   auto weights = matrix.accessor<double, 2>();

@@ -10,8 +10,8 @@
 #include <system_error>
 
 #include "input_file.hpp"
-#include "write_bytes.hpp"
 #include "postrec/error.hpp"
+#include "write_bytes.hpp"
 
 namespace postrec {
 
@@ -63,7 +63,8 @@ void write_atomically(const fs::path& path, const std::function<void(const fs::p
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) throw Error(ErrorKind::kCannotCreate, quoted_path(path) + " is a folder", "give the name of a file");
-  const Temporary temporary{folder / (".part-" + std::to_string(::getpid()) + "-" + std::to_string(counter++) + "-" + path.filename().string())};
+  const Temporary temporary{folder /
+                            (".part-" + std::to_string(::getpid()) + "-" + std::to_string(counter++) + "-" + path.filename().string())};
   // Made here first, because only here the reason of a failure is known.
   if (!Descriptor(temporary.path, O_WRONLY | O_CREAT | O_EXCL).valid()) fail(path, "created", errno);
   try {

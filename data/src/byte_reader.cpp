@@ -57,7 +57,8 @@ std::string ByteReader::inflate_next(std::size_t n) {
       // gzip allows several members in a row; anything else after the end shows up as damaged data.
       if (!ended_) inflateReset(&stream_);
     } else if (status != Z_OK && status != Z_BUF_ERROR) {
-      throw Error(ErrorKind::kBadData, quoted_path(path_) + " has damaged compressed data" + (stream_.msg ? std::string(" (") + stream_.msg + ")" : ""),
+      throw Error(ErrorKind::kBadData,
+                  quoted_path(path_) + " has damaged compressed data" + (stream_.msg ? std::string(" (") + stream_.msg + ")" : ""),
                   "copy the file again");
     }
   }

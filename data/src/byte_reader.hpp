@@ -12,8 +12,8 @@ namespace postrec {
 
 enum class Packing { kNone, kDeflate };
 
-/// Reads a part of a file as it is, or unpacks the gzip or zlib data in it, checking everything that the format lets one check (ITK's readers
-/// do not). Throws Error(kBadData) that names the file when packed data end early, are damaged, or have a wrong check sum.
+/// Reads a part of a file as it is, or unpacks the gzip or zlib data in it, checking everything that the format lets one check (ITK's
+/// readers do not). Throws Error(kBadData) that names the file when packed data end early, are damaged, or have a wrong check sum.
 class ByteReader {
  public:
   /// `offset`: where the data begin; `n_bytes`: how many there are at most in the file.

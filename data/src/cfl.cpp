@@ -33,7 +33,9 @@ using Dimensions = std::array<std::int64_t, kDimensions>;
 
 Dimensions read_dimensions(const fs::path& hdr) {
   check_input_file(hdr);
-  const auto refuse = [&](const std::string& what) { throw Error(ErrorKind::kBadData, quoted_path(hdr) + " " + what, "BART writes a line '# Dimensions' and up to 16 sizes behind it"); };
+  const auto refuse = [&](const std::string& what) {
+    throw Error(ErrorKind::kBadData, quoted_path(hdr) + " " + what, "BART writes a line '# Dimensions' and up to 16 sizes behind it");
+  };
   constexpr std::size_t kLimit = 1 << 20;
   std::istringstream lines(read_head(hdr, kLimit));
   std::string line;
@@ -65,7 +67,9 @@ std::vector<std::int64_t> tensor_shape(const Dimensions& dims, const fs::path& h
       throw Error(ErrorKind::kBadData, quoted_path(hdr) + " has size " + std::to_string(dims[d]) + " in dimension " + std::to_string(d),
                   "only the dimensions 0 to 3 and 13 are read; take one with 'bart slice " + std::to_string(d) + " 0'");
   if (dims[0] != 1 && dims[2] != 1)
-    throw Error(ErrorKind::kBadData, quoted_path(hdr) + " is a 3-D acquisition of " + std::to_string(dims[0]) + "x" + std::to_string(dims[1]) + "x" + std::to_string(dims[2]),
+    throw Error(ErrorKind::kBadData,
+                quoted_path(hdr) + " is a 3-D acquisition of " + std::to_string(dims[0]) + "x" + std::to_string(dims[1]) + "x" +
+                    std::to_string(dims[2]),
                 "transform the readout with 'bart fft -i -u 1' and take one position with 'bart slice 0 K'");
   const bool first_plane = dims[2] == 1;
   return {dims[kSlice], dims[kCoil], first_plane ? dims[1] : dims[2], first_plane ? dims[0] : dims[1]};
@@ -88,17 +92,21 @@ at::Tensor read_cfl(const fs::path& path) {
   const std::uint64_t promised = checked_product(factors, "a dimension of " + quoted_path(files.hdr));
   const std::uint64_t found = check_input_file(files.cfl);
   if (found != promised)
-    throw Error(ErrorKind::kBadData, quoted_path(files.cfl) + " has " + std::to_string(found) + " bytes, its header promises " + std::to_string(promised), "copy both files again");
+    throw Error(ErrorKind::kBadData,
+                quoted_path(files.cfl) + " has " + std::to_string(found) + " bytes, its header promises " + std::to_string(promised),
+                "copy both files again");
   const at::Tensor data = at::empty(shape, at::kComplexFloat);
   std::ifstream file(files.cfl, std::ios::binary);
   file.read(static_cast<char*>(data.data_ptr()), static_cast<std::streamsize>(promised));
-  if (file.gcount() != static_cast<std::streamsize>(promised)) throw Error(ErrorKind::kInputOutput, quoted_path(files.cfl) + " cannot be read to its end", "check the disk");
+  if (file.gcount() != static_cast<std::streamsize>(promised))
+    throw Error(ErrorKind::kInputOutput, quoted_path(files.cfl) + " cannot be read to its end", "check the disk");
   require_finite(data, quoted_path(files.cfl));
   return data;
 }
 
 void write_cfl(const fs::path& path, const at::Tensor& data) {
-  if (data.dim() != 4) throw Error(ErrorKind::kInternal, "k-space to write has " + std::to_string(data.dim()) + " axes", "pass [slice, coil, ky, kx]");
+  if (data.dim() != 4)
+    throw Error(ErrorKind::kInternal, "k-space to write has " + std::to_string(data.dim()) + " axes", "pass [slice, coil, ky, kx]");
   const CflFiles files = cfl_files(path);
   const at::Tensor values = data.detach().to(at::kCPU, at::kComplexFloat).resolve_conj().contiguous();
   Dimensions dims;
@@ -109,7 +117,9 @@ void write_cfl(const fs::path& path, const at::Tensor& data) {
   dims[kSlice] = values.size(0);
   std::string header = "# Dimensions\n";
   for (const std::int64_t size : dims) header += std::to_string(size) + " ";
-  write_atomically(files.cfl, [&](const fs::path& temporary) { write_bytes(temporary, values.data_ptr(), static_cast<std::size_t>(values.numel()) * 8); });
+  write_atomically(files.cfl, [&](const fs::path& temporary) {
+    write_bytes(temporary, values.data_ptr(), static_cast<std::size_t>(values.numel()) * 8);
+  });
   write_text_atomically(files.hdr, header + "\n");
 }
 

@@ -69,23 +69,29 @@ std::string signal_name(int signal) {
 
 SharedMemory::SharedMemory(std::size_t n_bytes)
     : data_(::mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)), n_bytes_(n_bytes) {
-  if (data_ == MAP_FAILED) throw Error(ErrorKind::kOutOfMemory, "no memory for " + std::to_string(n_bytes) + " bytes of pixels", "read one slice at a time");
+  if (data_ == MAP_FAILED)
+    throw Error(ErrorKind::kOutOfMemory, "no memory for " + std::to_string(n_bytes) + " bytes of pixels", "read one slice at a time");
 }
 
 SharedMemory::~SharedMemory() { ::munmap(data_, n_bytes_); }
 
 std::string run_in_child(const std::function<void()>& work, const ChildLimits& limits) {
   const pid_t child = ::fork();
-  if (child < 0) throw Error(ErrorKind::kTemporary, std::string("no process can be started: ") + std::strerror(errno), "try again when the machine is less busy");
+  if (child < 0)
+    throw Error(ErrorKind::kTemporary, std::string("no process can be started: ") + std::strerror(errno),
+                "try again when the machine is less busy");
   if (child == 0) child_main(work, limits);
   int status = 0;
   while (::waitpid(child, &status, 0) < 0)
     if (errno != EINTR) throw Error(ErrorKind::kInternal, std::string("a child process was lost: ") + std::strerror(errno));
   if (WIFSIGNALED(status)) return signal_name(WTERMSIG(status));
   switch (WEXITSTATUS(status)) {
-    case kFinished: return {};
-    case kNoMemory: return "out of memory";
-    default: return "an exception";
+    case kFinished:
+      return {};
+    case kNoMemory:
+      return "out of memory";
+    default:
+      return "an exception";
   }
 }
 

@@ -27,10 +27,10 @@ struct ChildLimits {
   unsigned cpu_seconds = 60;       ///< ten times as much on the clock
 };
 
-/// Runs `work` in a forked child whose crash, endless loop or memory bomb costs nothing but its result. Its output goes nowhere, since parsers
-/// print what they read. `work` must not touch LibTorch (its thread pool does not survive a fork).
-/// Returns "" when work returned, else how the child ended: "SIGABRT", "out of memory", "out of time", "an exception".
-/// Throws Error(kTemporary) when no process can be made.
+/// Runs `work` in a forked child whose crash, endless loop or memory bomb costs nothing but its result. Its output goes nowhere, since
+/// parsers print what they read. `work` must not touch LibTorch (its thread pool does not survive a fork). Returns "" when work returned,
+/// else how the child ended: "SIGABRT", "out of memory", "out of time", "an exception". Throws Error(kTemporary) when no process can be
+/// made.
 std::string run_in_child(const std::function<void()>& work, const ChildLimits& limits);
 
 }  // namespace postrec

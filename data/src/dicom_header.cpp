@@ -45,13 +45,17 @@ bool get_numbers(DcmItem& item, const DcmTagKey& tag, double* out, unsigned n, D
 }
 
 void read_geometry(DcmItem& item, DicomHeader& header) {
-  header.has_position = get_numbers(item, DCM_ImagePositionPatient, header.position_mm, 3, header, "its ImagePositionPatient is not three finite numbers");
-  header.has_orientation = get_numbers(item, DCM_ImageOrientationPatient, header.orientation, 6, header, "its ImageOrientationPatient is not six finite numbers");
-  header.has_pixel_spacing = get_numbers(item, DCM_PixelSpacing, header.pixel_spacing_mm, 2, header, "its PixelSpacing is not two finite numbers");
+  header.has_position =
+      get_numbers(item, DCM_ImagePositionPatient, header.position_mm, 3, header, "its ImagePositionPatient is not three finite numbers");
+  header.has_orientation = get_numbers(item, DCM_ImageOrientationPatient, header.orientation, 6, header,
+                                       "its ImageOrientationPatient is not six finite numbers");
+  header.has_pixel_spacing =
+      get_numbers(item, DCM_PixelSpacing, header.pixel_spacing_mm, 2, header, "its PixelSpacing is not two finite numbers");
   if (header.pixel_spacing_mm[0] <= 0.0 || header.pixel_spacing_mm[1] <= 0.0) set_problem(header, "its PixelSpacing is not above 0");
   double spacing = 0.0;
   for (const DcmTagKey& tag : {DCM_SliceThickness, DCM_SpacingBetweenSlices})
-    if (get_numbers(item, tag, &spacing, 1, header, "its slice thickness or spacing is not a finite number") && spacing > 0.0) header.slice_spacing_mm = spacing;
+    if (get_numbers(item, tag, &spacing, 1, header, "its slice thickness or spacing is not a finite number") && spacing > 0.0)
+      header.slice_spacing_mm = spacing;
 }
 
 void read_rescale(DcmItem& item, DicomHeader& header) {

@@ -7,11 +7,12 @@
 
 namespace postrec {
 
-/// What the checks need to know of one DICOM file, and nothing of group 0010. Plain data, because a child process fills it in shared memory.
+/// What the checks need to know of one DICOM file, and nothing of group 0010. Plain data, because a child process fills it in shared
+/// memory.
 struct DicomHeader {
-  bool was_read = false;                       ///< whether the reader came to this file and survived it
+  bool was_read = false;  ///< whether the reader came to this file and survived it
   bool is_dicom = false;
-  char problem[120] = {};                      ///< why the file cannot be used; fixed texts only, never a value from the file
+  char problem[120] = {};  ///< why the file cannot be used; fixed texts only, never a value from the file
   char sop_instance_uid[65] = {};
   char series_uid[65] = {};
   char modality[17] = {};
@@ -20,12 +21,12 @@ struct DicomHeader {
   std::int64_t rows = 0, columns = 0, samples = 1, frames = 1;
   std::int64_t bits_allocated = 0, bits_stored = 0, high_bit = 0;
   bool compressed = false;
-  std::uint64_t pixel_bytes = 0;               ///< of uncompressed PixelData
+  std::uint64_t pixel_bytes = 0;  ///< of uncompressed PixelData
   bool has_position = false, has_orientation = false, has_pixel_spacing = false, has_rescale = false;
-  double position_mm[3] = {};                  ///< ImagePositionPatient
-  double orientation[6] = {};                  ///< ImageOrientationPatient: direction of a row, then of a column
-  double pixel_spacing_mm[2] = {1.0, 1.0};     ///< between rows, then between columns
-  double slice_spacing_mm = 1.0;               ///< SpacingBetweenSlices, else SliceThickness, else 1
+  double position_mm[3] = {};               ///< ImagePositionPatient
+  double orientation[6] = {};               ///< ImageOrientationPatient: direction of a row, then of a column
+  double pixel_spacing_mm[2] = {1.0, 1.0};  ///< between rows, then between columns
+  double slice_spacing_mm = 1.0;            ///< SpacingBetweenSlices, else SliceThickness, else 1
   double rescale_slope = 1.0, rescale_intercept = 0.0;
 };
 

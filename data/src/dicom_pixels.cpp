@@ -36,7 +36,8 @@ void read_pixels(const DicomFile& file, std::uint64_t n, float* out) {
   const auto expected = [](bool right) {
     if (!right) throw std::runtime_error("the decoder finds another image size than the header says");
   };
-  expected(io->GetDimensions(0) == static_cast<std::uint64_t>(file.header.columns) && io->GetDimensions(1) == static_cast<std::uint64_t>(file.header.rows));
+  expected(io->GetDimensions(0) == static_cast<std::uint64_t>(file.header.columns) &&
+           io->GetDimensions(1) == static_cast<std::uint64_t>(file.header.rows));
   expected(io->GetNumberOfDimensions() < 3 || io->GetDimensions(2) == 1);
   expected(io->GetNumberOfComponents() == static_cast<unsigned>(file.header.samples));
   itk::ImageIORegion region(io->GetNumberOfDimensions());
@@ -76,10 +77,12 @@ at::Tensor read_dicom_pixels(const std::vector<DicomFile>& files) {
   const std::string death = run_in_child([&] { read_all(files, n, pixels, *progress); }, limits);
   if (progress->n_done < files.size()) {
     const std::string& name = files[progress->n_done].name;
-    if (!death.empty()) throw Error(ErrorKind::kBadData, name + ": the pixel decoder died (" + death + ")", "the file is damaged; export it again");
+    if (!death.empty())
+      throw Error(ErrorKind::kBadData, name + ": the pixel decoder died (" + death + ")", "the file is damaged; export it again");
     throw Error(ErrorKind::kBadData, name + ": " + progress->problem, "the file is damaged or of a kind that is not read; export it again");
   }
-  return at::from_blob(pixels, {static_cast<std::int64_t>(files.size()), first.rows, first.columns, first.samples}, [memory](void*) {}, at::kFloat);
+  return at::from_blob(
+      pixels, {static_cast<std::int64_t>(files.size()), first.rows, first.columns, first.samples}, [memory](void*) {}, at::kFloat);
 }
 
 }  // namespace postrec

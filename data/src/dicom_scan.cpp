@@ -23,7 +23,8 @@ std::vector<fs::path> dicom_files_in(const fs::path& folder, std::vector<std::st
     if (has_dicom_mark(entry.path())) files.push_back(entry.path());
     else ++n_other;
   }
-  if (files.empty()) throw Error(ErrorKind::kNoInput, quoted_path(folder) + " holds no DICOM file", "give the folder that holds the files of one series");
+  if (files.empty())
+    throw Error(ErrorKind::kNoInput, quoted_path(folder) + " holds no DICOM file", "give the folder that holds the files of one series");
   if (n_other > 0) warnings.push_back(std::to_string(n_other) + " file(s) of the folder are not DICOM and were left out");
   std::sort(files.begin(), files.end());
   return files;
@@ -44,7 +45,8 @@ Scan read_dicom_scan(const fs::path& path, const ScanOptions& options) {
   std::vector<DicomFile> files;
   for (std::size_t i = 0; i < paths.size(); ++i)
     // File names can hold a patient's name, so a file of a folder is named by its place.
-    files.push_back({paths[i], headers[i], is_folder ? "DICOM file " + std::to_string(i + 1) + " of " + quoted_path(path) + " (in the order of names)" : quoted_path(path)});
+    files.push_back({paths[i], headers[i],
+                     is_folder ? "DICOM file " + std::to_string(i + 1) + " of " + quoted_path(path) + " (by name)" : quoted_path(path)});
 
   DicomSeries series = assemble_series(std::move(files), options.series_uid, quoted_path(path));
   const SliceRange range = slice_range(options, static_cast<std::int64_t>(series.files.size()), path);

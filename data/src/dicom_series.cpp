@@ -16,10 +16,10 @@ namespace {
 
 using Vector = std::array<double, 3>;
 
-constexpr double kOrientationTolerance = 1e-4;   ///< of direction cosines
-constexpr double kPositionTolerance_mm = 0.01;   ///< DICOM positions are decimals, often with two or three places
-constexpr double kStepTolerance = 0.01;          ///< of the slice spacing
-constexpr double kDriftTolerance = 0.1;          ///< of a pixel, over the whole stack
+constexpr double kOrientationTolerance = 1e-4;  ///< of direction cosines
+constexpr double kPositionTolerance_mm = 0.01;  ///< DICOM positions are decimals, often with two or three places
+constexpr double kStepTolerance = 0.01;         ///< of the slice spacing
+constexpr double kDriftTolerance = 0.1;         ///< of a pixel, over the whole stack
 
 double dot(const Vector& a, const Vector& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 Vector cross(const Vector& a, const Vector& b) { return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]}; }
@@ -44,15 +44,18 @@ void check_file(const DicomFile& file) {
   if (h.frames != 1) wrong("it has " + std::to_string(h.frames) + " frames", "multi-frame files are not read; export one file a slice");
   if (photometric != "MONOCHROME1" && photometric != "MONOCHROME2" && photometric != "RGB")
     wrong("its PhotometricInterpretation is not one that is read", "MONOCHROME1, MONOCHROME2 or RGB");
-  if (h.samples != (photometric == "RGB" ? 3 : 1)) wrong("it has " + std::to_string(h.samples) + " samples a pixel", "1 for gray and 3 for RGB");
+  if (h.samples != (photometric == "RGB" ? 3 : 1))
+    wrong("it has " + std::to_string(h.samples) + " samples a pixel", "1 for gray and 3 for RGB");
   if (h.rows < 1 || h.columns < 1) wrong("its Rows or Columns are missing", "export the file again");
   const std::set<std::int64_t> kBits = {8, 16, 32};
   if (!kBits.count(h.bits_allocated) || h.bits_stored < 1 || h.bits_stored > h.bits_allocated || h.high_bit != h.bits_stored - 1)
-    wrong("its BitsAllocated, BitsStored and HighBit are " + std::to_string(h.bits_allocated) + ", " + std::to_string(h.bits_stored) + ", " +
-              std::to_string(h.high_bit), "8, 16 or 32 allocated, stored within them from bit 0");
+    wrong("its BitsAllocated, BitsStored and HighBit are " + std::to_string(h.bits_allocated) + ", " + std::to_string(h.bits_stored) +
+              ", " + std::to_string(h.high_bit),
+          "8, 16 or 32 allocated, stored within them from bit 0");
   const auto expected = static_cast<std::uint64_t>(h.rows * h.columns * h.samples * h.bits_allocated / 8);
   if (!h.compressed && h.pixel_bytes != expected + expected % 2)
-    wrong("its PixelData has " + std::to_string(h.pixel_bytes) + " bytes", "Rows x Columns x samples x bits need " + std::to_string(expected));
+    wrong("its PixelData has " + std::to_string(h.pixel_bytes) + " bytes",
+          "Rows x Columns x samples x bits need " + std::to_string(expected));
   if (!h.has_orientation) return;
   const Vector row = row_direction(h), column = column_direction(h);
   if (std::abs(dot(row, row) - 1.0) > kOrientationTolerance || std::abs(dot(column, column) - 1.0) > kOrientationTolerance ||
@@ -62,10 +65,17 @@ void check_file(const DicomFile& file) {
 
 std::vector<DicomFile> pick_series(std::vector<DicomFile> files, const std::string& series_uid, const std::string& source) {
   std::set<std::string> uids;
-  for (const auto& file : files) uids.insert(file.header.series_uid);
+  for (const auto& file : files) {
+    // It may belong to the series that is read, which would then lack a slice.
+    if (file.header.problem[0] != '\0' && file.header.series_uid[0] == '\0')
+      refuse(file.name + ": " + file.header.problem, "export the file again");
+    uids.insert(file.header.series_uid);
+  }
   const std::string count = std::to_string(uids.size()) + " DICOM series";
-  if (series_uid.empty() && uids.size() != 1) refuse(source + " holds " + count, "choose one by its SeriesInstanceUID (series_uid), or give a folder with one series");
-  if (!series_uid.empty() && !uids.count(series_uid)) refuse(source + " holds " + count + " and not the one asked for", "give the SeriesInstanceUID of one of them");
+  if (series_uid.empty() && uids.size() != 1)
+    refuse(source + " holds " + count, "choose one by its SeriesInstanceUID (series_uid), or give a folder with one series");
+  if (!series_uid.empty() && !uids.count(series_uid))
+    refuse(source + " holds " + count + " and not the one asked for", "give the SeriesInstanceUID of one of them");
   if (!series_uid.empty()) std::erase_if(files, [&](const DicomFile& file) { return series_uid != file.header.series_uid; });
   return files;
 }
@@ -73,8 +83,11 @@ std::vector<DicomFile> pick_series(std::vector<DicomFile> files, const std::stri
 /// What all files of a series have in common.
 void check_same(const DicomFile& file, const DicomFile& first) {
   const DicomHeader &h = file.header, &f = first.header;
-  const auto wrong = [&](const std::string& what) { refuse(file.name + ": " + what + " than " + first.name, "a series has one image size, modality, orientation and pixel size"); };
-  if (h.rows != f.rows || h.columns != f.columns || h.samples != f.samples) wrong("its size is " + std::to_string(h.rows) + "x" + std::to_string(h.columns) + ", other");
+  const auto wrong = [&](const std::string& what) {
+    refuse(file.name + ": " + what + " than " + first.name, "a series has one image size, modality, orientation and pixel size");
+  };
+  if (h.rows != f.rows || h.columns != f.columns || h.samples != f.samples)
+    wrong("its size is " + std::to_string(h.rows) + "x" + std::to_string(h.columns) + ", other");
   if (std::strcmp(h.modality, f.modality) != 0) wrong("it has another modality");
   if (std::strcmp(h.photometric, f.photometric) != 0) wrong("it has another PhotometricInterpretation");
   if (!h.has_position || !h.has_orientation || !h.has_pixel_spacing)
@@ -99,7 +112,9 @@ double sort_and_check_positions(std::vector<DicomFile>& files, const Vector& nor
   std::vector<double> steps;
   for (std::size_t i = 1; i < files.size(); ++i) {
     steps.push_back(height(files[i]) - height(files[i - 1]));
-    if (steps.back() < kPositionTolerance_mm) refuse(files[i].name + ": it lies at the position of " + files[i - 1].name, "a series has one image a position; separate echoes, phases and copies");
+    if (steps.back() < kPositionTolerance_mm)
+      refuse(files[i].name + ": it lies at the position of " + files[i - 1].name,
+             "a series has one image a position; separate echoes, phases and copies");
   }
   std::vector<double> sorted = steps;
   std::nth_element(sorted.begin(), sorted.begin() + sorted.size() / 2, sorted.end());
@@ -109,7 +124,8 @@ double sort_and_check_positions(std::vector<DicomFile>& files, const Vector& nor
     const double n_steps = std::round(steps[i] / median);
     const bool missing = n_steps >= 2 && std::abs(steps[i] - n_steps * median) <= kStepTolerance * steps[i];
     refuse(files[i + 1].name + ": it lies " + mm(steps[i]) + " behind " + files[i].name + ", the slices elsewhere " + mm(median),
-           missing ? std::to_string(static_cast<int>(n_steps) - 1) + " slice(s) are missing between them; export the series again" : "a series needs a uniform spacing; resample it");
+           missing ? std::to_string(static_cast<int>(n_steps) - 1) + " slice(s) are missing between them; export the series again"
+                   : "a series needs a uniform spacing; resample it");
   }
   return (height(files.back()) - height(files.front())) / static_cast<double>(steps.size());
 }
@@ -125,8 +141,10 @@ void check_no_tilt(const std::vector<DicomFile>& files, const Vector& normal) {
   for (std::size_t i = 1; i < files.size(); ++i) {
     const Vector step = plus(position(files[i].header), -1.0, position(files[i - 1].header));
     const double shear = in_plane(files[i - 1], files[i]), drift = in_plane(files[0], files[i]);
-    if (shear > std::max(kStepTolerance * dot(step, normal), kPositionTolerance_mm) || drift > std::max(kDriftTolerance * pixel, kPositionTolerance_mm))
-      refuse(files[i].name + ": it is shifted sideways by " + mm(std::max(shear, drift)) + ", as with a tilted gantry", "resample the series to an upright grid first");
+    if (shear > std::max(kStepTolerance * dot(step, normal), kPositionTolerance_mm) ||
+        drift > std::max(kDriftTolerance * pixel, kPositionTolerance_mm))
+      refuse(files[i].name + ": it is shifted sideways by " + mm(std::max(shear, drift)) + ", as with a tilted gantry",
+             "resample the series to an upright grid first");
   }
 }
 
@@ -146,13 +164,16 @@ ImageGeometry geometry_of(const DicomHeader& first, double slice_spacing_mm) {
 }
 
 void warn(DicomSeries& series) {
-  const auto all = [&](auto test) { return std::all_of(series.files.begin(), series.files.end(), [&](const DicomFile& file) { return test(file.header); }); };
+  const auto all = [&](auto test) {
+    return std::all_of(series.files.begin(), series.files.end(), [&](const DicomFile& file) { return test(file.header); });
+  };
   if (!all([](const DicomHeader& h) { return h.has_position && h.has_orientation && h.has_pixel_spacing; }))
-    series.warnings.push_back("position, orientation or pixel size are not in the file; 1 mm and the identity stand in for them");
+    series.warnings.emplace_back("position, orientation or pixel size are not in the file; 1 mm and the identity stand in for them");
   if (series.modality != "CT") return;
-  if (!all([](const DicomHeader& h) { return h.has_rescale; })) series.warnings.push_back("a CT image without RescaleSlope: its stored values are taken as HU");
+  if (!all([](const DicomHeader& h) { return h.has_rescale; }))
+    series.warnings.emplace_back("a CT image without RescaleSlope: its stored values are taken as HU");
   if (!all([](const DicomHeader& h) { return h.rescale_type[0] == '\0' || std::strcmp(h.rescale_type, "HU") == 0; }))
-    series.warnings.push_back("RescaleType is not HU; the values are taken as HU");
+    series.warnings.emplace_back("RescaleType is not HU; the values are taken as HU");
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace postrec {
 
 /// Files that were checked to be one series on one regular grid.
 struct DicomSeries {
-  std::vector<DicomFile> files;                ///< by position along the normal, ascending
+  std::vector<DicomFile> files;  ///< by position along the normal, ascending
   ImageGeometry geometry;
   std::string modality;
   std::vector<std::string> warnings;

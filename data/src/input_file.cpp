@@ -16,14 +16,15 @@ namespace fs = std::filesystem;
 bool ends_with(const fs::path& path, const std::string& lower_case_ending) {
   std::string name = path.filename().string();
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-  return name.size() >= lower_case_ending.size() && name.compare(name.size() - lower_case_ending.size(), std::string::npos, lower_case_ending) == 0;
+  return name.size() >= lower_case_ending.size() &&
+         name.compare(name.size() - lower_case_ending.size(), std::string::npos, lower_case_ending) == 0;
 }
 
 FileFormat format_of(const fs::path& path) {
   static constexpr std::pair<const char*, FileFormat> kEndings[] = {
-      {".nii", FileFormat::kNifti},     {".nii.gz", FileFormat::kNifti}, {".nrrd", FileFormat::kNrrd}, {".nhdr", FileFormat::kNrrd},
-      {".mha", FileFormat::kMetaImage}, {".mhd", FileFormat::kMetaImage}, {".png", FileFormat::kPng},  {".cfl", FileFormat::kCfl},
-      {".hdr", FileFormat::kCfl},       {".txt", FileFormat::kText},     {".csv", FileFormat::kText}};
+      {".nii", FileFormat::kNifti},     {".nii.gz", FileFormat::kNifti},  {".nrrd", FileFormat::kNrrd}, {".nhdr", FileFormat::kNrrd},
+      {".mha", FileFormat::kMetaImage}, {".mhd", FileFormat::kMetaImage}, {".png", FileFormat::kPng},   {".cfl", FileFormat::kCfl},
+      {".hdr", FileFormat::kCfl},       {".txt", FileFormat::kText},      {".csv", FileFormat::kText}};
   for (const auto& [ending, format] : kEndings)
     if (ends_with(path, ending)) return format;
   return FileFormat::kUnknown;
@@ -42,7 +43,8 @@ std::uint64_t check_input_file(const fs::path& path) {
     throw Error(ErrorKind::kNoInput, quoted_path(path) + " cannot be opened: " + std::strerror(errno), "give an existing file or folder");
   if (S_ISDIR(status.st_mode)) throw Error(ErrorKind::kBadData, quoted_path(path) + " is a folder", "give a file");
   if (!S_ISREG(status.st_mode)) throw Error(ErrorKind::kBadData, quoted_path(path) + " is a device, pipe or socket", "give a regular file");
-  if (!std::ifstream(path)) throw Error(ErrorKind::kNoInput, quoted_path(path) + " cannot be opened: " + std::strerror(errno), "check its permissions");
+  if (!std::ifstream(path))
+    throw Error(ErrorKind::kNoInput, quoted_path(path) + " cannot be opened: " + std::strerror(errno), "check its permissions");
   if (status.st_size == 0) throw Error(ErrorKind::kBadData, quoted_path(path) + " is empty (0 bytes)", "copy the file again");
   return static_cast<std::uint64_t>(status.st_size);
 }
@@ -52,7 +54,8 @@ fs::path resolve_inside(const fs::path& folder, const std::string& name, const s
   const fs::path file = fs::weakly_canonical(root / name);
   const auto [end_of_root, ignored] = std::mismatch(root.begin(), root.end(), file.begin(), file.end());
   if (name.empty() || fs::path(name).is_absolute() || end_of_root != root.end())
-    throw Error(ErrorKind::kBadData, where + " names " + quoted_path(name) + ", which is not inside its folder", "keep the data file beside the file that names it");
+    throw Error(ErrorKind::kBadData, where + " names " + quoted_path(name) + ", which is not inside its folder",
+                "keep the data file beside the file that names it");
   return folder / name;
 }
 

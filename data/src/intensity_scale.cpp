@@ -17,11 +17,13 @@ constexpr double kHounsfieldPerWater = 1000.0;
 
 /// By linear interpolation of the order statistics of |x|.
 double magnitude_percentile(const at::Tensor& x) {
-  if (!x.defined() || x.numel() == 0) throw Error(ErrorKind::kBadData, "there is no image to take an intensity percentile of", "give an image that is not empty");
+  if (!x.defined() || x.numel() == 0)
+    throw Error(ErrorKind::kBadData, "there is no image to take an intensity percentile of", "give an image that is not empty");
   const at::Tensor magnitude = at::abs(x.detach().to(at::kCPU)).to(at::kFloat).contiguous();
   std::vector<float> values(magnitude.data_ptr<float>(), magnitude.data_ptr<float>() + magnitude.numel());
   if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
-    throw Error(ErrorKind::kBadData, "the image to take an intensity percentile of has values that are not finite", "replace NaN and infinity by numbers");
+    throw Error(ErrorKind::kBadData, "the image to take an intensity percentile of has values that are not finite",
+                "replace NaN and infinity by numbers");
   const double rank = kPercentile * static_cast<double>(values.size() - 1);
   const auto below = values.begin() + static_cast<std::ptrdiff_t>(rank);
   std::nth_element(values.begin(), below, values.end());
@@ -41,16 +43,21 @@ IntensityScale IntensityScale::make(IntensityUnit unit, PriorIntensity intensity
     result.stored_offset = -kHounsfieldPerWater;
   }
   switch (intensity) {
-    case PriorIntensity::kUnit: return result;
+    case PriorIntensity::kUnit:
+      return result;
     case PriorIntensity::kRelativeWater:
-      if (!hounsfield) throw Error(ErrorKind::kConfiguration, "the prior is for CT in Hounsfield units and the image is not", "choose a prior of the image's kind");
+      if (!hounsfield)
+        throw Error(ErrorKind::kConfiguration, "the prior is for CT in Hounsfield units and the image is not",
+                    "choose a prior of the image's kind");
       result.scale = kWaterMuPerMm;
       return result;
     case PriorIntensity::kPercentile:
-      if (hounsfield) throw Error(ErrorKind::kConfiguration, "the image is CT in Hounsfield units and the prior is not for CT", "choose a CT prior");
+      if (hounsfield)
+        throw Error(ErrorKind::kConfiguration, "the image is CT in Hounsfield units and the prior is not for CT", "choose a CT prior");
       result.scale = magnitude_percentile(reference);
       if (!(result.scale > 0.0))
-        throw Error(ErrorKind::kBadData, "the 99.5th percentile of the image's magnitude is 0", "the image is empty, or almost everywhere 0");
+        throw Error(ErrorKind::kBadData, "the 99.5th percentile of the image's magnitude is 0",
+                    "the image is empty, or almost everywhere 0");
       return result;
   }
   throw Error(ErrorKind::kInternal, "unknown prior intensity");

@@ -16,19 +16,40 @@ void convert_to_float(const void* values, std::uint64_t n, float* out) {
 /// and must not wake a thread pool.
 inline bool itk_values_to_float(itk::IOComponentEnum type, const void* values, std::uint64_t n, float* out) {
   switch (type) {
-    case itk::IOComponentEnum::UCHAR: convert_to_float<std::uint8_t>(values, n, out); return true;
-    case itk::IOComponentEnum::CHAR: convert_to_float<std::int8_t>(values, n, out); return true;
-    case itk::IOComponentEnum::USHORT: convert_to_float<std::uint16_t>(values, n, out); return true;
-    case itk::IOComponentEnum::SHORT: convert_to_float<std::int16_t>(values, n, out); return true;
-    case itk::IOComponentEnum::UINT: convert_to_float<std::uint32_t>(values, n, out); return true;
-    case itk::IOComponentEnum::INT: convert_to_float<std::int32_t>(values, n, out); return true;
+    case itk::IOComponentEnum::UCHAR:
+      convert_to_float<std::uint8_t>(values, n, out);
+      return true;
+    case itk::IOComponentEnum::CHAR:
+      convert_to_float<std::int8_t>(values, n, out);
+      return true;
+    case itk::IOComponentEnum::USHORT:
+      convert_to_float<std::uint16_t>(values, n, out);
+      return true;
+    case itk::IOComponentEnum::SHORT:
+      convert_to_float<std::int16_t>(values, n, out);
+      return true;
+    case itk::IOComponentEnum::UINT:
+      convert_to_float<std::uint32_t>(values, n, out);
+      return true;
+    case itk::IOComponentEnum::INT:
+      convert_to_float<std::int32_t>(values, n, out);
+      return true;
     case itk::IOComponentEnum::ULONG:
-    case itk::IOComponentEnum::ULONGLONG: convert_to_float<std::uint64_t>(values, n, out); return true;
+    case itk::IOComponentEnum::ULONGLONG:
+      convert_to_float<std::uint64_t>(values, n, out);
+      return true;
     case itk::IOComponentEnum::LONG:
-    case itk::IOComponentEnum::LONGLONG: convert_to_float<std::int64_t>(values, n, out); return true;
-    case itk::IOComponentEnum::FLOAT: convert_to_float<float>(values, n, out); return true;
-    case itk::IOComponentEnum::DOUBLE: convert_to_float<double>(values, n, out); return true;
-    default: return false;
+    case itk::IOComponentEnum::LONGLONG:
+      convert_to_float<std::int64_t>(values, n, out);
+      return true;
+    case itk::IOComponentEnum::FLOAT:
+      convert_to_float<float>(values, n, out);
+      return true;
+    case itk::IOComponentEnum::DOUBLE:
+      convert_to_float<double>(values, n, out);
+      return true;
+    default:
+      return false;
   }
 }
 

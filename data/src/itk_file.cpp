@@ -40,27 +40,36 @@ struct ItkHeader {
 itk::ImageIOBase::Pointer make_io(FileFormat format) {
   ::unsetenv("ITK_AUTOLOAD_PATH");
   switch (format) {
-    case FileFormat::kNifti: return itk::NiftiImageIO::New().GetPointer();
-    case FileFormat::kNrrd: return itk::NrrdImageIO::New().GetPointer();
-    case FileFormat::kMetaImage: return itk::MetaImageIO::New().GetPointer();
-    case FileFormat::kPng: return itk::PNGImageIO::New().GetPointer();
-    default: throw Error(ErrorKind::kInternal, "ITK is not used for this format");
+    case FileFormat::kNifti:
+      return itk::NiftiImageIO::New().GetPointer();
+    case FileFormat::kNrrd:
+      return itk::NrrdImageIO::New().GetPointer();
+    case FileFormat::kMetaImage:
+      return itk::MetaImageIO::New().GetPointer();
+    case FileFormat::kPng:
+      return itk::PNGImageIO::New().GetPointer();
+    default:
+      throw Error(ErrorKind::kInternal, "ITK is not used for this format");
   }
 }
 
 /// Limits for work on n_bytes of pixels: a few copies as float, and a gzip of 1 MB/s at worst.
-ChildLimits limits_for(std::uint64_t n_bytes) { return {(std::uint64_t{512} << 20) + 16 * n_bytes, static_cast<unsigned>(60 + n_bytes / 1000000)}; }
+ChildLimits limits_for(std::uint64_t n_bytes) {
+  return {(std::uint64_t{512} << 20) + 16 * n_bytes, static_cast<unsigned>(60 + n_bytes / 1000000)};
+}
 
 void describe(const itk::ImageIOBase& io, ItkHeader& header) {
   header.n_dimensions = io.GetNumberOfDimensions();
   header.components = io.GetNumberOfComponents();
   header.is_complex = io.GetPixelType() == itk::IOPixelEnum::COMPLEX;
-  for (unsigned axis = 0; axis < std::min(header.n_dimensions, kMaxDimensions); ++axis) header.size[axis] = static_cast<std::int64_t>(io.GetDimensions(axis));
+  for (unsigned axis = 0; axis < std::min(header.n_dimensions, kMaxDimensions); ++axis)
+    header.size[axis] = static_cast<std::int64_t>(io.GetDimensions(axis));
   const unsigned n = std::min(header.n_dimensions, 3u);
   for (unsigned axis = 0; axis < 3; ++axis) {
     header.spacing[axis] = axis < n ? io.GetSpacing(axis) : 1.0;
     header.origin[axis] = axis < n ? io.GetOrigin(axis) : 0.0;
-    for (unsigned row = 0; row < 3; ++row) header.direction[3 * row + axis] = axis < n && row < n ? io.GetDirection(axis)[row] : axis == row;
+    for (unsigned row = 0; row < 3; ++row)
+      header.direction[3 * row + axis] = axis < n && row < n ? io.GetDirection(axis)[row] : axis == row;
   }
 }
 
@@ -89,7 +98,8 @@ std::vector<std::int64_t> size_of(const ItkHeader& header, const std::filesystem
   std::vector<std::int64_t> size(header.size, header.size + std::min(header.n_dimensions, kMaxDimensions));
   while (size.size() > 3 && size.back() == 1) size.pop_back();
   if (size.size() > 3)
-    throw Error(ErrorKind::kBadData, quoted_path(path) + " has " + std::to_string(size.size()) + " dimensions, the last of size " + std::to_string(size.back()),
+    throw Error(ErrorKind::kBadData,
+                quoted_path(path) + " has " + std::to_string(size.size()) + " dimensions, the last of size " + std::to_string(size.back()),
                 "an image has two or three; save one volume to a file of its own");
   size.resize(std::max<std::size_t>(size.size(), 2), 1);
   return size;
@@ -105,21 +115,23 @@ ImageGeometry geometry_of(const ItkHeader& header, const std::filesystem::path& 
   std::copy_n(header.direction, 9, geometry.direction.begin());
   for (int axis = 0; axis < 3; ++axis) {
     require_spacing(path, geometry.spacing_mm[axis], axis + 1);
-    if (!std::isfinite(geometry.origin_mm[axis])) throw Error(ErrorKind::kBadData, quoted_path(path) + " has an origin that is not finite", "repair the header");
+    if (!std::isfinite(geometry.origin_mm[axis]))
+      throw Error(ErrorKind::kBadData, quoted_path(path) + " has an origin that is not finite", "repair the header");
   }
   for (int a = 0; a < 3; ++a)
     for (int b = 0; b < 3; ++b) {
       double product = 0.0;
       for (int row = 0; row < 3; ++row) product += geometry.direction[3 * row + a] * geometry.direction[3 * row + b];
       if (!(std::abs(product - (a == b)) <= kRotationTolerance))
-        throw Error(ErrorKind::kBadData, quoted_path(path) + " has a direction matrix that is not orthonormal", "resample the image to a grid without shear");
+        throw Error(ErrorKind::kBadData, quoted_path(path) + " has a direction matrix that is not orthonormal",
+                    "resample the image to a grid without shear");
     }
   return geometry;
 }
 
 /// In the child. `values` are in ITK's order.
-void write_file(const std::filesystem::path& path, FileFormat format, const void* values, at::ScalarType type, const std::vector<std::int64_t>& size,
-                std::int64_t components, const ImageGeometry& geometry) {
+void write_file(const std::filesystem::path& path, FileFormat format, const void* values, at::ScalarType type,
+                const std::vector<std::int64_t>& size, std::int64_t components, const ImageGeometry& geometry) {
   const auto io = make_io(format);
   const auto n = static_cast<unsigned>(size.size());
   io->SetNumberOfDimensions(n);
@@ -132,7 +144,9 @@ void write_file(const std::filesystem::path& path, FileFormat format, const void
     io->SetDirection(axis, column);
   }
   io->SetNumberOfComponents(static_cast<unsigned>(components));
-  io->SetPixelType(components == 1 ? itk::IOPixelEnum::SCALAR : format == FileFormat::kPng ? itk::IOPixelEnum::RGB : itk::IOPixelEnum::VECTOR);
+  io->SetPixelType(components == 1              ? itk::IOPixelEnum::SCALAR
+                   : format == FileFormat::kPng ? itk::IOPixelEnum::RGB
+                                                : itk::IOPixelEnum::VECTOR);
   io->SetComponentType(type == at::kByte ? itk::IOComponentEnum::UCHAR : itk::IOComponentEnum::FLOAT);
   io->SetIORegion(whole_region(*io));
   io->SetFileName(path.string());
@@ -148,7 +162,8 @@ Image read_itk_file(const std::filesystem::path& path, FileFormat format) {
   auto* header = static_cast<ItkHeader*>(memory->data());
   auto* values = reinterpret_cast<float*>(header + 1);
   const std::string death = run_in_child([&] { read_file(path, format, capacity, *header, values); }, limits_for(capacity));
-  if (header->is_complex) throw Error(ErrorKind::kBadData, quoted_path(path) + " holds complex numbers", "give magnitude images, or k-space as .cfl");
+  if (header->is_complex)
+    throw Error(ErrorKind::kBadData, quoted_path(path) + " holds complex numbers", "give magnitude images, or k-space as .cfl");
   if (!header->finished)
     throw Error(ErrorKind::kBadData, quoted_path(path) + " cannot be read by ITK" + (death.empty() ? "" : " (" + death + ")"),
                 "its header is damaged or uses what ITK does not know; convert it with another program");
@@ -160,7 +175,9 @@ Image read_itk_file(const std::filesystem::path& path, FileFormat format) {
   image.geometry = geometry_of(*header, path);
   std::int64_t n_values = header->components;
   for (const std::int64_t n : size) n_values *= n;
-  image.pixels = tensor_from_itk(at::from_blob(values, {n_values}, [memory](void*) {}, at::kFloat), size, header->components);
+  image.pixels = tensor_from_itk(at::from_blob(
+                                     values, {n_values}, [memory](void*) {}, at::kFloat),
+                                 size, header->components);
   return image;
 }
 
@@ -169,7 +186,8 @@ void write_itk_file(const std::filesystem::path& path, FileFormat format, const 
   std::vector<std::int64_t> size = itk_size(pixels);
   if (format == FileFormat::kPng) size.resize(2);
   const void* data = values.data_ptr();
-  const std::string death = run_in_child([&] { write_file(path, format, data, values.scalar_type(), size, pixels.size(-3), geometry); }, limits_for(values.nbytes()));
+  const std::string death = run_in_child([&] { write_file(path, format, data, values.scalar_type(), size, pixels.size(-3), geometry); },
+                                         limits_for(values.nbytes()));
   const Error incomplete(ErrorKind::kInputOutput, quoted_path(path) + " was not written completely", "check the free space");
   if (!death.empty()) throw incomplete;
   try {

@@ -36,7 +36,8 @@ at::Tensor as_four_axes(const at::Tensor& tensor) {
   return tensor.reshape({-1, 1, rows, columns});
 }
 
-/// Writes <stem>.mha (real) or <stem>.cfl/.hdr (complex) and returns the name to read. Both keep every bit; NIfTI would limit sizes to 32767.
+/// Writes <stem>.mha (real) or <stem>.cfl/.hdr (complex) and returns the name to read. Both keep every bit; NIfTI would limit sizes to
+/// 32767.
 std::string write_tensor_file(const fs::path& folder, const std::string& stem, const at::Tensor& tensor) {
   if (!tensor.defined() || tensor.numel() == 0 || (tensor.scalar_type() != at::kFloat && tensor.scalar_type() != at::kComplexFloat))
     throw Error(ErrorKind::kInternal, "'" + stem + "' of a measurement is not a filled float32 or complex64 tensor", "convert it first");
@@ -47,8 +48,9 @@ std::string write_tensor_file(const fs::path& folder, const std::string& stem, c
     return stem + ".cfl";
   }
   const std::string name = stem + ".mha";
-  write_atomically(folder / name,
-                   [&](const fs::path& temporary) { write_itk_file(temporary, FileFormat::kMetaImage, as_four_axes(values), ImageGeometry{}); });
+  write_atomically(folder / name, [&](const fs::path& temporary) {
+    write_itk_file(temporary, FileFormat::kMetaImage, as_four_axes(values), ImageGeometry{});
+  });
   return name;
 }
 
@@ -128,7 +130,8 @@ class Reader {
   }
   std::vector<double> numbers(const std::string& key) const {
     const auto is_number = [](const Json& element) { return element.is_number(); };
-    if (!at(key).is_array() || !std::all_of(at(key).begin(), at(key).end(), is_number)) refuse(key, "is not a list of numbers", "write [1.0, 2.0]");
+    if (!at(key).is_array() || !std::all_of(at(key).begin(), at(key).end(), is_number))
+      refuse(key, "is not a list of numbers", "write [1.0, 2.0]");
     return at(key).get<std::vector<double>>();
   }
   /// One of two words.
@@ -155,7 +158,8 @@ at::Tensor reshaped(const Reader& json, const at::Tensor& tensor) {
   std::vector<std::int64_t> shape;
   for (const double size : json.numbers("shape")) shape.push_back(size >= 1.0 && size < 9e15 ? static_cast<std::int64_t>(size) : 0);
   if (checked_product(shape, "'shape' in " + quoted_path(json.file())) != static_cast<std::uint64_t>(tensor.numel()))
-    json.refuse("shape", "does not fit the file, which holds " + std::to_string(tensor.numel()) + " values", "leave it out, or give the sizes of the file's axes");
+    json.refuse("shape", "does not fit the file, which holds " + std::to_string(tensor.numel()) + " values",
+                "leave it out, or give the sizes of the file's axes");
   return tensor.reshape(shape);
 }
 
@@ -227,9 +231,11 @@ Measurement from_json(const Reader& json) {
 
 Measurement read_folder(const fs::path& json_file) {
   constexpr std::uint64_t kLimit = 64 << 20;
-  if (check_input_file(json_file) > kLimit) throw Error(ErrorKind::kBadData, quoted_path(json_file) + " is larger than 64 MiB", "keep tensors in files of their own");
+  if (check_input_file(json_file) > kLimit)
+    throw Error(ErrorKind::kBadData, quoted_path(json_file) + " is larger than 64 MiB", "keep tensors in files of their own");
   const Json json = Json::parse(read_head(json_file, kLimit), nullptr, /*allow_exceptions=*/false, /*ignore_comments=*/true);
-  if (json.is_discarded()) throw Error(ErrorKind::kBadData, quoted_path(json_file) + " is not JSON", "check its commas, quotes and brackets");
+  if (json.is_discarded())
+    throw Error(ErrorKind::kBadData, quoted_path(json_file) + " is not JSON", "check its commas, quotes and brackets");
   return from_json(Reader(json, json_file));
 }
 
@@ -239,8 +245,11 @@ class FreshFolder {
   explicit FreshFolder(const fs::path& folder) : folder_(folder) {
     std::error_code error;
     made_ = fs::create_directory(folder, error);
-    if (error) throw Error(ErrorKind::kCannotCreate, quoted_path(folder) + " cannot be created: " + error.message(), "check that the folder above it exists and can be written");
-    if (!made_ && !fs::is_empty(folder)) throw Error(ErrorKind::kCannotCreate, quoted_path(folder) + " exists and is not empty", "give the name of a new folder");
+    if (error)
+      throw Error(ErrorKind::kCannotCreate, quoted_path(folder) + " cannot be created: " + error.message(),
+                  "check that the folder above it exists and can be written");
+    if (!made_ && !fs::is_empty(folder))
+      throw Error(ErrorKind::kCannotCreate, quoted_path(folder) + " exists and is not empty", "give the name of a new folder");
   }
   ~FreshFolder() {
     if (kept_) return;
@@ -261,7 +270,8 @@ class FreshFolder {
 Measurement read_measurement(const fs::path& path) {
   if (fs::is_directory(path)) {
     if (!fs::exists(path / kJsonName))
-      throw Error(ErrorKind::kNoInput, quoted_path(path) + " holds no measurement.json", "give a measurement folder, or a data file (.cfl, .nii, .nii.gz, .mha, .nrrd)");
+      throw Error(ErrorKind::kNoInput, quoted_path(path) + " holds no measurement.json",
+                  "give a measurement folder, or a data file (.cfl, .nii, .nii.gz, .mha, .nrrd)");
     return read_folder(path / kJsonName);
   }
   check_input_file(path);

@@ -8,9 +8,9 @@
 
 namespace postrec {
 
-/// Checks that an image file holds exactly the pixels that its header promises, before ITK sees it: ITK 5.2 takes truncated NIfTI and MetaImage
-/// files, spacings of zero and data files anywhere on the disk without a word. Also used on what ITK has just written.
-/// Returns how many bytes of pixels there are (an upper bound for PNG). Throws Error(kBadData) that names the file and both numbers.
+/// Checks that an image file holds exactly the pixels that its header promises, before ITK sees it: ITK 5.2 takes truncated NIfTI and
+/// MetaImage files, spacings of zero and data files anywhere on the disk without a word. Also used on what ITK has just written. Returns
+/// how many bytes of pixels there are (an upper bound for PNG). Throws Error(kBadData) that names the file and both numbers.
 std::uint64_t check_payload(const std::filesystem::path& path, FileFormat format);
 
 std::uint64_t check_nifti_payload(const std::filesystem::path& path);

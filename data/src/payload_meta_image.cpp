@@ -8,8 +8,9 @@ namespace postrec {
 
 namespace {
 
-const std::map<std::string, int> kBytesOfType = {{"MET_CHAR", 1},      {"MET_UCHAR", 1},      {"MET_SHORT", 2}, {"MET_USHORT", 2}, {"MET_INT", 4},  {"MET_UINT", 4},
-                                                 {"MET_LONG_LONG", 8}, {"MET_ULONG_LONG", 8}, {"MET_LONG", 4},  {"MET_ULONG", 4},  {"MET_FLOAT", 4}, {"MET_DOUBLE", 8}};
+const std::map<std::string, int> kBytesOfType = {{"MET_CHAR", 1}, {"MET_UCHAR", 1}, {"MET_SHORT", 2},     {"MET_USHORT", 2},
+                                                 {"MET_INT", 4},  {"MET_UINT", 4},  {"MET_LONG_LONG", 8}, {"MET_ULONG_LONG", 8},
+                                                 {"MET_LONG", 4}, {"MET_ULONG", 4}, {"MET_FLOAT", 4},     {"MET_DOUBLE", 8}};
 
 std::uint64_t promised_bytes(const TextHeader& header) {
   std::vector<std::int64_t> factors = header.integers("dimsize");
@@ -33,13 +34,15 @@ std::uint64_t check_meta_image_payload(const std::filesystem::path& path) {
   if (lower(header.text("objecttype", "image")) != "image") header.refuse("objecttype", "it is Image");
   const std::uint64_t promised = promised_bytes(header);
   if (lower(header.text("binarydata", "false")) != "true") header.refuse("binarydata", "it is True; save the image as binary");
-  if (header.text("headersize", "0") != "0") header.refuse("headersize", "data that begin elsewhere than at the start are not read; save the image again without it");
+  if (header.text("headersize", "0") != "0")
+    header.refuse("headersize", "data that begin elsewhere than at the start are not read; save the image again without it");
 
   const std::string name = header.text("elementdatafile");
   std::filesystem::path data = path;
   std::uint64_t offset = header.n_bytes;
   if (lower(name) != "local") {
-    if (lower(name).rfind("list", 0) == 0 || name.find('%') != std::string::npos) header.refuse("elementdatafile", "one data file is read, not a list; save the image as one .mha");
+    if (lower(name).rfind("list", 0) == 0 || name.find('%') != std::string::npos)
+      header.refuse("elementdatafile", "one data file is read, not a list; save the image as one .mha");
     data = resolve_inside(path.parent_path(), name, "ElementDataFile of " + quoted_path(path));
     offset = 0;
   }
@@ -48,8 +51,9 @@ std::uint64_t check_meta_image_payload(const std::filesystem::path& path) {
     require_payload_size(data, promised, data_bytes - offset);
     return promised;
   }
-  const std::uint64_t packed =
-      header.has("compresseddatasize") ? checked_product({header.integer("compresseddatasize")}, "CompressedDataSize of " + quoted_path(path)) : data_bytes - offset;
+  const std::uint64_t packed = header.has("compresseddatasize")
+                                   ? checked_product({header.integer("compresseddatasize")}, "CompressedDataSize of " + quoted_path(path))
+                                   : data_bytes - offset;
   require_payload_size(data, offset + packed, data_bytes);
   require_payload_size(data, promised, ByteReader(data, Packing::kDeflate, offset, packed).size_up_to(promised));
   return promised;

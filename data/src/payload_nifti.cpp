@@ -18,16 +18,18 @@ constexpr std::size_t kBlock = 1 << 18;
 constexpr int kFloat32 = 16, kFloat64 = 64;
 
 /// Bits per voxel of the data types that are read.
-const std::map<int, int> kBitsOfType = {{2, 8},   {4, 16},  {8, 32},   {16, 32},  {32, 64},   {64, 64},
+const std::map<int, int> kBitsOfType = {{2, 8},    {4, 16},  {8, 32},   {16, 32},  {32, 64},   {64, 64},
                                         {128, 24}, {256, 8}, {512, 16}, {768, 32}, {1024, 64}, {1280, 64}};
 
 class NiftiHeader {
  public:
   NiftiHeader(const std::filesystem::path& path, std::string bytes) : path_(path), bytes_(std::move(bytes)) {
-    if (bytes_.size() < kHeaderBytes) throw Error(ErrorKind::kBadData, quoted_path(path) + " is truncated: a NIfTI header has 348 bytes", "copy the file again");
+    if (bytes_.size() < kHeaderBytes)
+      throw Error(ErrorKind::kBadData, quoted_path(path) + " is truncated: a NIfTI header has 348 bytes", "copy the file again");
     swapped_ = at<std::int32_t>(0) != 348;
     if (at<std::int32_t>(0) != 348 || bytes_.compare(344, 4, std::string("n+1\0", 4)) != 0)
-      throw Error(ErrorKind::kBadData, quoted_path(path) + " is not a NIfTI-1 file in one piece", "convert it to NIfTI-1 (.nii or .nii.gz)");
+      throw Error(ErrorKind::kBadData, quoted_path(path) + " is not a NIfTI-1 file in one piece",
+                  "convert it to NIfTI-1 (.nii or .nii.gz)");
   }
 
   template <class T>
@@ -43,7 +45,8 @@ class NiftiHeader {
   /// Bytes up to where the voxels begin.
   std::uint64_t offset() const {
     const float offset = at<float>(108);
-    if (!(offset >= 352.0f && offset <= 1e9f) || offset != std::floor(offset)) refuse("has vox_offset " + std::to_string(offset), "it is at least 352");
+    if (!(offset >= 352.0f && offset <= 1e9f) || offset != std::floor(offset))
+      refuse("has vox_offset " + std::to_string(offset), "it is at least 352");
     return static_cast<std::uint64_t>(offset);
   }
 
@@ -61,8 +64,10 @@ class NiftiHeader {
   std::int64_t bytes_per_voxel() const {
     const auto type = kBitsOfType.find(data_type());
     if (type == kBitsOfType.end() || type->second != at<std::int16_t>(72))
-      refuse("has data type " + std::to_string(data_type()) + " with " + std::to_string(at<std::int16_t>(72)) + " bits", "convert it to float32 or int16");
-    if (!std::isfinite(at<float>(112)) || !std::isfinite(at<float>(116))) refuse("has a scale (scl_slope, scl_inter) that is not finite", "repair the header");
+      refuse("has data type " + std::to_string(data_type()) + " with " + std::to_string(at<std::int16_t>(72)) + " bits",
+             "convert it to float32 or int16");
+    if (!std::isfinite(at<float>(112)) || !std::isfinite(at<float>(116)))
+      refuse("has a scale (scl_slope, scl_inter) that is not finite", "repair the header");
     return type->second / 8;
   }
 
@@ -70,7 +75,9 @@ class NiftiHeader {
   bool swapped() const { return swapped_; }
 
  private:
-  [[noreturn]] void refuse(const std::string& what, const std::string& hint) const { throw Error(ErrorKind::kBadData, quoted_path(path_) + " " + what, hint); }
+  [[noreturn]] void refuse(const std::string& what, const std::string& hint) const {
+    throw Error(ErrorKind::kBadData, quoted_path(path_) + " " + what, hint);
+  }
 
   std::filesystem::path path_;
   std::string bytes_;
@@ -106,7 +113,8 @@ std::uint64_t check_nifti_payload(const std::filesystem::path& path) {
   check_input_file(path);
   ByteReader reader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone);
   const NiftiHeader header(path, reader.read(kHeaderBytes));
-  const std::uint64_t n_bytes = checked_product({static_cast<std::int64_t>(header.n_voxels()), header.bytes_per_voxel()}, "the size of " + quoted_path(path));
+  const std::uint64_t n_bytes =
+      checked_product({static_cast<std::int64_t>(header.n_voxels()), header.bytes_per_voxel()}, "the size of " + quoted_path(path));
   reader.read(header.offset() - kHeaderBytes);
   NotFinite not_finite_voxels;
   if (header.data_type() == kFloat32) not_finite_voxels = find_not_finite<float>(reader, header.swapped(), n_bytes);

@@ -11,12 +11,46 @@ namespace postrec {
 
 namespace {
 
-const std::map<std::string, int> kBytesOfType = {
-    {"signed char", 1}, {"int8", 1}, {"int8_t", 1}, {"uchar", 1}, {"unsigned char", 1}, {"uint8", 1}, {"uint8_t", 1}, {"short", 2}, {"short int", 2},
-    {"signed short", 2}, {"signed short int", 2}, {"int16", 2}, {"int16_t", 2}, {"ushort", 2}, {"unsigned short", 2}, {"unsigned short int", 2},
-    {"uint16", 2}, {"uint16_t", 2}, {"int", 4}, {"signed int", 4}, {"int32", 4}, {"int32_t", 4}, {"uint", 4}, {"unsigned int", 4}, {"uint32", 4},
-    {"uint32_t", 4}, {"longlong", 8}, {"long long", 8}, {"long long int", 8}, {"signed long long", 8}, {"signed long long int", 8}, {"int64", 8},
-    {"int64_t", 8}, {"ulonglong", 8}, {"unsigned long long", 8}, {"unsigned long long int", 8}, {"uint64", 8}, {"uint64_t", 8}, {"float", 4}, {"double", 8}};
+const std::map<std::string, int> kBytesOfType = {{"signed char", 1},
+                                                 {"int8", 1},
+                                                 {"int8_t", 1},
+                                                 {"uchar", 1},
+                                                 {"unsigned char", 1},
+                                                 {"uint8", 1},
+                                                 {"uint8_t", 1},
+                                                 {"short", 2},
+                                                 {"short int", 2},
+                                                 {"signed short", 2},
+                                                 {"signed short int", 2},
+                                                 {"int16", 2},
+                                                 {"int16_t", 2},
+                                                 {"ushort", 2},
+                                                 {"unsigned short", 2},
+                                                 {"unsigned short int", 2},
+                                                 {"uint16", 2},
+                                                 {"uint16_t", 2},
+                                                 {"int", 4},
+                                                 {"signed int", 4},
+                                                 {"int32", 4},
+                                                 {"int32_t", 4},
+                                                 {"uint", 4},
+                                                 {"unsigned int", 4},
+                                                 {"uint32", 4},
+                                                 {"uint32_t", 4},
+                                                 {"longlong", 8},
+                                                 {"long long", 8},
+                                                 {"long long int", 8},
+                                                 {"signed long long", 8},
+                                                 {"signed long long int", 8},
+                                                 {"int64", 8},
+                                                 {"int64_t", 8},
+                                                 {"ulonglong", 8},
+                                                 {"unsigned long long", 8},
+                                                 {"unsigned long long int", 8},
+                                                 {"uint64", 8},
+                                                 {"uint64_t", 8},
+                                                 {"float", 4},
+                                                 {"double", 8}};
 
 /// Lengths of the vectors in "(a,b,c) (d,e,f) none"; "none" is an axis of colours and has none.
 std::vector<double> vector_lengths(const std::string& text) {
@@ -55,14 +89,16 @@ std::uint64_t promised_bytes(const TextHeader& header) {
 
 void require_no_skip(const TextHeader& header, const std::string& key) {
   const std::string value = header.text(key, "0");
-  if (value != "0" && value != "-1") header.refuse(key, "data that begin elsewhere than at the start are not read; save the image again without it");
+  if (value != "0" && value != "-1")
+    header.refuse(key, "data that begin elsewhere than at the start are not read; save the image again without it");
 }
 
 }  // namespace
 
 std::uint64_t check_nrrd_payload(const std::filesystem::path& path) {
   check_input_file(path);
-  if (read_head(path, 5) != "NRRD0") throw Error(ErrorKind::kBadData, quoted_path(path) + " does not begin with NRRD", "it is not a NRRD file");
+  if (read_head(path, 5) != "NRRD0")
+    throw Error(ErrorKind::kBadData, quoted_path(path) + " does not begin with NRRD", "it is not a NRRD file");
   const TextHeader header = read_text_header(path, ':', "");
   const std::uint64_t promised = promised_bytes(header);
   check_spacings(header);
@@ -72,7 +108,8 @@ std::uint64_t check_nrrd_payload(const std::filesystem::path& path) {
   std::uint64_t offset = header.n_bytes;
   if (header.has("datafile")) {
     const std::string name = header.text("datafile");
-    if (lower(name).rfind("list", 0) == 0 || name.find('%') != std::string::npos) header.refuse("datafile", "one data file is read, not a list; save the image as one .nrrd");
+    if (lower(name).rfind("list", 0) == 0 || name.find('%') != std::string::npos)
+      header.refuse("datafile", "one data file is read, not a list; save the image as one .nrrd");
     data = resolve_inside(path.parent_path(), name, "'data file' of " + quoted_path(path));
     offset = 0;
   }

@@ -50,12 +50,13 @@ std::uint64_t check_png_payload(const std::filesystem::path& path) {
   constexpr std::uint64_t kLargest = std::uint64_t{1} << 30;
   if (file_bytes > kLargest) throw Error(ErrorKind::kBadData, quoted_path(path) + " is larger than 1 GiB", "use NIfTI for large images");
   const std::string bytes = read_head(path, file_bytes);
-  if (bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") != 0) throw Error(ErrorKind::kBadData, quoted_path(path) + " does not begin as a PNG file does", "it is not a PNG file");
+  if (bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") != 0)
+    throw Error(ErrorKind::kBadData, quoted_path(path) + " does not begin as a PNG file does", "it is not a PNG file");
 
   const Error truncated(ErrorKind::kBadData, quoted_path(path) + " is truncated or damaged", "copy the file again");
   std::string data;
   std::string header;
-  for (std::size_t at = 8; ; ) {
+  for (std::size_t at = 8;;) {
     if (bytes.size() - at < 12) throw truncated;
     const std::size_t length = big_endian(bytes, at);
     if (length > bytes.size() - at - 12) throw truncated;

@@ -29,7 +29,8 @@ Scan read_any(const std::filesystem::path& path, const ScanOptions& options) {
   if (format == FileFormat::kNifti || format == FileFormat::kNrrd || format == FileFormat::kMetaImage || format == FileFormat::kPng)
     return read_image_file(path, format, options);
   if (format == FileFormat::kUnknown && (has_dicom_mark(path) || ends_with(path, ".dcm"))) return read_dicom_scan(path, options);
-  throw Error(ErrorKind::kBadData, quoted_path(path) + " is not an image that is read", "give NIfTI (.nii, .nii.gz), NRRD, MetaImage, PNG or DICOM");
+  throw Error(ErrorKind::kBadData, quoted_path(path) + " is not an image that is read",
+              "give NIfTI (.nii, .nii.gz), NRRD, MetaImage, PNG or DICOM");
 }
 
 }  // namespace
@@ -43,7 +44,8 @@ SliceRange slice_range(const ScanOptions& options, std::int64_t n_slices, const 
 }
 
 ImageGeometry moved_to_slice(ImageGeometry geometry, std::int64_t slice) {
-  for (int row = 0; row < 3; ++row) geometry.origin_mm[row] += static_cast<double>(slice) * geometry.spacing_mm[2] * geometry.direction[3 * row + 2];
+  for (int row = 0; row < 3; ++row)
+    geometry.origin_mm[row] += static_cast<double>(slice) * geometry.spacing_mm[2] * geometry.direction[3 * row + 2];
   return geometry;
 }
 

@@ -18,7 +18,8 @@ namespace {
 
 /// The numbers of a line, separated by blanks, commas or semicolons.
 std::vector<float> numbers_of(std::string line, const std::string& where) {
-  std::replace_if(line.begin(), line.end(), [](char c) { return c == ',' || c == ';' || c == '\t' || c == '\r'; }, ' ');
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == ',' || c == ';' || c == '\t' || c == '\r'; }, ' ');
   std::vector<float> numbers;
   const char* next = line.c_str();
   for (;;) {
@@ -26,7 +27,8 @@ std::vector<float> numbers_of(std::string line, const std::string& where) {
     if (*next == '\0') return numbers;
     char* end = nullptr;
     const float number = std::strtof(next, &end);
-    if (end == next || (*end != ' ' && *end != '\0')) throw Error(ErrorKind::kBadData, where + " holds something that is not a number", "numbers separated by blanks or commas");
+    if (end == next || (*end != ' ' && *end != '\0'))
+      throw Error(ErrorKind::kBadData, where + " holds something that is not a number", "numbers separated by blanks or commas");
     numbers.push_back(number);
     next = end;
   }
@@ -46,7 +48,9 @@ at::Tensor read_text_numbers(const std::filesystem::path& path) {
     if (row.empty()) continue;
     if (n_rows++ == 0) n_columns = static_cast<std::int64_t>(row.size());
     if (static_cast<std::int64_t>(row.size()) != n_columns)
-      throw Error(ErrorKind::kBadData, where + " has " + std::to_string(row.size()) + " numbers, the lines before it " + std::to_string(n_columns), "every line has as many numbers");
+      throw Error(ErrorKind::kBadData,
+                  where + " has " + std::to_string(row.size()) + " numbers, the lines before it " + std::to_string(n_columns),
+                  "every line has as many numbers");
     values.insert(values.end(), row.begin(), row.end());
   }
   if (values.empty()) throw Error(ErrorKind::kBadData, quoted_path(path) + " holds no number", "one row of numbers a line");

@@ -50,7 +50,8 @@ std::vector<std::int64_t> TextHeader::integers(const std::string& key) const {
   std::vector<std::int64_t> values;
   for (const double value : numbers(key)) {
     // 2^53: beyond it a double no longer holds every integer.
-    if (value != static_cast<double>(static_cast<std::int64_t>(std::clamp(value, -9007199254740992.0, 9007199254740992.0)))) refuse(key, "whole numbers were expected");
+    if (value != static_cast<double>(static_cast<std::int64_t>(std::clamp(value, -9007199254740992.0, 9007199254740992.0))))
+      refuse(key, "whole numbers were expected");
     values.push_back(static_cast<std::int64_t>(value));
   }
   return values;
@@ -80,7 +81,8 @@ TextHeader read_text_header(const std::filesystem::path& path, char separator, c
     header.entries[key] = trimmed(line.substr(split + 1));
     if (key == last_key) return header;
   }
-  if (bytes.size() == kLimit) throw Error(ErrorKind::kBadData, quoted_path(path) + " has a header without an end", "it is not an image, or damaged");
+  if (bytes.size() == kLimit)
+    throw Error(ErrorKind::kBadData, quoted_path(path) + " has a header without an end", "it is not an image, or damaged");
   return header;
 }
 

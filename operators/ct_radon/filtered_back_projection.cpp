@@ -186,7 +186,7 @@ at::Tensor FilteredBackProjection::filter(const at::Tensor& sinograms) const {
   at::Tensor filtered = at::zeros_like(sinograms);
   const float* from = sinograms.const_data_ptr<float>();
   float* to = filtered.mutable_data_ptr<float>();
-  at::parallel_for(0, sinograms.size(0) * n_views, 1, [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, sinograms.size(0) * n_views, 1 + 200'000 / (n * n), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const float* weights = ray_weights_.data() + row % n_views * n;
       float* out = to + row * n;
@@ -208,7 +208,7 @@ at::Tensor FilteredBackProjection::operator()(const at::Tensor& sinograms) const
   at::Tensor images = at::zeros({batch, 1, height, width}, sinograms.options());
   const float* from = filtered.const_data_ptr<float>();
   float* to = images.mutable_data_ptr<float>();
-  at::parallel_for(0, height, 1, [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, height, 1 + 50'000 / (n_views * width), [&](std::int64_t begin, std::int64_t end) {
     std::vector<std::int64_t> detectors(width);
     std::vector<float> left(width), right(width);
     for (std::int64_t r = begin; r < end; ++r) {

@@ -24,7 +24,7 @@ class BorderedImages {
 
   /// From n <= lanes images [n, height, width].
   void fill(const float* images, std::int64_t n) {
-    at::parallel_for(0, height_, 16, [&](std::int64_t begin, std::int64_t end) {
+    at::parallel_for(0, height_, kFillGrain / width_ + 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r) {
         for (std::int64_t b = 0; b < n; ++b) {
           const float* from = images + (b * height_ + r) * width_;
@@ -38,7 +38,7 @@ class BorderedImages {
   /// The transpose of `other`, in squares that stay in the cache.
   void fill_transposed(const BorderedImages& other) {
     constexpr std::int64_t kSide = 32;
-    at::parallel_for(0, (height_ + kSide - 1) / kSide, 1, [&](std::int64_t begin, std::int64_t end) {
+    at::parallel_for(0, (height_ + kSide - 1) / kSide, kFillGrain / (kSide * width_) + 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r0 = begin * kSide; r0 < std::min(height_, end * kSide); r0 += kSide) {
         for (std::int64_t c0 = 0; c0 < width_; c0 += kSide) {
           for (std::int64_t r = r0; r < std::min(height_, r0 + kSide); ++r) {
@@ -52,6 +52,8 @@ class BorderedImages {
   }
 
  private:
+  static constexpr std::int64_t kFillGrain = 100'000;  ///< pixels for which another thread is worth waking
+
   std::int64_t height_, width_, stride_;
   at::Tensor memory_;
 };

@@ -25,21 +25,21 @@ struct RayBundle {
   int n_blocks;                                ///< of kLanes rays that hold all n_rays
   int height, width;                           ///< of the image as it is marched
   int first_row, last_row;                     ///< rows that any ray meets
-  int n_taps;                                  ///< no pixel is met by more rays on one row
-  // Parallel beam: start[k] = fma(k, affine_step, affine_start), and one slope.
+  int n_taps;                                  ///< candidates that hold all rays that meet one pixel, at most
+  float tap_margin;                            ///< by how many rays the candidates start before the first possible one
+  float first_gap, last_gap;                   ///< least distance between rays on first_row and last_row - 1: not less in between than linear
+
+  /// Which ray, as a fraction, crosses column c of row r.
+  /// Parallel: start[k] = fma(k, affine_step, affine_start), and one slope.
   bool affine;
   float affine_start, affine_step, affine_inverse_step, affine_slope;
-  float tap_margin;                            ///< by how many rays the n_taps candidates start before the first possible one
-};
-
-/// Which rays of a bundle meet which pixels of one row: pixel c meets rays first[c] + t, t < n_taps, with weights[t * stride + c].
-/// Memory that one thread lends to the adjoint kernels, for rows of up to `stride` pixels; n_taps is theirs to set.
-struct Taps {
-  int* first;
-  float* weights;
-  float* positions;                            ///< of the bundle's rays
-  int stride;
-  int n_taps;
+  /// Fan: index_start + index_scale * f(across / depth), f the identity or, for a curved detector, the arc tangent.
+  struct Plane {
+    float start, row, column;                  ///< start + row * r + column * c, pixels
+  };
+  Plane across, depth;                         ///< from the central ray, and from the source along it
+  bool curved;
+  float index_start, index_scale;
 };
 
 /// One instruction set. `lanes` images lie innermost: pixel (r, c) of image b at [(r * row_stride + c) * lanes + b]; likewise rays.
@@ -48,7 +48,7 @@ struct Kernels {
   /// sums[k] += the interpolated image summed over the rows row_begin..row_end of one tile, for each ray k.
   using Forward = void (*)(const RayBundle&, const float* image, std::ptrdiff_t row_stride, int row_begin, int row_end, float* sums);
   /// pixels[c] += the sum over rays of weight * values[ray], for the columns column_begin..column_end (multiples of kLanes) of one row.
-  using Adjoint = void (*)(const RayBundle&, int row, int column_begin, int column_end, Taps&, const float* values, float* pixels);
+  using Adjoint = void (*)(const RayBundle&, int row, int column_begin, int column_end, const float* values, float* pixels);
 
   const char* name;
   Forward forward_single, forward_batch;

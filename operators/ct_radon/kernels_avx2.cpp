@@ -66,11 +66,7 @@ class Window {
         offset_(_mm256_sub_epi32(index, _mm256_broadcastd_epi32(_mm256_castsi256_si128(index)))),
         is_far_(_mm256_castsi256_ps(_mm256_slli_epi32(offset_, 28))) {}
 
-  __m256 load(const float* base) const {
-    const __m256 near = _mm256_permutevar8x32_ps(_mm256_loadu_ps(base + first_), offset_);
-    const __m256 far = _mm256_permutevar8x32_ps(_mm256_loadu_ps(base + first_ + kLanes), offset_);
-    return _mm256_blendv_ps(near, far, is_far_);
-  }
+  __m256 load(const float* base) const { return _mm256_blendv_ps(load_near(base), load_near(base + kLanes), is_far_); }
 
   /// Where index rises by less than eight.
   __m256 load_near(const float* base) const { return _mm256_permutevar8x32_ps(_mm256_loadu_ps(base + first_), offset_); }
@@ -142,218 +138,200 @@ void forward_batch(const RayBundle& bundle, const float* image, std::ptrdiff_t r
   }
 }
 
+/// How far apart the first candidate rays of eight neighbouring columns can be, and so how to load what belongs to them.
+enum class Spread { kNear, kNarrow, kWide };
+
+/// The candidate rays of eight neighbouring columns.
+template <Spread spread>
+class Candidates {
+ public:
+  explicit Candidates(__m256 first_ray) : index_(_mm256_cvttps_epi32(first_ray)), window_(index_) {}
+
+  __m256 load(const float* base) const {
+    if (spread == Spread::kNear) return window_.load_near(base);
+    return spread == Spread::kNarrow ? window_.load(base) : _mm256_i32gather_ps(base, index_, 4);
+  }
+  __m256i index() const { return index_; }
+
+ private:
+  __m256i index_;
+  Window window_;
+};
+
+__m256 column_numbers(int c) { return _mm256_add_ps(_mm256_set1_ps(static_cast<float>(c)), lane_numbers()); }
+
+/// Into the bundle's rays; the last stands for all beyond, whose values are zero. Not a number becomes 0.
+__m256 clamp_ray(const RayBundle& bundle, __m256 ray) {
+  return _mm256_min_ps(_mm256_max_ps(ray, _mm256_setzero_ps()), _mm256_set1_ps(static_cast<float>(bundle.n_rays)));
+}
+
+/// Parallel beam: the first candidate by one multiplication, the positions by the formula that made the tables.
+class ParallelRow {
+ public:
+  ParallelRow(const RayBundle& bundle, int row) : bundle_(bundle), row_(_mm256_set1_ps(static_cast<float>(row))) {
+    const float base = __builtin_fmaf(static_cast<float>(row), bundle.affine_slope, bundle.affine_start);
+    shift_ = _mm256_set1_ps(1.0f - bundle.tap_margin - (base + 1.0f) * bundle.affine_inverse_step);
+  }
+
+  int n_taps() const { return bundle_.n_taps; }
+  float gap() const { return bundle_.affine_step; }
+
+  __m256 first_rays(__m256 column) const {
+    return clamp_ray(bundle_, _mm256_floor_ps(_mm256_fmadd_ps(column, _mm256_set1_ps(bundle_.affine_inverse_step), shift_)));
+  }
+
+  template <Spread spread>
+  __m256 position(const Candidates<spread>&, __m256 first_ray, int tap) const {
+    const __m256 ray = _mm256_add_ps(first_ray, _mm256_set1_ps(static_cast<float>(tap)));
+    const __m256 start = _mm256_fmadd_ps(ray, _mm256_set1_ps(bundle_.affine_step), _mm256_set1_ps(bundle_.affine_start));
+    return _mm256_fmadd_ps(row_, _mm256_set1_ps(bundle_.affine_slope), start);
+  }
+
+ private:
+  const RayBundle& bundle_;
+  __m256 row_, shift_;
+};
+
+/// To 2e-8 [M. Abramowitz, I. A. Stegun, Handbook of Mathematical Functions, 4.4.49].
+__m256 arc_tangent(__m256 x) {
+  const __m256 sign = _mm256_set1_ps(-0.0f), one = _mm256_set1_ps(1.0f), magnitude = _mm256_andnot_ps(sign, x);
+  const __m256 is_large = _mm256_cmp_ps(magnitude, one, _CMP_GT_OQ);
+  const __m256 y = _mm256_blendv_ps(magnitude, _mm256_div_ps(one, magnitude), is_large), square = _mm256_mul_ps(y, y);
+  __m256 sum = _mm256_set1_ps(0.0028662257f);
+  constexpr float kCoefficients[] = {-0.0161657367f, 0.0429096138f,  -0.0752896400f, 0.1065626393f,
+                                     -0.1420889944f, 0.1999355085f, -0.3333314528f, 1.0f};
+  for (const float coefficient : kCoefficients) {
+    sum = _mm256_fmadd_ps(sum, square, _mm256_set1_ps(coefficient));
+  }
+  const __m256 angle = _mm256_mul_ps(sum, y);
+  return _mm256_or_ps(_mm256_blendv_ps(angle, _mm256_sub_ps(_mm256_set1_ps(1.57079633f), angle), is_large), _mm256_and_ps(sign, x));
+}
+
+/// Fan beam: the first candidate from where the pixel's neighbour is seen on the detector, the positions from the tables.
+class FanRow {
+ public:
+  FanRow(const RayBundle& bundle, int row) : bundle_(bundle), row_(_mm256_set1_ps(static_cast<float>(row))) {
+    const int n_rows = larger(1, bundle.last_row - 1 - bundle.first_row);
+    gap_ = bundle.first_gap + (bundle.last_gap - bundle.first_gap) * static_cast<float>(row - bundle.first_row) / static_cast<float>(n_rows);
+    n_taps_ = smaller(bundle.n_taps, static_cast<int>(2.0f / gap_ + 2.0f * bundle.tap_margin) + 1);
+    across_ = one_column_before(bundle.across, row);
+    depth_ = one_column_before(bundle.depth, row);
+  }
+
+  int n_taps() const { return n_taps_; }
+  float gap() const { return gap_; }
+
+  __m256 first_rays(__m256 column) const {
+    const __m256 across = _mm256_fmadd_ps(column, _mm256_set1_ps(bundle_.across.column), across_);
+    const __m256 depth = _mm256_fmadd_ps(column, _mm256_set1_ps(bundle_.depth.column), depth_);
+    const __m256 ratio = _mm256_div_ps(across, depth), seen = bundle_.curved ? arc_tangent(ratio) : ratio;
+    const __m256 start = _mm256_set1_ps(bundle_.index_start + 1.0f - bundle_.tap_margin);
+    return clamp_ray(bundle_, _mm256_floor_ps(_mm256_fmadd_ps(seen, _mm256_set1_ps(bundle_.index_scale), start)));
+  }
+
+  template <Spread spread>
+  __m256 position(const Candidates<spread>& candidates, __m256 /*first_ray*/, int tap) const {
+    return _mm256_fmadd_ps(row_, candidates.load(bundle_.slope + tap), candidates.load(bundle_.start + tap));
+  }
+
+ private:
+  static __m256 one_column_before(const RayBundle::Plane& plane, int row) {
+    return _mm256_set1_ps(plane.start + plane.row * static_cast<float>(row) - plane.column);
+  }
+
+  const RayBundle& bundle_;
+  __m256 row_, across_, depth_;
+  float gap_;
+  int n_taps_;
+};
+
 /// max(0, 1 - |position - column|).
 __m256 hat(__m256 position, __m256 column) {
   const __m256 distance = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_sub_ps(position, column));
   return _mm256_max_ps(_mm256_setzero_ps(), _mm256_sub_ps(_mm256_set1_ps(1.0f), distance));
 }
 
-/// Parallel beam: rays and weights of eight neighbouring columns, the first candidate ray by one multiplication.
-class EightColumns {
- public:
-  EightColumns(const RayBundle& bundle, int row)
-      : row_(_mm256_set1_ps(static_cast<float>(row))),
-        slope_(_mm256_set1_ps(bundle.affine_slope)),
-        start_(_mm256_set1_ps(bundle.affine_start)),
-        step_(_mm256_set1_ps(bundle.affine_step)),
-        inverse_step_(_mm256_set1_ps(bundle.affine_inverse_step)),
-        last_ray_(_mm256_set1_ps(static_cast<float>(bundle.n_rays))) {
-    const float base = __builtin_fmaf(static_cast<float>(row), bundle.affine_slope, bundle.affine_start);
-    shift_ = _mm256_set1_ps(1.0f - bundle.tap_margin - (base + 1.0f) * bundle.affine_inverse_step);
-  }
-
-  static __m256 columns(int c) { return _mm256_add_ps(_mm256_set1_ps(static_cast<float>(c)), lane_numbers()); }
-
-  /// Values beyond the bundle's rays are zero, so that rays -1 and n_rays may stand for all others.
-  __m256 first_rays(__m256 column) const {
-    const __m256 candidate = _mm256_floor_ps(_mm256_fmadd_ps(column, inverse_step_, shift_));
-    return _mm256_min_ps(last_ray_, _mm256_max_ps(_mm256_set1_ps(-1.0f), candidate));
-  }
-
-  __m256 weights(__m256 ray, __m256 column) const { return hat(_mm256_fmadd_ps(row_, slope_, _mm256_fmadd_ps(ray, step_, start_)), column); }
-
- private:
-  __m256 row_, slope_, start_, step_, inverse_step_, last_ray_, shift_;
-};
-
-/// With two taps a step is more than one column, so that eight columns meet at most eight first rays and a permutation reaches them all.
-void adjoint_single_affine2(const RayBundle& bundle, int row, int column_begin, int column_end, const float* values, float* pixels) {
-  const EightColumns eight(bundle, row);
-  for (int c = column_begin; c < column_end; c += kLanes) {
-    const __m256 column = EightColumns::columns(c), ray = eight.first_rays(column);
-    const Window window(_mm256_cvttps_epi32(ray));
-    const __m256 first = eight.weights(ray, column), second = eight.weights(_mm256_add_ps(ray, _mm256_set1_ps(1.0f)), column);
-    const __m256 sum = _mm256_fmadd_ps(first, window.load_near(values), _mm256_loadu_ps(pixels + c));
-    _mm256_storeu_ps(pixels + c, _mm256_fmadd_ps(second, window.load_near(values + 1), sum));
-  }
-}
-
-void adjoint_batch_affine2(const RayBundle& bundle, int row, int column_begin, int column_end, const float* values, float* pixels) {
-  const EightColumns eight(bundle, row);
-  for (int c = column_begin; c < column_end; c += kLanes) {
-    const __m256 column = EightColumns::columns(c), ray = eight.first_rays(column);
-    alignas(32) int index[kLanes];
-    alignas(32) float first[kLanes], second[kLanes];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(index), _mm256_slli_epi32(_mm256_cvttps_epi32(ray), 3));
-    _mm256_store_ps(first, eight.weights(ray, column));
-    _mm256_store_ps(second, eight.weights(_mm256_add_ps(ray, _mm256_set1_ps(1.0f)), column));
-#pragma GCC unroll 8
-    for (int j = 0; j < kLanes; ++j) {
-      float* pixel = pixels + (c + j) * kLanes;
-      const float* value = values + index[j];
-      const __m256 sum = _mm256_fmadd_ps(_mm256_broadcast_ss(first + j), _mm256_loadu_ps(value), _mm256_loadu_ps(pixel));
-      _mm256_storeu_ps(pixel, _mm256_fmadd_ps(_mm256_broadcast_ss(second + j), _mm256_loadu_ps(value + kLanes), sum));
-    }
-  }
-}
-
-/// Columns in whole vectors.
-struct Columns {
-  int begin, end;
-};
-
-/// Those of columns.begin .. columns.end that rays between the positions `lowest` and `highest` can meet.
-Columns columns_met(const RayBundle& bundle, float lowest, float highest, Columns columns) {
-  const float width = static_cast<float>(bundle.width);
-  const float begin = lowest > 0.0f ? (lowest < width ? lowest : width) : 0.0f;
-  const float end = highest + 2.0f < width ? (highest + 2.0f > 0.0f ? highest + 2.0f : 0.0f) : width;
-  return {larger(columns.begin, static_cast<int>(begin) / kLanes * kLanes), smaller(columns.end, round_up_to_lanes(static_cast<int>(end)))};
-}
-
-/// Parallel beam with any number of taps.
-Columns find_taps_affine(const RayBundle& bundle, int row, Columns columns, Taps& taps) {
-  const EightColumns eight(bundle, row);
-  taps.n_taps = bundle.n_taps;
-  for (int c = columns.begin; c < columns.end; c += kLanes) {
-    const __m256 column = EightColumns::columns(c);
-    __m256 ray = eight.first_rays(column);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(taps.first + c), _mm256_cvttps_epi32(ray));
-    for (int t = 0; t < taps.n_taps; ++t) {
-      _mm256_storeu_ps(taps.weights + static_cast<std::ptrdiff_t>(t) * taps.stride + c, eight.weights(ray, column));
-      ray = _mm256_add_ps(ray, _mm256_set1_ps(1.0f));
-    }
-  }
-  return columns;
-}
-
-/// The positions of all rays on the row, and the smallest distance between two neighbours, or 2 if all are farther apart.
-float fill_positions(const RayBundle& bundle, int row, float* positions) {
-  const __m256 row_number = _mm256_set1_ps(static_cast<float>(row));
-  for (int k = 0; k < bundle.n_padded; k += kLanes) {
-    _mm256_storeu_ps(positions + k, _mm256_fmadd_ps(row_number, _mm256_loadu_ps(bundle.slope + k), _mm256_loadu_ps(bundle.start + k)));
-  }
-  __m256 smallest = _mm256_set1_ps(2.0f);
-  int k = 0;
-  for (; k + kLanes < bundle.n_rays; k += kLanes) {
-    smallest = _mm256_min_ps(smallest, _mm256_sub_ps(_mm256_loadu_ps(positions + k + 1), _mm256_loadu_ps(positions + k)));
-  }
-  alignas(32) float lanes[kLanes];
-  _mm256_store_ps(lanes, smallest);
-  float result = 2.0f;
-  for (int j = 0; j < kLanes; ++j) result = lanes[j] < result ? lanes[j] : result;
-  for (; k + 1 < bundle.n_rays; ++k) result = positions[k + 1] - positions[k] < result ? positions[k + 1] - positions[k] : result;
-  return result;
-}
-
-void store_everywhere(int* first, int value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(first), _mm256_set1_epi32(value)); }
-
-/// first[c] = the first ray beyond column c - 1: each ray claims eight columns from where it begins to be that, or as many as there are,
-/// and the next one overwrites what is its own.
-void claim_columns(const RayBundle& bundle, Taps& taps) {
-  const int width = round_up_to_lanes(bundle.width);
-  const __m256 end = _mm256_set1_ps(static_cast<float>(width));
-  int claimed = 0;
-  for (int k = 0; k < bundle.n_rays; k += kLanes) {
-    // Ray k is the first of a column up to one beyond the whole part of its position.
-    const __m256 beyond = _mm256_add_ps(_mm256_floor_ps(_mm256_loadu_ps(taps.positions + k)), _mm256_set1_ps(2.0f));
-    alignas(32) int column[kLanes];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(column), _mm256_cvttps_epi32(_mm256_min_ps(end, _mm256_max_ps(_mm256_setzero_ps(), beyond))));
-    const int n = smaller(kLanes, bundle.n_rays - k);
-    for (int j = 0; j < n; ++j) {
-      do {
-        store_everywhere(taps.first + claimed, k + j);
-        claimed += kLanes;
-      } while (claimed < column[j]);
-      claimed = column[j];
-    }
-  }
-  for (; claimed < width; claimed += kLanes) store_everywhere(taps.first + claimed, bundle.n_rays);
-}
-
-/// base[first[c + j] + t] for the eight columns from c and each tap in turn.
-template <class Use>
-void for_each_tap(const Taps& taps, int c, const float* base, Use use) {
-  const __m256i first = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(taps.first + c));
-  if (taps.first[c + kLanes - 1] - taps.first[c] < 2 * kLanes) {
-    const Window window(first);
-    for (int t = 0; t < taps.n_taps; ++t) use(t, window.load(base + t));
-  } else {
-    for (int t = 0; t < taps.n_taps; ++t) use(t, _mm256_i32gather_ps(base + t, first, 4));
-  }
-}
-
-/// Any beam: from the positions of all rays on the row.
-Columns find_taps_general(const RayBundle& bundle, int row, Columns columns, Taps& taps) {
-  const float gap = fill_positions(bundle, row, taps.positions);
-  claim_columns(bundle, taps);
-  const float needed = gap * static_cast<float>(bundle.n_taps) > 2.0f ? 2.0f / gap : static_cast<float>(bundle.n_taps);
-  taps.n_taps = smaller(bundle.n_taps, static_cast<int>(needed + 1e-3f) + 1);
-  const Columns met = columns_met(bundle, taps.positions[0], taps.positions[bundle.n_rays - 1], columns);
-  for (int c = met.begin; c < met.end; c += kLanes) {
-    const __m256 column = EightColumns::columns(c);
-    for_each_tap(taps, c, taps.positions,
-                 [&](int t, __m256 position) { _mm256_storeu_ps(taps.weights + static_cast<std::ptrdiff_t>(t) * taps.stride + c, hat(position, column)); });
-  }
-  return met;
-}
-
-Columns find_taps(const RayBundle& bundle, int row, Columns columns, Taps& taps) {
-  return bundle.affine ? find_taps_affine(bundle, row, columns, taps) : find_taps_general(bundle, row, columns, taps);
-}
-
-void adjoint_single(const RayBundle& bundle, int row, int column_begin, int column_end, Taps& taps, const float* values, float* pixels) {
-  if (bundle.affine && bundle.n_taps == 2) return adjoint_single_affine2(bundle, row, column_begin, column_end, values, pixels);
-  const Columns columns = find_taps(bundle, row, {column_begin, column_end}, taps);
-  for (int c = columns.begin; c < columns.end; c += kLanes) {
-    __m256 sum = _mm256_loadu_ps(pixels + c);
-    for_each_tap(taps, c, values, [&](int t, __m256 value) {
-      sum = _mm256_fmadd_ps(_mm256_loadu_ps(taps.weights + static_cast<std::ptrdiff_t>(t) * taps.stride + c), value, sum);
-    });
-    _mm256_storeu_ps(pixels + c, sum);
-  }
-}
-
-/// n_taps 0: as many as there are.
-template <int n_taps>
-void accumulate(const Taps& taps, Columns columns, const float* values, float* pixels) {
-  const int count = n_taps ? n_taps : taps.n_taps;
-  for (int c = columns.begin; c < columns.end; ++c) {
-    const float* value = values + static_cast<std::ptrdiff_t>(taps.first[c]) * kLanes;
-    __m256 sum = _mm256_loadu_ps(pixels + c * kLanes);
+/// fixed_taps 0: as many as the row has.
+template <Spread spread, int fixed_taps>
+struct SingleImage {
+  template <class Row>
+  static void add(const Row& row, int column_begin, int column_end, const float* values, float* pixels) {
+    const int n_taps = fixed_taps ? fixed_taps : row.n_taps();
+    for (int c = column_begin; c < column_end; c += kLanes) {
+      const __m256 column = column_numbers(c), ray = row.first_rays(column);
+      const Candidates<spread> candidates(ray);
+      __m256 sum = _mm256_loadu_ps(pixels + c);
 #pragma GCC unroll 4
-    for (int t = 0; t < count; ++t) {
-      const __m256 weight = _mm256_broadcast_ss(taps.weights + static_cast<std::ptrdiff_t>(t) * taps.stride + c);
-      sum = _mm256_fmadd_ps(weight, _mm256_loadu_ps(value + t * kLanes), sum);
+      for (int t = 0; t < n_taps; ++t) sum = _mm256_fmadd_ps(hat(row.position(candidates, ray, t), column), candidates.load(values + t), sum);
+      _mm256_storeu_ps(pixels + c, sum);
     }
-    _mm256_storeu_ps(pixels + c * kLanes, sum);
+  }
+};
+
+template <Spread spread, int fixed_taps>
+struct BatchOfImages {
+  template <class Row>
+  static void add(const Row& row, int column_begin, int column_end, const float* values, float* pixels) {
+    const int n_taps = fixed_taps ? fixed_taps : row.n_taps();
+    for (int c = column_begin; c < column_end; c += kLanes) {
+      const __m256 column = column_numbers(c), ray = row.first_rays(column);
+      const Candidates<spread> candidates(ray);
+      alignas(32) int index[kLanes];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(index), _mm256_slli_epi32(candidates.index(), 3));
+      constexpr int kTapsAtOnce = fixed_taps ? fixed_taps : 4;
+      for (int first_tap = 0; first_tap < n_taps; first_tap += kTapsAtOnce) {
+        const int n = fixed_taps ? fixed_taps : smaller(kTapsAtOnce, n_taps - first_tap);
+        alignas(32) float weights[kTapsAtOnce * kLanes];
+#pragma GCC unroll 4
+        for (int t = 0; t < n; ++t) _mm256_store_ps(weights + t * kLanes, hat(row.position(candidates, ray, first_tap + t), column));
+#pragma GCC unroll 8
+        for (int j = 0; j < kLanes; ++j) {
+          float* pixel = pixels + (c + j) * kLanes;
+          const float* value = values + index[j] + first_tap * kLanes;
+          __m256 sum = _mm256_loadu_ps(pixel);
+#pragma GCC unroll 4
+          for (int t = 0; t < n; ++t) sum = _mm256_fmadd_ps(_mm256_broadcast_ss(weights + t * kLanes + j), _mm256_loadu_ps(value + t * kLanes), sum);
+          _mm256_storeu_ps(pixel, sum);
+        }
+      }
+    }
+  }
+};
+
+/// The columns of begin..end, in whole vectors, that rays of the bundle can meet on the row.
+void narrow_to_columns_met(const RayBundle& bundle, int row, int& begin, int& end) {
+  const auto position = [&](int k) { return __builtin_fmaf(static_cast<float>(row), bundle.slope[k], bundle.start[k]); };
+  const float lowest = position(0), highest = position(bundle.n_rays - 1) + 2.0f, width = static_cast<float>(bundle.width);
+  if (lowest > 0.0f) begin = larger(begin, static_cast<int>(lowest < width ? lowest : width) / kLanes * kLanes);
+  if (highest < width) end = smaller(end, round_up_to_lanes(static_cast<int>(highest > 0.0f ? highest : 0.0f)));
+}
+
+/// With the fastest code for the row's rays. Seven columns span 7 / gap rays; up to two taps tell that the gap is more than one column.
+template <template <Spread, int> class Images, class Row>
+void add_row(const Row& row, int begin, int end, const float* values, float* pixels) {
+  if (7.0f / row.gap() > 14.0f) return Images<Spread::kWide, 0>::add(row, begin, end, values, pixels);
+  switch (row.n_taps()) {
+    case 1: return Images<Spread::kNear, 1>::add(row, begin, end, values, pixels);
+    case 2: return Images<Spread::kNear, 2>::add(row, begin, end, values, pixels);
+    case 3: return Images<Spread::kNarrow, 3>::add(row, begin, end, values, pixels);
+    default: return Images<Spread::kNarrow, 0>::add(row, begin, end, values, pixels);
   }
 }
 
-void adjoint_batch(const RayBundle& bundle, int row, int column_begin, int column_end, Taps& taps, const float* values, float* pixels) {
-  if (bundle.affine && bundle.n_taps == 2) return adjoint_batch_affine2(bundle, row, column_begin, column_end, values, pixels);
-  const Columns columns = find_taps(bundle, row, {column_begin, column_end}, taps);
-  switch (taps.n_taps) {
-    case 1: return accumulate<1>(taps, columns, values, pixels);
-    case 2: return accumulate<2>(taps, columns, values, pixels);
-    case 3: return accumulate<3>(taps, columns, values, pixels);
-    default: return accumulate<0>(taps, columns, values, pixels);
+template <template <Spread, int> class Images>
+void adjoint(const RayBundle& bundle, int row, int column_begin, int column_end, const float* values, float* pixels) {
+  narrow_to_columns_met(bundle, row, column_begin, column_end);
+  if (bundle.affine) {
+    add_row<Images>(ParallelRow(bundle, row), column_begin, column_end, values, pixels);
+  } else {
+    add_row<Images>(FanRow(bundle, row), column_begin, column_end, values, pixels);
   }
 }
 
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static const Kernels kernels = {"avx2", forward_single, forward_batch, adjoint_single, adjoint_batch};
+  static const Kernels kernels = {"avx2", forward_single, forward_batch, adjoint<SingleImage>, adjoint<BatchOfImages>};
   return kernels;
 }
 

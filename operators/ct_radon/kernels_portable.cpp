@@ -25,15 +25,14 @@ void forward(const RayBundle& bundle, const float* image, std::ptrdiff_t row_str
 }
 
 template <int lanes>
-void adjoint(const RayBundle& bundle, int row, int column_begin, int column_end, Taps& taps, const float* values, float* pixels) {
-  float* position = taps.positions;
-  for (int k = 0; k < bundle.n_rays; ++k) position[k] = std::fma(static_cast<float>(row), bundle.slope[k], bundle.start[k]);
+void adjoint(const RayBundle& bundle, int row, int column_begin, int column_end, const float* values, float* pixels) {
+  const auto position = [&](int k) { return std::fma(static_cast<float>(row), bundle.slope[k], bundle.start[k]); };
   int first = 0;
   for (int c = column_begin; c < std::min(column_end, bundle.width); ++c) {
     const float column = static_cast<float>(c);
-    while (first < bundle.n_rays && position[first] <= column - 1.0f) ++first;
-    for (int k = first; k < bundle.n_rays && position[k] < column + 1.0f; ++k) {
-      const float weight = 1.0f - std::abs(position[k] - column);
+    while (first < bundle.n_rays && position(first) <= column - 1.0f) ++first;
+    for (int k = first; k < bundle.n_rays && position(k) < column + 1.0f; ++k) {
+      const float weight = 1.0f - std::abs(position(k) - column);
       for (int b = 0; b < lanes; ++b) {
         float& pixel = pixels[c * lanes + b];
         pixel = std::fma(weight, values[static_cast<std::ptrdiff_t>(k) * lanes + b], pixel);

@@ -12,9 +12,9 @@ namespace postrec::ct {
 namespace {
 
 // The adjoint fills an image band by band. Of a batch, it fills one strip of a band before the next: the strip's pixels and what a bundle
-// adds to them stay in the level 1 cache. The general fan kernel looks at whole rows, so that strips would cost it more than they save.
+// adds to them stay in the level 1 cache.
 constexpr std::int64_t kBandRows = 8;
-constexpr int kStripColumns = 64;
+constexpr int kStripColumns = 128;
 
 template <int lanes>
 constexpr Kernels::Forward Kernels::*forward_kernel() {
@@ -25,6 +25,9 @@ template <int lanes>
 constexpr Kernels::Adjoint Kernels::*adjoint_kernel() {
   return lanes == 1 ? &Kernels::adjoint_single : &Kernels::adjoint_batch;
 }
+
+/// Items of `work` interpolations each for which another thread is worth waking: about 0.1 ms.
+std::int64_t grain(std::int64_t work) { return std::max<std::int64_t>(1, 200'000 / std::max<std::int64_t>(1, work)); }
 
 std::int64_t n_bands(std::int64_t n_rows) { return (n_rows + kBandRows - 1) / kBandRows; }
 
@@ -41,28 +44,10 @@ void for_each_group(std::int64_t batch, Single single, Group group) {
   }
 }
 
-/// Memory for the taps of one row.
-class TapMemory {
- public:
-  TapMemory(const RaySet& rays, std::int64_t longest_row) {
-    const int stride = round_up_to_lanes(static_cast<int>(longest_row));
-    first_.resize(stride + kLanes);
-    weights_.resize(static_cast<std::size_t>(stride) * std::max(1, rays.max_taps()));
-    positions_.resize(rays.max_rays() + kLanes);
-    taps = {first_.data(), weights_.data(), positions_.data(), stride, 0};
-  }
-
-  Taps taps;
-
- private:
-  std::vector<int> first_;
-  std::vector<float> weights_, positions_;
-};
-
 }  // namespace
 
 Projector::Projector(const Geometry& geometry, const Kernels& kernels)
-    : height_(geometry.height), width_(geometry.width), n_views_(geometry.n_views()), n_detectors_(geometry.n_detectors), is_parallel_(geometry.beam == Beam::kParallel), rays_(geometry), kernels_(kernels) {}
+    : height_(geometry.height), width_(geometry.width), n_views_(geometry.n_views()), n_detectors_(geometry.n_detectors), rays_(geometry), kernels_(kernels) {}
 
 at::Tensor Projector::forward(const at::Tensor& images) const {
   at::Tensor sinograms = at::zeros({images.size(0), n_views_, n_detectors_}, images.options());
@@ -89,7 +74,7 @@ at::Tensor Projector::adjoint(const at::Tensor& sinograms) const {
 /// Calls visit(placement, k, index in the sinogram) for each ray that meets the image.
 template <class Visit>
 void Projector::for_each_ray(Visit visit) const {
-  at::parallel_for(0, static_cast<std::int64_t>(rays_.placements().size()), 16, [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, static_cast<std::int64_t>(rays_.placements().size()), grain(n_detectors_), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const RaySet::Placement& place = rays_.placements()[i];
       for (int k = 0; k < rays_.bundles()[i].n_rays; ++k) visit(place, k, place.view * n_detectors_ + place.first_detector + k * place.detector_step);
@@ -107,7 +92,7 @@ void Projector::forward_group(const float* images, std::int64_t n, float* sinogr
   const auto& placements = rays_.placements();
 
   const auto project = [&](const BorderedImages<lanes>& image, std::int64_t n_rows, const std::vector<int>& bundles) {
-    at::parallel_for(0, static_cast<std::int64_t>(bundles.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+    at::parallel_for(0, static_cast<std::int64_t>(bundles.size()), grain(n_rows * n_detectors_ * lanes / 4), [&](std::int64_t begin, std::int64_t end) {
       // Tile by tile, so that the image rows stay in the cache while all the thread's rays pass.
       for (std::int64_t row = 0; row < n_rows; row += kTileRows) {
         const int row_end = static_cast<int>(std::min(n_rows, row + kTileRows));
@@ -146,8 +131,7 @@ void Projector::project_back(const float* values, bool transposed, std::int64_t 
   const std::int64_t n_rows = transposed ? width_ : height_, n_columns = transposed ? height_ : width_;
   const std::int64_t stride = round_up_to_lanes(static_cast<int>(n_columns)) * lanes;
   const std::vector<int>& bundles = transposed ? rays_.along_columns() : rays_.along_rows();
-  TapMemory memory(rays_, n_columns);
-  const int all_columns = round_up_to_lanes(static_cast<int>(n_columns)), strip = lanes > 1 && is_parallel_ ? kStripColumns : all_columns;
+  const int all_columns = round_up_to_lanes(static_cast<int>(n_columns)), strip = lanes > 1 ? kStripColumns : all_columns;
   for (std::int64_t band = band_begin; band < band_end; ++band) {
     const int first_row = static_cast<int>(band * kBandRows), last_row = static_cast<int>(std::min(n_rows, (band + 1) * kBandRows));
     for (int column = 0; column < all_columns; column += strip) {
@@ -156,7 +140,7 @@ void Projector::project_back(const float* values, bool transposed, std::int64_t 
         const RayBundle& bundle = rays_.bundles()[i];
         const float* of_bundle = values + rays_.placements()[i].first_value * lanes;
         for (int row = std::max(first_row, bundle.first_row); row < std::min(last_row, bundle.last_row); ++row) {
-          (kernels_.*adjoint_kernel<lanes>())(bundle, row, column, column_end, memory.taps, of_bundle, image + row * stride);
+          (kernels_.*adjoint_kernel<lanes>())(bundle, row, column, column_end, of_bundle, image + row * stride);
         }
       }
     }
@@ -172,13 +156,13 @@ void Projector::adjoint_group(const float* sinograms, std::int64_t n, float* ima
   float* const along_columns = transposed.mutable_data_ptr<float>();
 
   const std::int64_t upright_bands = n_bands(height_), all_bands = upright_bands + n_bands(width_);
-  at::parallel_for(0, all_bands, 1, [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, all_bands, grain(kBandRows * width_ * n_views_ * lanes / 8), [&](std::int64_t begin, std::int64_t end) {
     const float* value = values.const_data_ptr<float>();
     project_back<lanes>(value, false, begin, std::min(end, upright_bands), along_rows);
     project_back<lanes>(value, true, std::max(begin, upright_bands) - upright_bands, end - upright_bands, along_columns);
   });
 
-  at::parallel_for(0, height_, kBandRows, [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, height_, std::max(kBandRows, grain(width_)), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r0 = begin; r0 < end; r0 += kBandRows) {
       // Columns outside rows: a few neighbouring rows of the image are neighbours in the transposed one.
       for (std::int64_t c = 0; c < width_; ++c) {

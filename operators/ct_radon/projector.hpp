@@ -33,7 +33,6 @@ class Projector {
   void project_back(const float* values, bool transposed, std::int64_t band_begin, std::int64_t band_end, float* image) const;
 
   std::int64_t height_, width_, n_views_, n_detectors_;
-  bool is_parallel_;
   RaySet rays_;
   const Kernels& kernels_;
 };

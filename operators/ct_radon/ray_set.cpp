@@ -43,16 +43,94 @@ void rows_met(float start, float slope, int height, int width, int& first, int& 
   last = static_cast<int>(std::clamp(std::ceil(leave) + 1, 0.0, static_cast<double>(height)));
 }
 
-/// The most rays whose column can lie in a half-open interval two pixels wide, on any row that the bundle meets.
-int count_taps(const std::vector<float>& start, const std::vector<float>& slope, int n_rays, int first_row, int last_row) {
-  double smallest = std::numeric_limits<double>::infinity();
+/// The least distance between two neighbouring rays on one row; not so small that more than all rays would meet a pixel.
+float least_gap(const std::vector<float>& start, const std::vector<float>& slope, int n_rays, int row) {
+  double least = std::numeric_limits<float>::max();
   for (int k = 0; k + 1 < n_rays; ++k) {
-    for (const double row : {first_row, last_row - 1}) {  // the gap is linear in the row
-      smallest = std::min(smallest, (start[k + 1] + row * slope[k + 1]) - (start[k] + row * slope[k]));
-    }
+    least = std::min(least, (start[k + 1] + row * static_cast<double>(slope[k + 1])) - (start[k] + row * static_cast<double>(slope[k])));
   }
-  if (smallest * n_rays <= 2) return n_rays;
-  return static_cast<int>(std::ceil(2 / smallest + 1e-3));
+  return static_cast<float>(std::max(least, 2.0 / n_rays));
+}
+
+/// How a pixel's rays are found. Rounding moves the index of the first candidate by a few 1e-7 of the largest number in its computation;
+/// candidates that start `tap_margin` earlier and end as much later miss no ray.
+void set_affine_taps(RayBundle& bundle) {
+  const double margin = 4e-7 * std::max({bundle.width, bundle.height, bundle.n_rays});
+  const double width_in_rays = 2.0 / bundle.affine_step;
+  bundle.n_taps = static_cast<int>(std::ceil(width_in_rays + 2 * margin));
+  bundle.tap_margin = static_cast<float>(0.5 * (bundle.n_taps - width_in_rays));
+}
+
+void set_fan_taps(RayBundle& bundle) {
+  bundle.tap_margin = 1e-6f * (std::abs(bundle.index_scale) + static_cast<float>(bundle.n_rays));
+  bundle.n_taps = static_cast<int>(2.0f / std::min(bundle.first_gap, bundle.last_gap) + 2.0f * bundle.tap_margin) + 2;
+}
+
+/// Where the pixel at (row, column) of the marched image is seen by the view's source, see RayBundle.
+void set_fan_planes(RayBundle& bundle, const Geometry& geometry, double angle, bool transposed) {
+  const auto plane = [&](double of_x, double of_z, double constant) {  // of_x x + of_z z + constant, x and z in pixels
+    const double middle_row = 0.5 * static_cast<double>(geometry.height - 1), middle_column = 0.5 * static_cast<double>(geometry.width - 1);
+    const double start = constant + of_z * middle_row - of_x * middle_column;
+    const double row = transposed ? of_x : -of_z, column = transposed ? -of_z : of_x;
+    return RayBundle::Plane{static_cast<float>(start), static_cast<float>(row), static_cast<float>(column)};
+  };
+  bundle.across = plane(std::cos(angle), -std::sin(angle), 0.0);
+  bundle.depth = plane(-std::sin(angle), -std::cos(angle), geometry.source_to_isocenter_mm / geometry.pixel_mm);
+}
+
+/// The rays first..last (one past) of a view, told apart by detector, in order of their column.
+class Neighbours {
+ public:
+  Neighbours(const Geometry& geometry, std::int64_t view, std::int64_t first, std::int64_t last, bool transposed)
+      : geometry_(geometry), view_(view), transposed_(transposed), n_(static_cast<int>(last - first)) {
+    step_ = n_ > 1 ? column_step(static_cast<double>(first)) : 1.0;
+    direction_ = step_ > 0 ? 1 : -1;
+    first_detector_ = step_ > 0 ? first : last - 1;
+  }
+
+  int size() const { return n_; }
+  std::int64_t first_detector() const { return first_detector_; }
+  std::int64_t direction() const { return direction_; }
+  /// Distance of the first two, in pixels across the march: that of any two in a parallel beam.
+  double step() const { return std::abs(step_); }
+  March march(int k) const { return march_at(static_cast<double>(first_detector_ + k * direction_)); }
+
+ private:
+  March march_at(double detector) const { return march_of(geometry_, ray_of(geometry_, view_, detector), transposed_); }
+
+  /// From one ray to the next where the ray passes the isocentre: no two rays cross in front of the source, so that its sign holds elsewhere too.
+  double column_step(double detector) const {
+    const Ray ray = ray_of(geometry_, view_, detector);
+    const double reach = geometry_.source_to_isocenter_mm;
+    const double index = transposed_ ? geometry_.x_column(ray.x_mm + reach * ray.dx) : geometry_.z_row(ray.z_mm + reach * ray.dz);
+    const March here = march_at(detector), next = march_at(detector + 1);
+    return (next.start + index * next.slope) - (here.start + index * here.slope);
+  }
+
+  const Geometry& geometry_;
+  std::int64_t view_;
+  bool transposed_;
+  int n_;
+  double step_;
+  std::int64_t first_detector_, direction_;
+};
+
+void set_affine(RayBundle& bundle, const Neighbours& rays) {
+  const March first = rays.march(0);
+  bundle.affine = true;
+  bundle.affine_start = static_cast<float>(first.start);
+  bundle.affine_step = static_cast<float>(rays.step());
+  bundle.affine_inverse_step = 1.0f / bundle.affine_step;
+  bundle.affine_slope = static_cast<float>(first.slope);
+}
+
+void set_fan(RayBundle& bundle, const Neighbours& rays, const Geometry& geometry, double angle, bool transposed) {
+  set_fan_planes(bundle, geometry, angle, transposed);
+  bundle.curved = geometry.beam == Beam::kFanCurved;
+  const double central_detector = 0.5 * static_cast<double>(geometry.n_detectors - 1) - geometry.detector_offset_mm / geometry.detector_spacing_mm;
+  const double direction = static_cast<double>(rays.direction());
+  bundle.index_scale = static_cast<float>(direction * geometry.source_to_detector_mm / geometry.detector_spacing_mm);
+  bundle.index_start = static_cast<float>(direction * (central_detector - static_cast<double>(rays.first_detector())));
 }
 
 }  // namespace
@@ -70,83 +148,61 @@ RaySet::RaySet(const Geometry& geometry) {
 }
 
 void RaySet::add_bundle(const Geometry& geometry, std::int64_t view, std::int64_t first, std::int64_t last, bool transposed) {
-  const auto march = [&](double detector) { return march_of(geometry, ray_of(geometry, view, detector), transposed); };
-  const int n_rays = static_cast<int>(last - first);
+  const Neighbours rays(geometry, view, first, last, transposed);
   RayBundle bundle{};
-  bundle.n_rays = n_rays;
-  bundle.n_blocks = round_up_to_lanes(n_rays) / kLanes;
+  bundle.n_rays = rays.size();
+  bundle.n_blocks = round_up_to_lanes(rays.size()) / kLanes;
   bundle.height = static_cast<int>(transposed ? geometry.width : geometry.height);
   bundle.width = static_cast<int>(transposed ? geometry.height : geometry.width);
-  bundle.affine = geometry.beam == Beam::kParallel;
-
-  // Rays in order of their column. No two cross in front of the source, so any point there decides; on a fan's ray, that near the isocentre.
-  const double here = static_cast<double>(first);
-  const Ray ray = ray_of(geometry, view, here);
-  const double reach = geometry.source_to_isocenter_mm;
-  const double index = transposed ? geometry.x_column(ray.x_mm + reach * ray.dx) : geometry.z_row(ray.z_mm + reach * ray.dz);
-  const auto column = [&](double detector) { const March m = march(detector); return m.start + index * m.slope; };
-  const double step = n_rays > 1 ? column(here + 1) - column(here) : 1.0;
-  Placement placement{view, step > 0 ? first : last - 1, step > 0 ? 1 : -1, 0, nullptr};
-  const auto detector_of = [&](int k) { return static_cast<double>(placement.first_detector + k * placement.detector_step); };
-
-  if (bundle.affine) {
-    const March m = march(detector_of(0));
-    bundle.affine_start = static_cast<float>(m.start);
-    bundle.affine_step = static_cast<float>(n_rays > 1 ? std::abs(step) : 1.0);
-    bundle.affine_inverse_step = 1.0f / bundle.affine_step;
-    bundle.affine_slope = static_cast<float>(m.slope);
+  if (geometry.beam == Beam::kParallel) {
+    set_affine(bundle, rays);
+  } else {
+    set_fan(bundle, rays, geometry, geometry.angles_rad[static_cast<std::size_t>(view)], transposed);
   }
 
   Tables tables;
-  tables.block_first_row.assign(bundle.n_blocks, bundle.height);
-  tables.block_last_row.assign(bundle.n_blocks, 0);
-  bundle.first_row = bundle.height;
-  for (int k = 0; k < n_rays; ++k) {
-    const March m = march(detector_of(k));
-    const float start = bundle.affine ? std::fma(static_cast<float>(k), bundle.affine_step, bundle.affine_start) : static_cast<float>(m.start);
-    const float slope = bundle.affine ? bundle.affine_slope : static_cast<float>(m.slope);
-    tables.start.push_back(start);
-    tables.slope.push_back(slope);
-    tables.length_mm.push_back(static_cast<float>(m.length_mm));
-    int first_row, last_row;
-    rows_met(start, slope, bundle.height, bundle.width, first_row, last_row);
-    if (first_row >= last_row) continue;
-    int& block_first = tables.block_first_row[k / kLanes];
-    int& block_last = tables.block_last_row[k / kLanes];
-    block_first = std::min(block_first, first_row);
-    block_last = std::max(block_last, last_row);
-    bundle.first_row = std::min(bundle.first_row, block_first);
-    bundle.last_row = std::max(bundle.last_row, block_last);
+  for (int k = 0; k < rays.size(); ++k) {
+    const March march = rays.march(k);
+    tables.start.push_back(bundle.affine ? std::fma(static_cast<float>(k), bundle.affine_step, bundle.affine_start) : static_cast<float>(march.start));
+    tables.slope.push_back(bundle.affine ? bundle.affine_slope : static_cast<float>(march.slope));
+    tables.length_mm.push_back(static_cast<float>(march.length_mm));
   }
+  find_rows(bundle, tables);
   if (bundle.first_row >= bundle.last_row) return;  // no ray meets the image
-
-  if (bundle.affine) {
-    // Rounding moves the index of the first candidate by a few 1e-7 of the largest coordinate; candidates this much wider miss no ray.
-    const double margin = 1e-6 * std::max({bundle.width, bundle.height, n_rays});
-    const double width_in_rays = 2.0 / bundle.affine_step;
-    bundle.n_taps = static_cast<int>(std::ceil(width_in_rays + 2 * margin));
-    bundle.tap_margin = static_cast<float>(0.5 * (bundle.n_taps - width_in_rays));
-  } else {
-    bundle.n_taps = count_taps(tables.start, tables.slope, n_rays, bundle.first_row, bundle.last_row);
-  }
-  bundle.n_padded = round_up_to_lanes(n_rays) + round_up_to_lanes(bundle.n_taps) + kOverRead;
+  bundle.first_gap = least_gap(tables.start, tables.slope, rays.size(), bundle.first_row);
+  bundle.last_gap = least_gap(tables.start, tables.slope, rays.size(), bundle.last_row - 1);
+  bundle.affine ? set_affine_taps(bundle) : set_fan_taps(bundle);
+  bundle.n_padded = round_up_to_lanes(rays.size()) + round_up_to_lanes(bundle.n_taps) + kOverRead;
   tables.start.resize(bundle.n_padded, kBeyond);
   tables.slope.resize(bundle.n_padded, 0.0f);
 
-  placement.first_value = n_values_ + kLanes;  // zeros before ray 0 too
-  n_values_ += kLanes + bundle.n_padded;
-  max_rays_ = std::max(max_rays_, bundle.n_padded);
-  max_taps_ = std::max(max_taps_, bundle.n_taps);
   // Vectors keep their memory when they are moved, so these pointers stay good while tables_ grows.
   bundle.start = tables.start.data();
   bundle.slope = tables.slope.data();
   bundle.block_first_row = tables.block_first_row.data();
   bundle.block_last_row = tables.block_last_row.data();
-  placement.length_mm = tables.length_mm.data();
   (transposed ? along_columns_ : along_rows_).push_back(static_cast<int>(bundles_.size()));
-  tables_.push_back(std::move(tables));
+  placements_.push_back({view, rays.first_detector(), rays.direction(), n_values_, tables.length_mm.data()});
+  n_values_ += bundle.n_padded;
   bundles_.push_back(bundle);
-  placements_.push_back(placement);
+  tables_.push_back(std::move(tables));
+}
+
+/// Which rows each block of rays meets, and the bundle as a whole.
+void RaySet::find_rows(RayBundle& bundle, Tables& tables) {
+  tables.block_first_row.assign(bundle.n_blocks, bundle.height);
+  tables.block_last_row.assign(bundle.n_blocks, 0);
+  for (int k = 0; k < bundle.n_rays; ++k) {
+    int first, last;
+    rows_met(tables.start[k], tables.slope[k], bundle.height, bundle.width, first, last);
+    if (first >= last) continue;
+    int& block_first = tables.block_first_row[k / kLanes];
+    int& block_last = tables.block_last_row[k / kLanes];
+    block_first = std::min(block_first, first);
+    block_last = std::max(block_last, last);
+  }
+  bundle.first_row = *std::min_element(tables.block_first_row.begin(), tables.block_first_row.end());
+  bundle.last_row = *std::max_element(tables.block_last_row.begin(), tables.block_last_row.end());
 }
 
 }  // namespace postrec::ct

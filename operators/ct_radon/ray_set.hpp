@@ -31,8 +31,6 @@ class RaySet {
   const std::vector<int>& along_rows() const { return along_rows_; }
   const std::vector<int>& along_columns() const { return along_columns_; }
   std::int64_t n_values() const { return n_values_; }
-  int max_rays() const { return max_rays_; }
-  int max_taps() const { return max_taps_; }
 
  private:
   struct Tables {
@@ -40,6 +38,7 @@ class RaySet {
     std::vector<int> block_first_row, block_last_row;
   };
 
+  static void find_rows(RayBundle& bundle, Tables& tables);
   void add_bundle(const Geometry& geometry, std::int64_t view, std::int64_t first, std::int64_t last, bool transposed);
 
   std::vector<RayBundle> bundles_;
@@ -47,8 +46,6 @@ class RaySet {
   std::vector<Tables> tables_;
   std::vector<int> along_rows_, along_columns_;
   std::int64_t n_values_ = 0;
-  int max_rays_ = 0;
-  int max_taps_ = 0;
 };
 
 }  // namespace postrec::ct

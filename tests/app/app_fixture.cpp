@@ -137,7 +137,7 @@ void AppTest::write_text(const std::string& name, const std::string& text) const
 std::vector<std::string> AppTest::mr_arguments(const std::string& output, const std::vector<std::string>& more) const {
   std::vector<std::string> arguments = {"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "mri-fourier", "--set", "mask-pattern=equispaced",
                                         "--set", "acceleration=2", "--set", "n-acs-lines=5"};
-  const std::vector<std::pair<std::string, std::string>> defaults = {{"--simulate-coils", "2"}, {"--noise", "0.02"}, {"--prior", path("mr.safetensors")},
+  const std::vector<std::pair<std::string, std::string>> defaults = {{"--simulate-coils", "2"}, {"--noise", "0.05"}, {"--prior", path("mr.safetensors")},
                                                                      {"--samples", "3"}, {"--steps", "4"}, {"--threads", "1"}, {"--output", path(output)}};
   for (const auto& [option, value] : defaults)
     if (std::find(more.begin(), more.end(), option) == more.end()) arguments.insert(arguments.end(), {option, value});

@@ -83,11 +83,20 @@ TEST(Simulation, SmoothPhaseIsSmoothAndReproducible) {
 TEST(Quality, HounsfieldUnitsAreJudgedRelativeToWater) {
   const at::Tensor truth = test_volume(1, 23, 29) * 12 - 1000;
   const at::Tensor off = truth + 100;
-  const auto quality = judge({off, {}, {}, {}, {}}, truth, IntensityUnit::kHounsfield);
+  const auto quality = judge({.mean = off}, truth, IntensityUnit::kHounsfield);
   const at::Tensor water = truth / 1000 + 1;
   const double expected = 0.1 * std::sqrt(23.0 * 29.0) / water.norm().item<double>();
   EXPECT_NEAR(quality["mean"]["nrmse"].get<double>(), expected, 1e-5 * expected);  // float32 images
   EXPECT_FALSE(quality.contains("one_sample"));
+}
+
+TEST(Quality, CoverageKnowsTheObject) {
+  // The interval holds the truth in the object and misses the empty background.
+  const at::Tensor truth = test_volume(2, 23, 29);
+  const auto quality = judge({.lower = truth - 1 + truth.eq(0) * 2, .upper = truth + 5, .level = 0.9, .n_samples = 9}, truth, IntensityUnit::kArbitrary);
+  EXPECT_EQ(quality["interval_coverage"]["object"], 1.0);
+  EXPECT_NEAR(quality["interval_coverage"]["all"].get<double>(), truth.gt(0).to(at::kDouble).mean().item<double>(), 1e-12);
+  EXPECT_NEAR(quality["interval_coverage"]["expected"].get<double>(), 0.72, 1e-12);
 }
 
 TEST(OutputFolder, ParentsAreNotTakenForSeparate) {

@@ -91,21 +91,21 @@ TEST_F(Reconstruct, CtComesBackInHounsfieldUnits) {
 }
 
 TEST_F(Reconstruct, RealOperatorsTakeRealPriors) {
-  const Ended ended = run_postrec({"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "masking", "--set", "pattern=random", "--set", "keep-fraction=0.7",
-                                   "--noise", "0.02", "--slice", "0", "--prior", path("real.safetensors"), "--samples", "2", "--steps", "4", "--output", path("out")});
+  const Ended ended = run_postrec({"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "masking", "--set", "pattern=random", "--set", "keep-fraction=0.3",
+                                   "--noise", "0.05", "--prior", path("real.safetensors"), "--samples", "4", "--steps", "10", "--output", path("out")});
   ASSERT_EQ(ended.code, 0) << ended.err;
-  // A sample explains the 226 seen pixels about as well as the truth does: 1, standard deviation sqrt(2/226) = 0.094, and the image that was fitted to them
-  // moves it by less than twice that. Six standard deviations are 0.56.
+  // Where the prior fits, a sample explains the 97 seen pixels as well as the truth does: 1. Over three slices the standard deviation is sqrt(2/291) = 0.083; four of them
+  // are one false alarm in 16,000 seeds, and the seed is fixed. Counting the hidden pixels too would give 0.3.
   const auto run = run_json("out");
-  for (const double chi2 : run["slices"][0]["reduced_chi2"].get<std::vector<double>>()) {
-    EXPECT_GT(chi2, 0.4);
-    EXPECT_LT(chi2, 1.6);
-  }
+  double sum = 0;
+  for (const auto& slice : run["slices"])
+    for (const auto& chi2 : slice["reduced_chi2"]) sum += chi2.get<double>() / 12;
+  EXPECT_NEAR(sum, 1.0, 0.33);
 }
 
 TEST_F(Reconstruct, AMeasurementFolderIsReconstructedWithItsOwnOperator) {
   const Ended simulated = run_postrec({"simulate", path("mr.nii.gz"), "--operator", "mri-fourier", "--simulate-coils", "2", "--set", "mask-pattern=equispaced", "--set",
-                                       "acceleration=2", "--set", "n-acs-lines=5", "--noise", "0.02", "--output", path("measurement")});
+                                       "acceleration=2", "--set", "n-acs-lines=5", "--noise", "0.05", "--output", path("measurement")});
   ASSERT_EQ(simulated.code, 0) << simulated.err;
   EXPECT_NE(simulated.out.find("SIMULATED"), std::string::npos);
   ASSERT_EQ(run_postrec({"reconstruct", path("measurement"), "--prior", path("mr.safetensors"), "--samples", "3", "--steps", "4", "--output", path("from_file")}).code, 0);

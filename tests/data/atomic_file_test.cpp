@@ -77,11 +77,20 @@ struct Writer {
 
 const std::vector<Writer>& writers() {
   static const std::vector<Writer> all = {
-      {"a.nii", [](const fs::path& path) { write_nifti(path, {large_image(), {}, IntensityUnit::kArbitrary}); }},
-      {"a.nii.gz", [](const fs::path& path) { write_nifti(path, {large_image(), {}, IntensityUnit::kArbitrary}); }},
+      {"a.nii",
+       [](const fs::path& path) {
+         write_nifti(path, {large_image(), {}, IntensityUnit::kArbitrary});
+       }},
+      {"a.nii.gz",
+       [](const fs::path& path) {
+         write_nifti(path, {large_image(), {}, IntensityUnit::kArbitrary});
+       }},
       {"samples.nii", [](const fs::path& path) { write_nifti_samples(path, large_image().unsqueeze(0), {}); }},
       {"a.png", [](const fs::path& path) { write_png(path, large_picture(), 0.0, 1.0); }},
-      {"a.cfl", [](const fs::path& path) { write_cfl(path, at::complex(large_image(), large_image()).reshape({1, 8, 256, 256})); }},
+      {"a.cfl",
+       [](const fs::path& path) {
+         write_cfl(path, at::complex(large_image(), large_image()).reshape({1, 8, 256, 256}));
+       }},
       {"a.txt", [](const fs::path& path) { write_text_atomically(path, std::string(2 << 20, 'x')); }},
       {"measurement", [](const fs::path& path) {
          Measurement m;
@@ -150,7 +159,8 @@ TEST(EveryWriter, WithoutPermission) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
   large_image(), large_picture();  // not for the first time in a forked child
   const TempFolder folder;
-  fs::permissions(folder.path(), fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read | fs::perms::others_exec);
+  fs::permissions(folder.path(),
+                  fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read | fs::perms::others_exec);
   const std::string result = in_child([&]() -> std::string {
     if (::setgid(65534) != 0 || ::setuid(65534) != 0) return "cannot become another user";
     std::string failures;

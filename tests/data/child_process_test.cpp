@@ -48,7 +48,12 @@ TEST(ChildProcess, MemoryIsLimited) {
 TEST(ChildProcess, TimeIsLimited) {
   const auto start = std::chrono::steady_clock::now();
   volatile bool forever = true;
-  EXPECT_EQ(run_in_child([&] { while (forever) continue; }, {kLimits.memory_bytes, 1}), "out of time");
+  EXPECT_EQ(run_in_child(
+                [&] {
+                  while (forever) continue;
+                },
+                {kLimits.memory_bytes, 1}),
+            "out of time");
   EXPECT_EQ(run_in_child([] { ::pause(); }, {kLimits.memory_bytes, 1}), "out of time");
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
 }

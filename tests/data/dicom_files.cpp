@@ -31,8 +31,8 @@ void write_ct_slice(const fs::path& path, const ImageGeometry& g, const SliceSpe
   text(DCM_StudyInstanceUID, "1.2.3");
   text(DCM_SeriesInstanceUID, spec.series_uid);
   text(DCM_Modality, "CT");
-  text(DCM_PatientName, std::string(kCanary) + "^Patient");
-  text(DCM_PatientID, std::string(kCanary) + "-ID");
+  text(DCM_PatientName, std::string(kCanary).append("^Patient"));
+  text(DCM_PatientID, std::string(kCanary).append("-ID"));
   text(DCM_PatientComments, kCanary);
   text(DCM_OtherPatientNames, kCanary);
   text(DCM_InstitutionName, kCanary);
@@ -42,7 +42,8 @@ void write_ct_slice(const fs::path& path, const ImageGeometry& g, const SliceSpe
   text(DCM_InstanceNumber, std::to_string(spec.index + 1));
   const auto p = place(g, 0, 0, spec.index);
   text(DCM_ImagePositionPatient, decimals({p[0], p[1], p[2]}));
-  text(DCM_ImageOrientationPatient, decimals({g.direction[0], g.direction[3], g.direction[6], g.direction[1], g.direction[4], g.direction[7]}));
+  text(DCM_ImageOrientationPatient,
+       decimals({g.direction[0], g.direction[3], g.direction[6], g.direction[1], g.direction[4], g.direction[7]}));
   text(DCM_PixelSpacing, decimals({g.spacing_mm[1], g.spacing_mm[0]}));
   text(DCM_SliceThickness, decimals({g.spacing_mm[2]}));
   integer(DCM_SamplesPerPixel, 1);

@@ -17,11 +17,11 @@ inline constexpr int kColumns = 7, kRows = 5;
 inline constexpr const char* kCanary = "ZZCANARY";
 
 struct SliceSpec {
-  int index = 0;                                 ///< place along the normal, and part of every pixel value
+  int index = 0;  ///< place along the normal, and part of every pixel value
   std::string series_uid = "1.2.3.4";
-  std::string sop_uid;                           ///< empty: made from series and index
+  std::string sop_uid;  ///< empty: made from series and index
   double slope = 2.0, intercept = -1000.0;
-  std::function<void(DcmDataset&)> change;       ///< last, before the file is written
+  std::function<void(DcmDataset&)> change;  ///< last, before the file is written
 };
 
 /// The stored value of a pixel.

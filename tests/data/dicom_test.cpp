@@ -20,7 +20,8 @@ at::Tensor expected_hu(int n, double slope = 2.0, double intercept = -1000.0) {
   std::vector<float> values;
   for (int index = 0; index < n; ++index)
     for (int row = 0; row < kRows; ++row)
-      for (int column = 0; column < kColumns; ++column) values.push_back(static_cast<float>(stored_value(column, row, index) * slope + intercept));
+      for (int column = 0; column < kColumns; ++column)
+        values.push_back(static_cast<float>(stored_value(column, row, index) * slope + intercept));
   return at::tensor(values).reshape({n, 1, kRows, kColumns});
 }
 
@@ -38,7 +39,9 @@ std::function<void(SliceSpec&)> change_one(int index, std::function<void(DcmData
   };
 }
 
-void set_text(DcmDataset& dataset, const DcmTagKey& tag, const std::string& value) { ASSERT_TRUE(dataset.putAndInsertString(tag, value.c_str()).good()); }
+void set_text(DcmDataset& dataset, const DcmTagKey& tag, const std::string& value) {
+  ASSERT_TRUE(dataset.putAndInsertString(tag, value.c_str()).good());
+}
 
 TEST(Dicom, SeriesIsSortedRescaledAndPlaced) {
   const TempFolder folder;
@@ -126,7 +129,8 @@ TEST(Dicom, ColourHasThreeChannels) {
       d.putAndInsertUint8Array(DCM_PixelData, pixels.data(), pixels.size());
     };
   });
-  const at::Tensor expected = (2 * at::arange(3 * kRows * kColumns)).to(at::kByte).to(at::kFloat).reshape({1, kRows, kColumns, 3}).permute({0, 3, 1, 2});
+  const at::Tensor expected =
+      (2 * at::arange(3 * kRows * kColumns)).to(at::kByte).to(at::kFloat).reshape({1, kRows, kColumns, 3}).permute({0, 3, 1, 2});
   EXPECT_TRUE(read_scan(folder.path()).image.pixels.equal(expected));
 }
 
@@ -157,6 +161,16 @@ TEST(Dicom, SeveralSeriesAskForAChoice) {
   EXPECT_EQ(read_scan(folder.path(), options).image.pixels.size(0), 2);
   options.series_uid = "9.9";
   expect_error(ErrorKind::kBadData, {"not the one asked for"}, [&] { read_scan(folder.path(), options); });
+}
+
+TEST(DicomSeries, ADamagedFileIsNotTakenForOneOfAnotherSeries) {
+  const TempFolder folder;
+  write_ct_series(folder.path(), oblique(), 3);
+  // The last slice, cut before its SeriesInstanceUID.
+  write_bytes_to(folder / "IM110", read_bytes(folder / "IM110").substr(0, 400));
+  ScanOptions options;
+  options.series_uid = "1.2.3.4";
+  expect_error(ErrorKind::kBadData, {"DICOM file 3", "truncated"}, [&] { read_scan(folder.path(), options); });
 }
 
 TEST(DicomSeries, MissingSlice) {
@@ -216,10 +230,12 @@ TEST(DicomSeries, GantryTilt) {
 }
 
 TEST(DicomSeries, OneOrientationSizeModalityAndPixelSize) {
-  expect_refused({"another orientation"}, change_one(2, [](DcmDataset& d) { set_text(d, DCM_ImageOrientationPatient, "1\\0\\0\\0\\1\\0"); }));
+  expect_refused({"another orientation"},
+                 change_one(2, [](DcmDataset& d) { set_text(d, DCM_ImageOrientationPatient, "1\\0\\0\\0\\1\\0"); }));
   expect_refused({"another modality"}, change_one(2, [](DcmDataset& d) { set_text(d, DCM_Modality, "MR"); }));
   expect_refused({"another PixelSpacing"}, change_one(2, [](DcmDataset& d) { set_text(d, DCM_PixelSpacing, "1\\1"); }));
-  expect_refused({"orthogonal unit vectors"}, change_one(2, [](DcmDataset& d) { set_text(d, DCM_ImageOrientationPatient, "1\\0\\0\\0\\0.5\\0"); }));
+  expect_refused({"orthogonal unit vectors"},
+                 change_one(2, [](DcmDataset& d) { set_text(d, DCM_ImageOrientationPatient, "1\\0\\0\\0\\0.5\\0"); }));
   expect_refused({"its size is 3x5"}, change_one(2, [](DcmDataset& d) {
                    d.putAndInsertUint16(DCM_Rows, 3);
                    d.putAndInsertUint16(DCM_Columns, 5);
@@ -260,7 +276,8 @@ TEST(DicomSeries, PixelDataAsLongAsTheHeaderSays) {
 }
 
 TEST(DicomSeries, PixelKindsThatAreNotRead) {
-  expect_refused({"PhotometricInterpretation"}, change_one(2, [](DcmDataset& d) { set_text(d, DCM_PhotometricInterpretation, "YBR_FULL"); }));
+  expect_refused({"PhotometricInterpretation"},
+                 change_one(2, [](DcmDataset& d) { set_text(d, DCM_PhotometricInterpretation, "YBR_FULL"); }));
   expect_refused({"2 frames"}, change_one(2, [](DcmDataset& d) { set_text(d, DCM_NumberOfFrames, "2"); }));
   expect_refused({"-1 frames"}, change_one(2, [](DcmDataset& d) { set_text(d, DCM_NumberOfFrames, "-1"); }));
   expect_refused({"samples"}, change_one(2, [](DcmDataset& d) { d.putAndInsertUint16(DCM_SamplesPerPixel, 4); }));
@@ -280,7 +297,7 @@ TEST(DicomFile, TruncationAtManyOffsetsIsAnError) {
   const std::string whole = read_bytes(path);
   ASSERT_NO_THROW(read_scan(path));
   // Every offset in the pixel data, every seventh before.
-  for (std::size_t length = 0; length < whole.size(); length += length + 90 > whole.size() ? 1 : 7) {
+  for (std::size_t length = 0; length<whole.size(); length += length + 90> whole.size() ? 1 : 7) {
     write_bytes_to(path, whole.substr(0, length));
     try {
       read_scan(path);
@@ -319,9 +336,14 @@ TEST(DicomFile, MutationsCostNothingButTheirFile) {
     std::string damaged = whole;
     const std::size_t at = 128 + next() % (whole.size() - 128);
     switch (i % 3) {
-      case 0: damaged[at] = static_cast<char>(next()); break;
-      case 1: damaged.insert(at, 1, static_cast<char>(next())); break;
-      default: damaged.erase(at, 1);
+      case 0:
+        damaged[at] = static_cast<char>(next());
+        break;
+      case 1:
+        damaged.insert(at, 1, static_cast<char>(next()));
+        break;
+      default:
+        damaged.erase(at, 1);
     }
     write_bytes_to(path, damaged);
     try {

@@ -62,7 +62,8 @@ Error expect_error(ErrorKind kind, const std::vector<std::string>& texts, const 
     action();
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), static_cast<int>(kind)) << error.what();
-    for (const auto& text : texts) EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << "no '" << text << "' in: " << error.what();
+    for (const auto& text : texts)
+      EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << "no '" << text << "' in: " << error.what();
     EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
     EXPECT_FALSE(error.hint().empty()) << error.what();
     return error;

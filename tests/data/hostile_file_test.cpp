@@ -36,7 +36,8 @@ TEST(HostileFile, TruncationAtEveryOffsetIsAnError) {
         ADD_FAILURE() << sample.name << " was read with " << length << " of " << whole.size() << " bytes";
       } catch (const Error& error) {
         // kNoInput: the name of a data file was cut.
-        ASSERT_TRUE(error.kind() == ErrorKind::kBadData || error.kind() == ErrorKind::kNoInput) << sample.name << " " << length << ": " << error.what();
+        ASSERT_TRUE(error.kind() == ErrorKind::kBadData || error.kind() == ErrorKind::kNoInput)
+            << sample.name << " " << length << ": " << error.what();
       }
     }
     write_bytes_to(sample.data, whole);
@@ -59,7 +60,8 @@ TEST(HostileFile, AFlippedBitInCompressedDataIsAnErrorOrPadding) {
       write_bytes_to(sample.data, damaged);
       try {
         // The last byte of deflate data has bits that mean nothing.
-        EXPECT_TRUE(read_scan(sample.main).image.pixels.flatten().equal(at::tensor(voxels()))) << sample.name << " byte " << back << " from the end";
+        EXPECT_TRUE(read_scan(sample.main).image.pixels.flatten().equal(at::tensor(voxels())))
+            << sample.name << " byte " << back << " from the end";
         ++n_padding;
       } catch (const Error&) {
       }

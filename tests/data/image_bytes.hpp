@@ -34,7 +34,9 @@ inline ImageGeometry oblique() {
   ImageGeometry g;
   g.spacing_mm = {0.7, 1.1, 2.3};
   g.origin_mm = {-101.5, 37.25, 211.0};
-  g.direction = {cc * cb, cc * sb * sa - sc * ca, cc * sb * ca + sc * sa, sc * cb, sc * sb * sa + cc * ca, sc * sb * ca - cc * sa, -sb, cb * sa, cb * ca};
+  g.direction = {
+      cc * cb, cc * sb * sa - sc * ca, cc * sb * ca + sc * sa, sc * cb, sc * sb * sa + cc * ca, sc * sb * ca - cc * sa, -sb, cb * sa,
+      cb * ca};
   return g;
 }
 
@@ -78,7 +80,8 @@ inline std::string nifti_bytes(const ImageGeometry& g) {
   put<std::int16_t>(h, 254, 1);
   for (int row = 0; row < 3; ++row) {
     const double ras = row < 2 ? -1.0 : 1.0;
-    for (int axis = 0; axis < 3; ++axis) put<float>(h, 280 + 16 * row + 4 * axis, static_cast<float>(ras * g.direction[3 * row + axis] * g.spacing_mm[axis]));
+    for (int axis = 0; axis < 3; ++axis)
+      put<float>(h, 280 + 16 * row + 4 * axis, static_cast<float>(ras * g.direction[3 * row + axis] * g.spacing_mm[axis]));
     put<float>(h, 292 + 16 * row, static_cast<float>(ras * g.origin_mm[row]));
   }
   h[123] = 2;  // mm
@@ -89,10 +92,13 @@ inline std::string nifti_bytes(const ImageGeometry& g) {
 inline std::string nrrd_header(const ImageGeometry& g, const std::string& encoding) {
   std::ostringstream h;
   h.precision(17);
-  h << "NRRD0004\ntype: float\ndimension: 3\nspace: left-posterior-superior\nsizes: " << kNx << " " << kNy << " " << kNz << "\nspace directions:";
+  h << "NRRD0004\ntype: float\ndimension: 3\nspace: left-posterior-superior\nsizes: " << kNx << " " << kNy << " " << kNz
+    << "\nspace directions:";
   for (int axis = 0; axis < 3; ++axis)
-    h << " (" << g.direction[axis] * g.spacing_mm[axis] << "," << g.direction[3 + axis] * g.spacing_mm[axis] << "," << g.direction[6 + axis] * g.spacing_mm[axis] << ")";
-  h << "\nkinds: domain domain domain\nendian: little\nencoding: " << encoding << "\nspace origin: (" << g.origin_mm[0] << "," << g.origin_mm[1] << "," << g.origin_mm[2] << ")\n";
+    h << " (" << g.direction[axis] * g.spacing_mm[axis] << "," << g.direction[3 + axis] * g.spacing_mm[axis] << ","
+      << g.direction[6 + axis] * g.spacing_mm[axis] << ")";
+  h << "\nkinds: domain domain domain\nendian: little\nencoding: " << encoding << "\nspace origin: (" << g.origin_mm[0] << ","
+    << g.origin_mm[1] << "," << g.origin_mm[2] << ")\n";
   return h.str();
 }
 
@@ -102,8 +108,9 @@ inline std::string meta_header(const ImageGeometry& g, const std::string& extra,
   h << "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n" << extra << "TransformMatrix =";
   for (int axis = 0; axis < 3; ++axis)
     for (int row = 0; row < 3; ++row) h << " " << g.direction[3 * row + axis];
-  h << "\nOffset = " << g.origin_mm[0] << " " << g.origin_mm[1] << " " << g.origin_mm[2] << "\nElementSpacing = " << g.spacing_mm[0] << " " << g.spacing_mm[1] << " "
-    << g.spacing_mm[2] << "\nDimSize = " << kNx << " " << kNy << " " << kNz << "\nElementType = MET_FLOAT\nElementDataFile = " << data_file << "\n";
+  h << "\nOffset = " << g.origin_mm[0] << " " << g.origin_mm[1] << " " << g.origin_mm[2] << "\nElementSpacing = " << g.spacing_mm[0] << " "
+    << g.spacing_mm[1] << " " << g.spacing_mm[2] << "\nDimSize = " << kNx << " " << kNy << " " << kNz
+    << "\nElementType = MET_FLOAT\nElementDataFile = " << data_file << "\n";
   return h.str();
 }
 
@@ -140,12 +147,14 @@ inline std::vector<Sample> write_samples(const TempFolder& folder, const ImageGe
   write_bytes_to(folder / "e.nhdr", nrrd_header(g, "raw") + "data file: e.raw\n");
   write_bytes_to(folder / "e.raw", raw);
   write_bytes_to(folder / "f.mha", meta_header(g, "", "LOCAL") + raw);
-  write_bytes_to(folder / "g.mha", meta_header(g, "CompressedData = True\nCompressedDataSize = " + std::to_string(packed.size()) + "\n", "LOCAL") + packed);
+  write_bytes_to(folder / "g.mha",
+                 meta_header(g, "CompressedData = True\nCompressedDataSize = " + std::to_string(packed.size()) + "\n", "LOCAL") + packed);
   write_bytes_to(folder / "h.mhd", meta_header(g, "", "h.raw"));
   write_bytes_to(folder / "h.raw", raw);
-  return {{"nii", folder / "a.nii", folder / "a.nii"},     {"niigz", folder / "b.nii.gz", folder / "b.nii.gz"}, {"nrrd", folder / "c.nrrd", folder / "c.nrrd"},
-          {"nrrdgz", folder / "d.nrrd", folder / "d.nrrd"}, {"nhdr", folder / "e.nhdr", folder / "e.raw"},        {"mha", folder / "f.mha", folder / "f.mha"},
-          {"mhaz", folder / "g.mha", folder / "g.mha"},    {"mhd", folder / "h.mhd", folder / "h.raw"}};
+  return {{"nii", folder / "a.nii", folder / "a.nii"},    {"niigz", folder / "b.nii.gz", folder / "b.nii.gz"},
+          {"nrrd", folder / "c.nrrd", folder / "c.nrrd"}, {"nrrdgz", folder / "d.nrrd", folder / "d.nrrd"},
+          {"nhdr", folder / "e.nhdr", folder / "e.raw"},  {"mha", folder / "f.mha", folder / "f.mha"},
+          {"mhaz", folder / "g.mha", folder / "g.mha"},   {"mhd", folder / "h.mhd", folder / "h.raw"}};
 }
 
 }  // namespace postrec::test

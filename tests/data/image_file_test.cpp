@@ -145,7 +145,8 @@ TEST(WriteNifti, HeaderIsWhatTheFormatSays) {
   for (int row = 0; row < 3; ++row) {
     const double ras = row < 2 ? -1.0 : 1.0;
     for (int axis = 0; axis < 3; ++axis)
-      EXPECT_NEAR(number(280 + 16 * row + 4 * axis), ras * image.geometry.direction[3 * row + axis] * image.geometry.spacing_mm[axis], 1e-6);  // float32
+      EXPECT_NEAR(number(280 + 16 * row + 4 * axis), ras * image.geometry.direction[3 * row + axis] * image.geometry.spacing_mm[axis],
+                  1e-6);  // float32
     EXPECT_NEAR(number(292 + 16 * row), ras * image.geometry.origin_mm[row], 1e-4);
   }
   EXPECT_EQ(bytes.size(), 352u + 4 * kNx * kNy * kNz);
@@ -203,7 +204,9 @@ TEST(WritePng, Colour) {
 TEST(WritePng, RefusesAnEmptyWindowAndNaN) {
   const TempFolder folder;
   expect_error(ErrorKind::kUsage, {"1.0"}, [&] { write_png(folder / "a.png", at::zeros({1, 2, 2}), 1.0, 1.0); });
-  expect_error(ErrorKind::kNumerical, {"a.png"}, [&] { write_png(folder / "a.png", at::full({1, 2, 2}, std::numeric_limits<float>::quiet_NaN()), 0.0, 1.0); });
+  expect_error(ErrorKind::kNumerical, {"a.png"}, [&] {
+    write_png(folder / "a.png", at::full({1, 2, 2}, std::numeric_limits<float>::quiet_NaN()), 0.0, 1.0);
+  });
   EXPECT_TRUE(folder.names().empty());
 }
 

@@ -25,7 +25,8 @@ TEST(IntensityScale, PercentileOfTheMagnitude) {
   const at::Tensor x = at::arange(1001, at::kFloat).flip(0);
   EXPECT_EQ(IntensityScale::make(IntensityUnit::kArbitrary, PriorIntensity::kPercentile, x).scale, 995.0);
   EXPECT_EQ(IntensityScale::make(IntensityUnit::kArbitrary, PriorIntensity::kPercentile, -x.reshape({7, 11, 13})).scale, 995.0);
-  EXPECT_NEAR(IntensityScale::make(IntensityUnit::kArbitrary, PriorIntensity::kPercentile, at::complex(0.6 * x, -0.8 * x)).scale, 995.0, 1e-3);
+  EXPECT_NEAR(IntensityScale::make(IntensityUnit::kArbitrary, PriorIntensity::kPercentile, at::complex(0.6 * x, -0.8 * x)).scale, 995.0,
+              1e-3);
   // Between two order statistics: rank 0.995 of {0, 1}.
   EXPECT_NEAR(IntensityScale::make(IntensityUnit::kArbitrary, PriorIntensity::kPercentile, at::tensor({1.0f, 0.0f})).scale, 0.995, 1e-12);
   EXPECT_EQ(IntensityScale::make(IntensityUnit::kArbitrary, PriorIntensity::kPercentile, at::tensor({4.0f})).scale, 4.0);
@@ -42,7 +43,9 @@ TEST(IntensityScale, UnitLeavesNumbersAlone) {
 }
 
 TEST(IntensityScale, RefusesWhatDoesNotGoTogether) {
-  const auto make = [](IntensityUnit unit, PriorIntensity intensity, const at::Tensor& x) { return [=] { IntensityScale::make(unit, intensity, x); }; };
+  const auto make = [](IntensityUnit unit, PriorIntensity intensity, const at::Tensor& x) {
+    return [=] { IntensityScale::make(unit, intensity, x); };
+  };
   const at::Tensor x = at::ones({3});
   expect_error(ErrorKind::kConfiguration, {"CT"}, make(IntensityUnit::kHounsfield, PriorIntensity::kPercentile, x));
   expect_error(ErrorKind::kConfiguration, {"CT"}, make(IntensityUnit::kArbitrary, PriorIntensity::kRelativeWater, x));

@@ -32,7 +32,8 @@ Measurement full_measurement(const at::Tensor& y) {
 }
 
 void expect_equal(const Measurement& a, const Measurement& b) {
-  EXPECT_TRUE(a.y.sizes() == b.y.sizes() && a.y.scalar_type() == b.y.scalar_type() && at::equal(a.y, b.y)) << a.y.sizes() << " " << b.y.sizes();
+  EXPECT_TRUE(a.y.sizes() == b.y.sizes() && a.y.scalar_type() == b.y.scalar_type() && at::equal(a.y, b.y))
+      << a.y.sizes() << " " << b.y.sizes();
   EXPECT_EQ(a.sigma_y, b.sigma_y);
   EXPECT_EQ(a.origin, b.origin);
   EXPECT_EQ(a.operator_name, b.operator_name);
@@ -64,7 +65,8 @@ void expect_equal(const Measurement& a, const Measurement& b) {
 TEST(MeasurementFile, ReturnsWhatWasWritten) {
   const TempFolder folder;
   int n = 0;
-  for (const auto& shape : std::vector<std::vector<std::int64_t>>{{3, 5, 7}, {1, 5, 7}, {2, 3, 5, 7}, {1, 1, 5, 7}, {2, 11}, {1, 1}, {2, 3, 5, 7, 2}, {1, 40000}})
+  for (const auto& shape : std::vector<std::vector<std::int64_t>>{
+           {3, 5, 7}, {1, 5, 7}, {2, 3, 5, 7}, {1, 1, 5, 7}, {2, 11}, {1, 1}, {2, 3, 5, 7, 2}, {1, 40000}})
     for (const bool complex : {false, true}) {
       const at::Tensor y = complex ? at::complex(at::rand(shape), at::rand(shape)) : at::rand(shape);
       const fs::path path = folder / std::to_string(n++);
@@ -160,7 +162,8 @@ TEST(MeasurementFile, PathsStayInTheFolder) {
     SCOPED_TRACE(name);
     write_bytes_to(folder / "in" / "measurement.json", R"({"format": "postrec-measurement/1", "data": ")" + name + R"("})");
     expect_error(ErrorKind::kBadData, {"'data'", "not inside its folder"}, [&] { read_measurement(folder / "in"); });
-    write_bytes_to(folder / "in" / "measurement.json", R"({"format": "postrec-measurement/1", "data": "s.mha", "parameters": {"m": {"file": ")" + name + R"("}}})");
+    write_bytes_to(folder / "in" / "measurement.json",
+                   R"({"format": "postrec-measurement/1", "data": "s.mha", "parameters": {"m": {"file": ")" + name + R"("}}})");
     expect_error(ErrorKind::kBadData, {"'file'", "not inside its folder"}, [&] { read_measurement(folder / "in"); });
   }
 }

@@ -13,8 +13,8 @@ namespace {
 
 const fs::path kData = POSTREC_TEST_DATA;
 
-#define NEEDS(relative)                                                                              \
-  const fs::path path = kData / (relative);                                                          \
+#define NEEDS(relative)                     \
+  const fs::path path = kData / (relative); \
   if (!fs::exists(path)) GTEST_SKIP() << "the optional real scan " << (relative) << " is not here"
 
 TEST(RealScan, CtSeriesInJpeg2000) {
@@ -76,7 +76,8 @@ TEST(RealScan, EveryNiftiVolumeSurvivesARoundTrip) {
     const Scan copy = read_scan(folder / "copy.nii");
     EXPECT_TRUE(copy.image.pixels.equal(scan.image.pixels)) << entry.path();
     EXPECT_LT(corner_distance_mm(copy.image.geometry, scan.image.geometry, static_cast<int>(scan.image.pixels.size(3)),
-                                 static_cast<int>(scan.image.pixels.size(2)), static_cast<int>(scan.image.pixels.size(0))), 1e-4);
+                                 static_cast<int>(scan.image.pixels.size(2)), static_cast<int>(scan.image.pixels.size(0))),
+              1e-4);
   }
   EXPECT_GT(n, 0);
 }

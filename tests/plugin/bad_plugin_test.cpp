@@ -75,6 +75,25 @@ TEST_F(RawOperator, WorksWell) {
 
 TEST_F(RawOperator, UsesTheServicesOfTheHost) { EXPECT_TRUE(make("uses-services")->forward(x_).equal(2 * x_)); }
 
+// AddressSanitizer tells when memory that was given is freed twice, early or never.
+TEST_F(RawOperator, GivesItsOwnMemory) {
+  for (const char* how : {"gives", "gives-twice"}) {
+    at::Tensor y;
+    {
+      const auto op = make(how);
+      y = op->forward(x_);
+    }
+    EXPECT_TRUE(y.equal(2 * x_)) << how;
+  }
+  expect_error(ErrorKind::kNumerical, "failed after giving", [&] { make("gives-and-fails")->forward(x_); });
+  expect_error(ErrorKind::kUnavailable, "gave its input as its result", [&] { make("gives-its-input")->forward(x_); });
+}
+
+TEST_F(RawOperator, PromisesToGiveAndDoesNot) {
+  PluginRegistry registry(search_in({plugin_folder("raw-gives-nothing")}));
+  expect_error(ErrorKind::kUnavailable, "gave no result", [&] { registry.make("raw-gives-nothing", {})->forward(x_); });
+}
+
 TEST_F(RawOperator, CreateThatGoesWrong) {
   expect_error(ErrorKind::kUnavailable, "threw an exception", [&] { make("create-throws"); });
   expect_error(ErrorKind::kUnavailable, "threw an exception", [&] { make("create-throws-int"); });

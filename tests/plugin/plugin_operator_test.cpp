@@ -104,6 +104,16 @@ TEST_F(PluginOperatorTest, ResultIsTheCallers) {
   EXPECT_TRUE(y.is_contiguous());
 }
 
+// A given result is memory without an allocator of the host's; the input, which forward returns here, must have been copied by the SDK.
+TEST_F(PluginOperatorTest, FreshResultsAreGivenAndSharedOnesCopied) {
+  Parameters p;
+  p.set("height", std::int64_t{3});
+  p.set("width", std::int64_t{5});
+  const at::Tensor x = at::ones({1, 1, 3, 5});
+  EXPECT_EQ(registry_.make("test-diagonal", p)->forward(x).storage().allocator(), nullptr);
+  EXPECT_NE(misbehaving("well")->forward(x).const_data_ptr(), x.const_data_ptr());
+}
+
 TEST_F(PluginOperatorTest, EmptyBatch) {
   EXPECT_EQ(misbehaving("well")->forward(at::empty({0, 1, 3, 5})).sizes(), (std::vector<std::int64_t>{0, 1, 3, 5}));
 }

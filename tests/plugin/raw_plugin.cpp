@@ -2,6 +2,7 @@
 // time when its parameter `how` asks for it. In C++ only so that it can throw.
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -73,6 +74,7 @@ postrec_status apply(const void* op, const postrec_call* call, const postrec_ten
   if (asked(op, "call-throws-int")) throw 7;
   if (asked(op, "call-fails")) return fail(error, POSTREC_NUMERICAL, "it diverged");
   if (asked(op, "waits") && call->cancelled(call->host)) return fail(error, POSTREC_INTERRUPTED, "stopped");
+  if (defect("gives-nothing")) return out->data ? fail(error, POSTREC_INTERNAL, "there is data") : POSTREC_OK;
   const auto* x = static_cast<const float*>(in->data);
   auto* y = static_cast<float*>(out->data);
   const std::int64_t n = in->shape[0] * 15;
@@ -92,6 +94,13 @@ postrec_status apply(const void* op, const postrec_call* call, const postrec_ten
     call->release(call->host, scratch, in->device_type, in->device_index);
     return POSTREC_OK;
   }
+  if (asked(op, "gives-its-input")) return call->give_result(call->host, in->data, nullptr, nullptr), POSTREC_OK;
+  const bool fails = asked(op, "gives-and-fails"), twice = asked(op, "gives-twice");
+  for (int i = 0; i < (asked(op, "gives") || fails ? 1 : twice ? 2 : 0); ++i) {
+    y = static_cast<float*>(std::malloc(n * sizeof(float)));
+    call->give_result(call->host, y, y, std::free);
+  }
+  if (fails) return fail(error, POSTREC_NUMERICAL, "failed after giving");
   for (std::int64_t i = 0; i < n; ++i) y[i] = 2 * x[i];
   if (asked(op, "writes-past-the-end")) y[n] = 1;
   return POSTREC_OK;
@@ -150,6 +159,7 @@ postrec_operator_type operator_type() {
   type.forward = defect("null-function") ? nullptr : apply;
   type.adjoint = adjoint;
   type.norm_bound = norm_bound;
+  if (defect("gives-nothing")) type.flags = POSTREC_GIVES_RESULTS;
   if (defect("good")) type.destroy = destroy_and_throw;  // even that must not end the program
   return type;
 }

@@ -58,12 +58,13 @@ TEST(GaussianPrior, TableIsExactWhereSizesAgree) {
     EXPECT_TRUE(at::equal(prior_of(basis, 16).spectrum_for({1, 16, 16}), prior_of(basis, 16).spectrum()));
 }
 
-// Other sizes see the same function of frequency. Linear in the logarithms between cells of a table of 64: a few per cent at the knee.
+// Other sizes see the same function of frequency. Worst halfway between DC and the next cell
+// of this table of 64, whose spectrum has its knee there: 0.12 of the logarithm.
 TEST(GaussianPrior, TableIsInterpolatedToOtherSizes) {
   for (const SpectralBasis basis : {SpectralBasis::kDft, SpectralBasis::kDct})
     for (const auto& [rows, columns] : {std::pair{32, 32}, {64, 96}, {65, 63}, {130, 101}}) {
       const at::Tensor ratio = prior_of(basis, 64).spectrum_for({1, rows, columns}) / power_law(basis, rows, columns);
-      EXPECT_LT(ratio.log().abs().max().item<double>(), 0.12) << rows << "x" << columns;
+      EXPECT_LT(ratio.log().abs().max().item<double>(), 0.15) << rows << "x" << columns;
     }
   // Half the size meets every second frequency of the table exactly.
   const at::Tensor half = prior_of(SpectralBasis::kDft, 64).spectrum_for({1, 32, 32});
@@ -100,8 +101,9 @@ TEST(GaussianPrior, RefusesWhatIsNoSpectrum) {
   expect_error(ErrorKind::kBadData, "channels", [&] { prior_of(SpectralBasis::kDct, 8).spectrum_for({2, 8, 8}); });
 }
 
-// A prior fitted to samples of a prior is that prior. 400 images, averaged over 3x3 cells and +-k: a cell's power has a relative standard
-// error of at most sqrt(2/400) (DCT, at corners little averaging); 6 of those, and the smoothing's own bias near the knee of 5 %, stay under 0.35.
+// A prior fitted to samples of a prior is that prior. 400 images: the power at DC of the DCT, one coefficient an image, has a relative standard
+// error of sqrt(2/400) = 0.07, every other cell less, by averaging over neighbours; that average's own bias beside DC is 0.12. 4.5 standard
+// errors and the bias: 0.44 at DC, and less elsewhere.
 TEST(GaussianFit, FindsThePriorThatMadeTheImages) {
   for (const SpectralBasis basis : {SpectralBasis::kDft, SpectralBasis::kDct}) {
     const GaussianPrior truth = prior_of(basis, 24);
@@ -113,7 +115,7 @@ TEST(GaussianFit, FindsThePriorThatMadeTheImages) {
     info.name = "fitted";
     const GaussianPrior fitted = fit.finish(info);
     EXPECT_EQ(fitted.info().name, "fitted");
-    EXPECT_LT((fitted.spectrum() / truth.spectrum()).log().abs().max().item<double>(), 0.35);
+    EXPECT_LT((fitted.spectrum() / truth.spectrum()).log().abs().max().item<double>(), 0.44);
     // The mean's standard error is sqrt(s(0)/n pixels/400) = 0.2; 4.5 of them would say little, so the DC power above carries the test.
     EXPECT_NEAR(fitted.mean()[0].item<double>(), offset, 4.5 * std::sqrt(truth.spectrum().max().item<double>() / (24 * 24) / 400));
   }
@@ -151,14 +153,26 @@ TEST(GaussianFit, TakesOtherSizesAndPixelSizes) {
   EXPECT_LT(ratio[0].narrow(0, 2, 28).narrow(1, 2, 28).log().abs().max().item<double>(), 0.35);
 }
 
+// One image says nothing about the spread of the mean, and images may hold no power at high frequency: s > 0 all the same.
+TEST(GaussianFit, LeavesNothingAtZero) {
+  for (const SpectralBasis basis : {SpectralBasis::kDft, SpectralBasis::kDct}) {
+    GaussianFit fit(basis, 1, 16, 0.0);
+    const at::Tensor smooth = wave(10, 1, 0, 0.5);
+    fit.add(basis == SpectralBasis::kDft ? at::complex(smooth, smooth) : smooth, 0.0);
+    const at::Tensor s = fit.finish({}).spectrum();
+    EXPECT_GT(s.min().item<double>(), 0.0);
+    EXPECT_TRUE(at::isfinite(s).all().item<bool>());
+  }
+}
+
 TEST(GaussianFit, RefusesWhatItCannotFit) {
   GaussianFit fit(SpectralBasis::kDct, 1, 8, 1.0);
   expect_error(ErrorKind::kBadData, "no image", [&] { fit.finish({}); });
   expect_error(ErrorKind::kBadData, "real", [&] { fit.add(at::zeros({1, 8, 8}, at::kComplexFloat), 1.0); });
   expect_error(ErrorKind::kBadData, "NaN", [&] { fit.add(at::full({1, 8, 8}, NAN), 1.0); });
   expect_error(ErrorKind::kUsage, "table size", [&] { GaussianFit(SpectralBasis::kDct, 1, 1, 1.0); });
-  fit.add(at::zeros({1, 8, 8}), 1.0);
-  expect_error(ErrorKind::kBadData, "zero", [&] { fit.finish({}); });
+  fit.add(at::ones({1, 8, 8}), 1.0);
+  expect_error(ErrorKind::kBadData, "constant", [&] { fit.finish({}); });
 }
 
 }  // namespace

@@ -27,7 +27,8 @@ at::Tensor dense_denoiser(const MixturePrior& prior, const at::Tensor& x, double
 }
 
 TEST(MixturePrior, DenoiserIsTheFormula) {
-  const MixturePrior& real = *t2c_box6().prior;
+  const Bed bed = t2c_box6();
+  const MixturePrior& real = *bed.prior;
   std::vector<MixturePrior::Component> components = {{2.0, at::complex(wave(6, 1, 0, 0), wave(6, 0, 1, 0)), lorentzian_spectrum(6, 0.1)},
                                                      {1.0, at::complex(wave(6, 1, 1, 0), wave(6, 0, 2, 0)), lorentzian_spectrum(6, 0.3)}};
   const MixturePrior complex(SpectralBasis::kDft, components, {});

@@ -66,7 +66,7 @@ class GaussianFit {
   SpectralBasis basis_;
   double pixel_mm_;
   std::int64_t n_images_ = 0;
-  at::Tensor power_sum_;                       ///< whitened power without the images' means, double [C, rows, columns]
+  at::Tensor power_sum_;                       ///< power without the images' means, double [C, rows, columns]
   at::Tensor weight_sum_;                      ///< how many coefficients fell into each cell, double [rows, columns]
   std::vector<at::Tensor> image_means_;        ///< double [C]
   std::vector<double> mean_weights_;           ///< power at DC for a mean of 1, in the table's pixels

@@ -67,7 +67,7 @@ typedef struct postrec_error {
 enum { POSTREC_F32 = 1, POSTREC_C64 = 2 };                 /* dtype: float, or two floats (real, imaginary) */
 enum { POSTREC_DEVICE_CPU = 1, POSTREC_DEVICE_CUDA = 2 };  /* also bits of postrec_operator_type.devices */
 
-/* A borrowed view of numbers. Inputs must not be written. Outputs are contiguous: the plugin writes every element. */
+/* A borrowed view of numbers. Inputs must not be written. Outputs are contiguous, and the plugin writes every element. */
 typedef struct postrec_tensor {
   uint32_t abi_version;
   uint32_t struct_size;
@@ -152,6 +152,9 @@ typedef struct postrec_call {
                        void* context);
   void (*log)(void* host, int32_t level, const char* text);
   int32_t (*cancelled)(void* host); /* non-zero: the user wants to stop; clean up and return POSTREC_INTERRUPTED */
+  /* Instead of writing into `out`, a plugin may hand over memory of its own that holds the result, contiguous and on the device of `out`.
+   * The host calls release(owner) once, at any later time, from any thread. One result a call, never the input's memory. */
+  void (*give_result)(void* host, void* data, void* owner, void (*release)(void* owner));
 } postrec_call;
 
 /* ---- Operators -------------------------------------------------------------------------------------------------------------------- */
@@ -167,12 +170,16 @@ typedef struct postrec_traits {
   int32_t reserved; /* 0 */
 } postrec_traits;
 
-enum { POSTREC_ACCEPTS_STRIDED = 1 }; /* flags: inputs of any strides are welcome; without it the host passes contiguous ones */
+enum {
+  POSTREC_ACCEPTS_STRIDED = 1, /* flags: inputs of any strides are welcome; without it the host passes contiguous ones */
+  POSTREC_GIVES_RESULTS = 2    /* every result is given, none written: `out` has no data, only the shape that is asked for */
+};
 
 typedef struct postrec_operator_type postrec_operator_type;
 
 /* A kind of operator A: images [B, domain] to measurements [B, codomain]. The laws are those of postrec/operator.hpp.
- * `op` is what create made. Functions marked optional may be NULL. The plugin writes results into `out`, which the host allocated. */
+ * `op` is what create made. Functions marked optional may be NULL. The plugin writes results into `out`, which the host allocated,
+ * or hands over its own memory (postrec_call.give_result). */
 struct postrec_operator_type {
   uint32_t abi_version;
   uint32_t struct_size;
@@ -239,7 +246,7 @@ typedef postrec_status (*postrec_plugin_entry)(uint32_t host_abi_version, const 
 #define POSTREC_TENSOR_SPEC_SIZE_1_0 80u
 #define POSTREC_PARAMETER_SPEC_SIZE_1_0 88u
 #define POSTREC_PARAMETER_SIZE_1_0 72u
-#define POSTREC_CALL_SIZE_1_0 64u
+#define POSTREC_CALL_SIZE_1_0 72u
 #define POSTREC_TRAITS_SIZE_1_0 24u
 #define POSTREC_OPERATOR_TYPE_SIZE_1_0 144u
 #define POSTREC_PLUGIN_SIZE_1_0 56u
@@ -256,7 +263,7 @@ POSTREC_ABI_ASSERT(offsetof(postrec_parameter_spec, type) == 40 && offsetof(post
 POSTREC_ABI_ASSERT(sizeof(postrec_parameter) == POSTREC_PARAMETER_SIZE_1_0);
 POSTREC_ABI_ASSERT(offsetof(postrec_parameter, integer) == 24 && offsetof(postrec_parameter, tensor) == 64);
 POSTREC_ABI_ASSERT(sizeof(postrec_call) == POSTREC_CALL_SIZE_1_0);
-POSTREC_ABI_ASSERT(offsetof(postrec_call, allocate) == 24 && offsetof(postrec_call, cancelled) == 56);
+POSTREC_ABI_ASSERT(offsetof(postrec_call, allocate) == 24 && offsetof(postrec_call, give_result) == 64);
 POSTREC_ABI_ASSERT(sizeof(postrec_traits) == POSTREC_TRAITS_SIZE_1_0);
 POSTREC_ABI_ASSERT(offsetof(postrec_traits, pseudo_inverse) == 16);
 POSTREC_ABI_ASSERT(sizeof(postrec_operator_type) == POSTREC_OPERATOR_TYPE_SIZE_1_0);

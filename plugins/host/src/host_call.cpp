@@ -37,7 +37,7 @@ void parallel_for(void*, std::int64_t begin, std::int64_t end, std::int64_t grai
 }
 
 void log(void* host, std::int32_t level, const char* text) {
-  const auto& hooks = *static_cast<const PluginHooks*>(host);
+  const PluginHooks& hooks = *static_cast<HostCall::State*>(host)->hooks;
   try {
     if (hooks.log && text) hooks.log(level, text);
   } catch (...) {
@@ -45,12 +45,26 @@ void log(void* host, std::int32_t level, const char* text) {
 }
 
 std::int32_t cancelled(void* host) {
-  const auto& hooks = *static_cast<const PluginHooks*>(host);
+  const PluginHooks& hooks = *static_cast<HostCall::State*>(host)->hooks;
   try {
     return hooks.cancelled && hooks.cancelled();
   } catch (...) {
     return 0;
   }
+}
+
+void return_given(HostCall::State& state) {
+  if (state.release) state.release(state.owner);
+  state.data = state.owner = nullptr;
+  state.release = nullptr;
+}
+
+void give_result(void* host, void* data, void* owner, void (*release)(void*)) {
+  auto& state = *static_cast<HostCall::State*>(host);
+  return_given(state);  // a second result takes the place of the first
+  state.data = data;
+  state.owner = owner;
+  state.release = release;
 }
 
 ErrorKind kind_of(postrec_status status) {
@@ -64,8 +78,10 @@ ErrorKind kind_of(postrec_status status) {
     case ErrorKind::kInputOutput:
     case ErrorKind::kTemporary:
     case ErrorKind::kConfiguration:
-    case ErrorKind::kInterrupted: return kind;
-    default: return ErrorKind::kInternal;
+    case ErrorKind::kInterrupted:
+      return kind;
+    default:
+      return ErrorKind::kInternal;
   }
 }
 
@@ -99,17 +115,26 @@ void run_plugin(const std::string& who, const std::function<postrec_status(postr
 }
 
 HostCall::HostCall(const PluginHooks& hooks, at::Device device)
-    // The functions above give the hooks back as const.
-    : abi_{.abi_version = POSTREC_ABI_VERSION,
+    : state_{.hooks = &hooks},
+      abi_{.abi_version = POSTREC_ABI_VERSION,
            .struct_size = sizeof(postrec_call),
-           .host = const_cast<PluginHooks*>(&hooks),
+           .host = &state_,
            .cuda_stream = nullptr,
            .allocate = allocate,
            .release = release,
            .parallel_for = parallel_for,
            .log = log,
-           .cancelled = cancelled} {
+           .cancelled = cancelled,
+           .give_result = give_result} {
   if (device.is_cuda()) abi_.cuda_stream = c10::impl::VirtualGuardImpl(at::kCUDA).getStream(device).native_handle();
+}
+
+HostCall::~HostCall() { return_given(state_); }
+
+at::Tensor HostCall::take_given(at::IntArrayRef shape, const at::TensorOptions& options) {
+  at::Tensor tensor = at::for_blob(state_.data, shape).context(state_.owner, state_.release).options(options).make_tensor();
+  state_ = State{.hooks = state_.hooks};
+  return tensor;
 }
 
 TensorView::TensorView(const at::Tensor& tensor)

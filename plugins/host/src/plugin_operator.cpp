@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <deque>
@@ -39,36 +40,58 @@ TensorSpec checked_spec(const postrec_tensor_spec& abi, const std::string& what)
   return spec;
 }
 
-/// Memory for a result. On the CPU a few bytes behind it tell afterwards whether the plugin wrote more than it was asked for.
-class OutputBuffer {
+/// What a plugin is asked for, with memory for it unless the plugin gives its own. On the CPU a few bytes behind the memory tell afterwards
+/// whether the plugin wrote more.
+class Output {
  public:
-  OutputBuffer(std::int64_t batch, const TensorSpec& spec, at::Device device) {
-    std::vector<std::int64_t> shape = {batch};
-    shape.insert(shape.end(), spec.shape.begin(), spec.shape.end());
-    const std::int64_t n_elements = c10::multiply_integers(shape);
-    memory_ = at::empty({n_elements + kGuardElements}, at::TensorOptions().dtype(spec.dtype).device(device));
-    tensor_ = memory_.narrow(0, 0, n_elements).view(shape);
-    if (device.is_cpu()) std::memset(guard(), kGuardByte, guard_bytes());
+  Output(std::int64_t batch, const TensorSpec& spec, at::Device device, bool with_memory)
+      : options_(at::TensorOptions().dtype(spec.dtype).device(device)), shape_{batch} {
+    shape_.insert(shape_.end(), spec.shape.begin(), spec.shape.end());
+    strides_.resize(shape_.size(), 1);
+    for (std::size_t axis = shape_.size() - 1; axis > 0; --axis) strides_[axis - 1] = strides_[axis] * shape_[axis];
+    if (with_memory) allocate();
+    view_ = {POSTREC_ABI_VERSION,
+             sizeof view_,
+             with_memory ? memory_.data_ptr() : nullptr,
+             shape_.data(),
+             strides_.data(),
+             static_cast<std::int32_t>(shape_.size()),
+             spec.dtype == at::kComplexFloat ? POSTREC_C64 : POSTREC_F32,
+             device.is_cuda() ? POSTREC_DEVICE_CUDA : POSTREC_DEVICE_CPU,
+             device.is_cuda() ? device.index() : 0};
   }
+  Output(const Output&) = delete;
 
-  const at::Tensor& tensor() const { return tensor_; }
+  const postrec_tensor* abi() const { return &view_; }
 
   bool is_intact() const {
-    if (!memory_.device().is_cpu()) return true;
-    for (std::size_t i = 0; i < guard_bytes(); ++i)
-      if (guard()[i] != kGuardByte) return false;
-    return true;
+    if (!memory_.defined() || !memory_.device().is_cpu()) return true;
+    return std::all_of(guard(), guard() + guard_bytes(), [](unsigned char byte) { return byte == kGuardByte; });
+  }
+
+  /// What the plugin gave, else what it wrote; undefined when it did neither.
+  at::Tensor take(HostCall& host) const {
+    if (host.given()) return host.take_given(shape_, options_);
+    return memory_.defined() ? memory_.narrow(0, 0, n_elements()).view(shape_) : at::Tensor();
   }
 
  private:
   static constexpr std::int64_t kGuardElements = 16;
   static constexpr unsigned char kGuardByte = 0xa5;
 
+  void allocate() {
+    memory_ = at::empty({n_elements() + kGuardElements}, options_);
+    if (memory_.device().is_cpu()) std::memset(guard(), kGuardByte, guard_bytes());
+  }
+  std::int64_t n_elements() const { return c10::multiply_integers(shape_); }
   std::size_t guard_bytes() const { return kGuardElements * memory_.element_size(); }
-  unsigned char* guard() const { return static_cast<unsigned char*>(memory_.data_ptr()) + tensor_.nbytes(); }
+  unsigned char* guard() const { return static_cast<unsigned char*>(memory_.data_ptr()) + n_elements() * memory_.element_size(); }
 
+  at::TensorOptions options_;
+  std::vector<std::int64_t> shape_;
+  std::vector<std::int64_t> strides_;
   at::Tensor memory_;
-  at::Tensor tensor_;
+  postrec_tensor view_;
 };
 
 /// Parameters as the C structs that create takes, which point into `this` and into the Parameters.
@@ -90,11 +113,21 @@ class ParameterTable {
     value.struct_size = sizeof value;
     value.key = spec.key.c_str();
     switch (spec.type) {
-      case ParameterType::kBoolean: value.type = POSTREC_BOOLEAN, value.boolean = parameters.boolean(spec.key); break;
-      case ParameterType::kInteger: value.type = POSTREC_INTEGER, value.integer = parameters.integer(spec.key); break;
-      case ParameterType::kReal: value.type = POSTREC_REAL, value.real = parameters.real(spec.key); break;
-      case ParameterType::kText: value.type = POSTREC_TEXT, value.text = parameters.text(spec.key).c_str(); break;
-      case ParameterType::kChoice: value.type = POSTREC_CHOICE, value.text = parameters.text(spec.key).c_str(); break;
+      case ParameterType::kBoolean:
+        value.type = POSTREC_BOOLEAN, value.boolean = parameters.boolean(spec.key);
+        break;
+      case ParameterType::kInteger:
+        value.type = POSTREC_INTEGER, value.integer = parameters.integer(spec.key);
+        break;
+      case ParameterType::kReal:
+        value.type = POSTREC_REAL, value.real = parameters.real(spec.key);
+        break;
+      case ParameterType::kText:
+        value.type = POSTREC_TEXT, value.text = parameters.text(spec.key).c_str();
+        break;
+      case ParameterType::kChoice:
+        value.type = POSTREC_CHOICE, value.text = parameters.text(spec.key).c_str();
+        break;
       case ParameterType::kRealList:
         value.type = POSTREC_REAL_LIST;
         value.list = parameters.real_list(spec.key).data();
@@ -193,14 +226,16 @@ at::Tensor PluginOperator::prepared(const at::Tensor& input, const TensorSpec& s
 at::Tensor PluginOperator::call(const char* function, const at::Tensor& input, const TensorSpec& in_spec, const TensorSpec& out_spec,
                                 const Function& body) const {
   const at::Tensor in = prepared(input, in_spec, function);
-  const OutputBuffer out(in.size(0), out_spec, in.device());
-  if (in.size(0) > 0) {
-    const TensorView in_view(in), out_view(out.tensor());
-    const HostCall host(*hooks_, in.device());
-    run_plugin(who_, [&](postrec_error* error) { return body(host.abi(), in_view.abi(), out_view.abi(), error); });
-    if (!out.is_intact()) refuse(who_ + ": " + function + " wrote past the end of its output");
-  }
-  return out.tensor().to(input.device());
+  const bool empty = in.size(0) == 0;
+  const Output out(in.size(0), out_spec, in.device(), empty || !(abi_.flags & POSTREC_GIVES_RESULTS));
+  const TensorView in_view(in);
+  HostCall host(*hooks_, in.device());
+  if (!empty) run_plugin(who_, [&](postrec_error* error) { return body(host.abi(), in_view.abi(), out.abi(), error); });
+  if (!out.is_intact()) refuse(who_ + ": " + function + " wrote past the end of its output");
+  if (!empty && host.given() == in.const_data_ptr()) refuse(who_ + ": " + function + " gave its input as its result");
+  const at::Tensor result = out.take(host);
+  if (!result.defined()) refuse(who_ + ": " + function + " gave no result");
+  return result.to(input.device());
 }
 
 at::Tensor PluginOperator::forward(const at::Tensor& x) const {

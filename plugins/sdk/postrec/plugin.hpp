@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 #include <torch/headeronly/version.h>
@@ -73,12 +74,17 @@ postrec_status guarded(postrec_error* error, Body&& body) noexcept {
 
 // ---- Tensors -----------------------------------------------------------------------------------------------------------------------
 
-inline at::Tensor view_of(const postrec_tensor& tensor) {
-  const auto n = static_cast<std::size_t>(tensor.n_dims);
+inline at::TensorOptions options_of(const postrec_tensor& tensor) {
   const auto device = tensor.device_type == POSTREC_DEVICE_CUDA ? at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(tensor.device_index))
                                                                 : at::Device(at::kCPU);
-  const auto options = at::TensorOptions().dtype(tensor.dtype == POSTREC_C64 ? at::kComplexFloat : at::kFloat).device(device);
-  return at::from_blob(tensor.data, at::IntArrayRef(tensor.shape, n), at::IntArrayRef(tensor.strides, n), options);
+  return at::TensorOptions().dtype(tensor.dtype == POSTREC_C64 ? at::kComplexFloat : at::kFloat).device(device);
+}
+
+inline at::IntArrayRef shape_of(const postrec_tensor& tensor) { return {tensor.shape, static_cast<std::size_t>(tensor.n_dims)}; }
+
+inline at::Tensor view_of(const postrec_tensor& tensor) {
+  const at::IntArrayRef strides(tensor.strides, static_cast<std::size_t>(tensor.n_dims));
+  return at::from_blob(tensor.data, shape_of(tensor), strides, options_of(tensor));
 }
 
 inline std::string text_of(at::IntArrayRef shape, at::ScalarType dtype) {
@@ -87,14 +93,25 @@ inline std::string text_of(at::IntArrayRef shape, at::ScalarType dtype) {
   return text + "] of " + c10::toString(dtype);
 }
 
-/// Copies a result into the host's buffer.
-inline void deliver(const at::Tensor& result, const postrec_tensor& out, const char* function) {
-  const at::Tensor target = view_of(out);
+/// Whether nobody but this tensor holds its memory, and all of it is the result: then it can go to the host as it is. Memory without an
+/// allocator is somebody else's, as the input views are.
+inline bool is_sole_owner(const at::Tensor& tensor) {
+  const c10::Storage& storage = tensor.storage();
+  return tensor.is_contiguous() && !tensor.is_conj() && !tensor.is_neg() && tensor.use_count() == 1 && storage.use_count() == 1 &&
+         storage.allocator() && storage.nbytes() <= 2 * tensor.nbytes();
+}
+
+/// Gives a result to the host: a fresh one as it is, of a shared one (a view, a member, the input) a copy.
+inline void deliver(at::Tensor result, const postrec_call& call, const postrec_tensor& out, const char* function) {
+  const at::IntArrayRef shape = shape_of(out);
+  const at::TensorOptions options = options_of(out);
   if (!result.defined()) throw Error(ErrorKind::kInternal, std::string(function) + " returned an undefined tensor");
-  if (result.sizes() != target.sizes() || result.scalar_type() != target.scalar_type())
+  if (result.sizes() != shape || result.scalar_type() != options.dtype().toScalarType())
     throw Error(ErrorKind::kInternal, std::string(function) + " returned " + text_of(result.sizes(), result.scalar_type()),
-                "it must be " + text_of(target.sizes(), target.scalar_type()));
-  target.copy_(result);
+                "it must be " + text_of(shape, options.dtype().toScalarType()));
+  if (result.device() != options.device() || !is_sole_owner(result)) result = at::empty(shape, options).copy_(result);
+  void* data = result.mutable_data_ptr();
+  call.give_result(call.host, data, new at::Tensor(std::move(result)), [](void* owner) { delete static_cast<at::Tensor*>(owner); });
 }
 
 inline void fill(const TensorSpec& spec, postrec_tensor_spec* out) {
@@ -172,29 +189,29 @@ inline postrec_status codomain(const void* op, postrec_tensor_spec* spec, postre
   return guarded(error, [&] { fill(operator_of(op).codomain(), spec); });
 }
 
-inline postrec_status forward(const void* op, const postrec_call*, const postrec_tensor* x, const postrec_tensor* out,
+inline postrec_status forward(const void* op, const postrec_call* call, const postrec_tensor* x, const postrec_tensor* out,
                               postrec_error* error) noexcept {
-  return guarded(error, [&] { deliver(operator_of(op).forward(view_of(*x)), *out, "forward"); });
+  return guarded(error, [&] { deliver(operator_of(op).forward(view_of(*x)), *call, *out, "forward"); });
 }
 
-inline postrec_status adjoint(const void* op, const postrec_call*, const postrec_tensor* v, const postrec_tensor* x,
+inline postrec_status adjoint(const void* op, const postrec_call* call, const postrec_tensor* v, const postrec_tensor* x,
                               const postrec_tensor* out, postrec_error* error) noexcept {
-  return guarded(error, [&] { deliver(operator_of(op).adjoint(view_of(*v), x ? view_of(*x) : at::Tensor()), *out, "adjoint"); });
+  return guarded(error, [&] { deliver(operator_of(op).adjoint(view_of(*v), x ? view_of(*x) : at::Tensor()), *call, *out, "adjoint"); });
 }
 
-inline postrec_status normal(const void* op, const postrec_call*, const postrec_tensor* x, const postrec_tensor* out,
+inline postrec_status normal(const void* op, const postrec_call* call, const postrec_tensor* x, const postrec_tensor* out,
                              postrec_error* error) noexcept {
-  return guarded(error, [&] { deliver(operator_of(op).normal(view_of(*x)), *out, "normal"); });
+  return guarded(error, [&] { deliver(operator_of(op).normal(view_of(*x)), *call, *out, "normal"); });
 }
 
-inline postrec_status normal_solve(const void* op, const postrec_call*, double lambda, const postrec_tensor* b, const postrec_tensor* out,
+inline postrec_status normal_solve(const void* op, const postrec_call* call, double lambda, const postrec_tensor* b, const postrec_tensor* out,
                                    postrec_error* error) noexcept {
-  return guarded(error, [&] { deliver(operator_of(op).normal_solve(lambda, view_of(*b)), *out, "normal_solve"); });
+  return guarded(error, [&] { deliver(operator_of(op).normal_solve(lambda, view_of(*b)), *call, *out, "normal_solve"); });
 }
 
-inline postrec_status pseudo_inverse(const void* op, const postrec_call*, const postrec_tensor* y, const postrec_tensor* out,
+inline postrec_status pseudo_inverse(const void* op, const postrec_call* call, const postrec_tensor* y, const postrec_tensor* out,
                                      postrec_error* error) noexcept {
-  return guarded(error, [&] { deliver(operator_of(op).pseudo_inverse(view_of(*y)), *out, "pseudo_inverse"); });
+  return guarded(error, [&] { deliver(operator_of(op).pseudo_inverse(view_of(*y)), *call, *out, "pseudo_inverse"); });
 }
 
 inline postrec_status norm_bound(const void* op, double* bound, postrec_error* error) noexcept {
@@ -241,7 +258,7 @@ class TypeTable {
                                 .n_parameters = 0,
                                 .context = nullptr,
                                 .devices = POSTREC_DEVICE_CPU,
-                                .flags = POSTREC_ACCEPTS_STRIDED,
+                                .flags = POSTREC_ACCEPTS_STRIDED | POSTREC_GIVES_RESULTS,
                                 .create = create,
                                 .destroy = destroy,
                                 .traits = traits,

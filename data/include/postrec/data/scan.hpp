@@ -21,8 +21,9 @@ struct Scan {
   std::vector<std::string> warnings;           ///< without patient data
 };
 
-/// Reads NIfTI, NRRD, MetaImage, PNG or a DICOM series (a folder, or one of its files).
-/// Throws Error: kNoInput (missing), kBadData (truncated, not finite, empty, inconsistent series), each naming the file and value.
+/// Reads NIfTI, NRRD, MetaImage, PNG, the DICOM series of a folder, or one DICOM file as one slice.
+/// Throws Error: kNoInput (missing), kBadData (truncated, not finite, empty, inconsistent series), kUsage (no such slice), each naming the file
+/// and value.
 Scan read_scan(const std::filesystem::path& path, const ScanOptions& options = {});
 
 }  // namespace postrec

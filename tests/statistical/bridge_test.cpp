@@ -1,0 +1,95 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "beds.hpp"
+#include "postrec/gaussian_prior.hpp"
+#include "postrec/sampler.hpp"
+#include "statistics.hpp"
+
+namespace postrec::test {
+namespace {
+
+// Seeds are fixed: every test here gives the same answer each time. False-alarm rates are what a correct sampler would have over seeds.
+
+SamplerOptions options(std::int64_t n_samples, int n_steps, std::uint64_t seed) {
+  SamplerOptions result;
+  result.n_samples = n_samples;
+  result.n_steps = n_steps;
+  result.seed = seed;
+  return result;
+}
+
+at::Tensor bridge_samples(const Bed& bed, std::int64_t n_samples, int n_steps, std::uint64_t seed) {
+  const GaussianLikelihood likelihood(bed.op, bed.y, bed.sigma_y);
+  Observer observer;
+  return sample(*bed.prior, &likelihood, bed.op->domain().shape, options(n_samples, n_steps, seed), observer).x;
+}
+
+// Over 30 seeds (table in core/README.md) BR gave, box8 and mri4x: distance .995 +- .027 and 1.006 +- .017, spread 1.0001 +- .0017 and
+// .9995 +- .0031, coverage .8968 +- .0008 and .8967 +- .0012; exact samples give the same. The bounds lie 3.9, 5.4; 6; 5.6 standard
+// deviations away: a correct sampler would fail with probability 5e-5, nearly all of it from the distance on box8.
+void expect_agreement(const Bed& bed, int n_steps) {
+  const Agreement agreement = Comparison(bed.posterior(), 512)(as_real_rows(bridge_samples(bed, 512, n_steps, 1)));
+  EXPECT_LE(agreement.distance, 1.1) << bed.name;
+  EXPECT_NEAR(agreement.spread, 1.0, 0.02) << bed.name;
+  EXPECT_NEAR(agreement.coverage, 0.90, 0.01) << bed.name;
+}
+
+TEST(Bridge, T1cBox8) { expect_agreement(t1c_box8(), 10); }
+TEST(Bridge, T1cMri4x) { expect_agreement(t1c_mri4x(), 10); }
+
+// For a Gaussian prior the bridge is exact with any number of steps: one is enough.
+TEST(Bridge, OneStepIsExactForAGaussian) { expect_agreement(t1c_mri4x(), 1); }
+
+// Chi-squares of the sample mean and covariance against the closed form. With N samples, N (mean - m)^T C^-1 (mean - m) is chi-square with n
+// degrees; the whitened samples W give tr((W^T W/N - I)^2) N/(n (n + 1)) about 1. z-scores of 4.5: false alarm 7e-6 each.
+void expect_moments(const at::Tensor& x, const at::Tensor& mean, const at::Tensor& covariance) {
+  const double n_samples = static_cast<double>(x.size(0)), n = static_cast<double>(x.size(1));
+  const at::Tensor root = at::linalg_cholesky(covariance);
+  const at::Tensor white = at::linalg_solve_triangular(root, (x - mean).t(), /*upper=*/false).t();
+  const double chi2 = white.mean(0).square().sum().item<double>() * n_samples;
+  EXPECT_LT(std::abs(chi2 - n) / std::sqrt(2.0 * n), 4.5) << "mean";
+  const at::Tensor gram = white.t().matmul(white) / n_samples;
+  const double scatter = (gram - at::eye(x.size(1), at::kDouble)).square().sum().item<double>();
+  // E = n (n + 1)/N; its standard deviation is 2 n/N to leading order.
+  EXPECT_LT(std::abs(scatter - n * (n + 1) / n_samples) / (2.0 * n / n_samples), 4.5) << "covariance";
+}
+
+TEST(Bridge, MeanAndCovarianceOfAGaussian) {
+  for (const Bed& bed : {t1c_box8(), t1c_mri4x()}) {
+    const ExactPosterior posterior = bed.posterior();
+    expect_moments(as_real_rows(bridge_samples(bed, 4096, 10, 2)), posterior.mean(), posterior.covariance());
+  }
+}
+
+TEST(Bridge, MeanAndCovarianceOfComplexImages) {
+  at::Tensor mask = at::zeros({10, 10});
+  for (const int row : {0, 1, 4, 7, 9}) mask[row].fill_(1.0);
+  const auto op = std::make_shared<CoilOperator>(ring_of_coils(3, 10, 10), mask);
+  const auto prior = std::make_shared<MixturePrior>(
+      SpectralBasis::kDft, std::vector<MixturePrior::Component>{{1.0, at::zeros({1, 10, 10}, at::kComplexFloat), lorentzian_spectrum(10, 0.25)}}, PriorInfo{});
+  const at::Tensor y = op->forward(at::complex(wave(10, 1, 2, 0), wave(10, 2, 1, 1)).unsqueeze(0))[0];
+  const Bed bed{"coils", prior, op, y, 0.1};
+  const ExactPosterior posterior = bed.posterior();
+  expect_moments(as_real_rows(bridge_samples(bed, 4096, 10, 3)), posterior.mean(), posterior.covariance());
+}
+
+TEST(Unconditional, MomentsAreThePriors) {
+  PriorInfo info;
+  info.name = "test";
+  Observer observer;
+  for (const SpectralBasis basis : {SpectralBasis::kDft, SpectralBasis::kDct}) {
+    const GaussianPrior prior(basis, lorentzian_spectrum(10, 0.25), at::full({1}, 0.3f), 0.0, info);
+    const at::Tensor x = as_real_rows(sample(prior, nullptr, {1, 10, 10}, options(4096, 10, 4), observer).x);
+    const TensorSpec spec{{1, 10, 10}, prior.domain().dtype};
+    const SpectralCovariance covariance(basis, prior.spectrum());
+    const at::Tensor c = dense_matrix([&](const at::Tensor& v) { return covariance.apply(v); }, spec);
+    const at::Tensor mean = as_real_rows(at::full({1, 1, 10, 10}, 0.3, at::TensorOptions().dtype(spec.dtype)))[0];
+    expect_moments(x, mean, (c + c.t()) * 0.5);
+  }
+}
+
+}  // namespace
+}  // namespace postrec::test
