@@ -27,8 +27,8 @@ CommandOptions declared_options() {
       ("sampler", po::value<std::string>()->default_value("bridge")->value_name("NAME"), "method of sampling")                   //
       ("samples", po::value<std::int64_t>()->default_value(8)->value_name("N"), "how many per slice")                            //
       ("steps", po::value<int>()->default_value(20)->value_name("N"), "noise levels, one use of the prior each")                 //
-      ("batch-size", po::value<std::int64_t>()->default_value(4)->value_name("N"), "samples computed together; 0: all")          //
-      ("tolerance", po::value<double>()->default_value(1e-4, "1e-4")->value_name("X"), "relative residual of the linear solver")         //
+      ("batch-size", po::value<std::int64_t>()->default_value(8)->value_name("N"), "samples computed together; 0: all")          //
+      ("tolerance", po::value<double>()->default_value(1e-3, "1e-3")->value_name("X"), "of the linear solver; see core/README.md")         //
       ("interval", po::value<double>()->default_value(0.9, "0.9")->value_name("P"), "probability inside the interval images")           //
       ("device", po::value<std::string>()->default_value("auto")->value_name("DEVICE"), "cpu, cuda or auto");
   add_run_options(options);

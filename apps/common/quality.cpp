@@ -2,11 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "postrec/diagnostics.hpp"
+#include "postrec/summary.hpp"
 
 namespace postrec {
 namespace {
@@ -74,8 +76,7 @@ ordered_json judge(const ImagesToJudge& images, const at::Tensor& truth, Intensi
       return where.any().item<bool>() ? ordered_json(interval_coverage(images.lower.masked_select(where), images.upper.masked_select(where), truth.masked_select(where)))
                                       : ordered_json(nullptr);
     };
-    const auto n = static_cast<double>(images.n_samples);
-    quality["interval_coverage"] = {{"all", inside(at::ones_like(object))}, {"object", inside(object)}, {"expected", images.level * (n - 1) / (n + 1)}};
+    quality["interval_coverage"] = {{"all", inside(at::ones_like(object))}, {"object", inside(object)}, {"expected", std::min(images.level, interval_level_of(images.n_samples))}};
   }
   return quality;
 }

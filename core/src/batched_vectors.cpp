@@ -36,6 +36,9 @@ void for_blocks(std::int64_t n_rows, std::int64_t n, const Body& body) {
   });
 }
 
+// The real view of a result as the type that x has.
+at::Tensor as_type_of(const at::Tensor& x, const at::Tensor& real) { return x.is_complex() ? at::view_as_complex(real) : real; }
+
 // [B, 1, 1, ...] on the device of x, for devices that have no loop here.
 at::Tensor column(const std::vector<double>& scale, const at::Tensor& x) {
   std::vector<std::int64_t> sizes(x.dim(), 1);
@@ -48,13 +51,41 @@ at::Tensor column(const std::vector<double>& scale, const at::Tensor& x) {
 at::Tensor real_view(const at::Tensor& x) { return x.is_complex() ? at::view_as_real(x.resolve_conj()) : x; }
 
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& table) {
-  const at::Tensor factor = table.to(x.device());
-  return x.is_complex() ? at::view_as_complex(real_view(x) * factor.unsqueeze(-1)) : x * factor;
+  if (!x.is_cpu() || x.sizes().slice(1) != table.sizes()) {
+    const at::Tensor factor = table.to(x.device());
+    return x.is_complex() ? at::view_as_complex(real_view(x) * factor.unsqueeze(-1)) : x * factor;
+  }
+  const std::int64_t parts = x.is_complex() ? 2 : 1, n = table.numel() * parts;
+  const at::Tensor source = real_view(x).contiguous(), factors = table.contiguous();
+  at::Tensor result = at::empty_like(source);
+  const float *in = source.const_data_ptr<float>(), *factor = factors.const_data_ptr<float>();
+  float* out = result.data_ptr<float>();
+  for_blocks(x.size(0), n, [&](std::int64_t row, std::int64_t first, std::int64_t length) {
+    const float *in_block = in + row * n + first, *factor_block = factor + first / parts;
+    float* out_block = out + row * n + first;
+    if (parts == 1) {
+      for (std::int64_t i = 0; i < length; ++i) out_block[i] = in_block[i] * factor_block[i];
+    } else {
+      for (std::int64_t i = 0; i < length / 2; ++i) {
+        out_block[2 * i] = in_block[2 * i] * factor_block[i];
+        out_block[2 * i + 1] = in_block[2 * i + 1] * factor_block[i];
+      }
+    }
+  });
+  return as_type_of(x, result);
 }
 
 at::Tensor linear_combination(double a, const at::Tensor& x, double b, const at::Tensor& y) {
-  const at::Tensor sum = real_view(x).mul(a).add_(real_view(y).mul(b));
-  return x.is_complex() ? at::view_as_complex(sum) : sum;
+  if (!x.is_cpu() || x.sizes() != y.sizes()) return as_type_of(x, real_view(x).mul(a).add_(real_view(y).mul(b)));
+  const at::Tensor x_real = real_view(x).contiguous(), y_real = real_view(y).contiguous();
+  at::Tensor result = at::empty_like(x_real);
+  const float *x_data = x_real.const_data_ptr<float>(), *y_data = y_real.const_data_ptr<float>();
+  const float x_factor = static_cast<float>(a), y_factor = static_cast<float>(b);
+  float* out = result.data_ptr<float>();
+  for_blocks(1, result.numel(), [&](std::int64_t, std::int64_t first, std::int64_t length) {
+    for (std::int64_t i = first; i < first + length; ++i) out[i] = x_factor * x_data[i] + y_factor * y_data[i];
+  });
+  return as_type_of(x, result);
 }
 
 std::vector<double> dots(const at::Tensor& a, const at::Tensor& b) {

@@ -29,7 +29,7 @@ void check_positive(double value, int iteration) {
 }  // namespace
 
 SolveReport conjugate_gradients(const LinearMap& apply, const LinearMap& precondition, const at::Tensor& b, at::Tensor& x,
-                                const SolveOptions& options) {
+                                const SolveOptions& options, double reference) {
   const auto preconditioned = [&](const at::Tensor& r) { return precondition ? precondition(r) : r; };
   const std::int64_t n_samples = b.size(0);
   x = x.clone(at::MemoryFormat::Contiguous);
@@ -37,7 +37,7 @@ SolveReport conjugate_gradients(const LinearMap& apply, const LinearMap& precond
   at::Tensor z = preconditioned(r);
   at::Tensor p = z.clone(at::MemoryFormat::Contiguous);
 
-  const std::vector<double> scale = dots(b, preconditioned(b));
+  const std::vector<double> scale = reference > 0.0 ? std::vector<double>(n_samples, reference * reference) : dots(b, preconditioned(b));
   std::vector<double> rz = dots(r, z);
   check_finite(scale, 0);
   check_finite(rz, 0);
@@ -71,6 +71,7 @@ SolveReport conjugate_gradients(const LinearMap& apply, const LinearMap& precond
     scale_and_add(p, along, z);
   }
   for (std::int64_t i = 0; i < n_samples; ++i) report.worst_residual = std::max(report.worst_residual, relative(i));
+  report.converged = report.worst_residual <= options.tolerance;
   return report;
 }
 

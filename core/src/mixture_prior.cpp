@@ -52,10 +52,16 @@ MixturePrior::MixturePrior(SpectralBasis basis, std::vector<Component> component
     means_in_basis_.push_back(to_natural_basis(basis_, component.mean));
     spectra_.push_back(to_natural_order(basis_, component.spectrum));
   }
-  const std::vector<double> sigmas = ErrorTable::standard_sigmas();
-  std::vector<at::Tensor> errors;
-  for (const double sigma : sigmas) errors.push_back(measure_error(sigma));
-  table_.emplace_back(basis_, sigmas, at::stack(errors));
+}
+
+const ErrorTable& MixturePrior::error_table() const {
+  std::call_once(table_->once, [&] {
+    const std::vector<double> sigmas = ErrorTable::standard_sigmas();
+    std::vector<at::Tensor> errors;
+    for (const double sigma : sigmas) errors.push_back(measure_error(sigma));
+    table_->table.emplace(basis_, sigmas, at::stack(errors));
+  });
+  return *table_->table;
 }
 
 TensorSpec MixturePrior::domain() const { return {components_[0].mean.sizes().vec(), components_[0].mean.scalar_type()}; }
@@ -110,7 +116,7 @@ at::Tensor MixturePrior::denoise(const at::Tensor& x_t, double sigma) const {
 SpectralCovariance MixturePrior::error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const {
   if (image_shape != components_[0].mean.sizes().vec())
     throw Error(ErrorKind::kBadData, "mixture prior '" + info_.name + "' is for images of one size", "reconstruct images of that size");
-  return table_.front().at_sigma(sigma);
+  return error_table().at_sigma(sigma);
 }
 
 // E Cov(x0 | x_t) = E sum_k r_k (V_k + |D_k - D|^2) on the diagonal, V_k = s_k sigma^2/(s_k + sigma^2): the Monte Carlo error is in the

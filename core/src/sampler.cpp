@@ -68,13 +68,13 @@ double mean_of(const std::vector<double>& values) {
 /// Tells the observer how far the whole job is.
 class Progress {
  public:
-  Progress(Observer& observer, std::int64_t total, double tolerance) : observer_(observer), total_(total), tolerance_(tolerance) {}
+  Progress(Observer& observer, std::int64_t total) : observer_(observer), total_(total) {}
 
   bool cancelled() const { return observer_.cancelled(); }
 
   void finished(const Level& level, const LevelRecord& record, std::int64_t n_samples) {
     done_ += n_samples;
-    if (record.solve.worst_residual > tolerance_ && !warned_) {
+    if (!record.solve.converged && !warned_) {
       observer_.on_message("conjugate gradients stopped after " + std::to_string(record.solve.iterations) + " iterations at residual " +
                            std::to_string(record.solve.worst_residual) + ", sigma " + std::to_string(level.sigma));
       warned_ = true;
@@ -85,7 +85,6 @@ class Progress {
  private:
   Observer& observer_;
   std::int64_t total_;
-  double tolerance_;
   std::int64_t done_ = 0;
   bool warned_ = false;
 };
@@ -153,7 +152,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   report.sigmas = sigmas;
   report.misfit_trace.assign(sigmas.size(), 0.0);
   report.solve_iterations.assign(sigmas.size(), 0);
-  Progress progress(observer, options.n_samples * report.nfe, options.solve.tolerance);
+  Progress progress(observer, options.n_samples * report.nfe);
   std::vector<at::Tensor> finished;
   std::int64_t n_finished = 0;
   while (n_finished < options.n_samples && !report.interrupted) {

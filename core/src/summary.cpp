@@ -11,9 +11,11 @@
 namespace postrec {
 namespace {
 
-// Linear interpolation of order statistics, the position being p (n - 1). `sorted` is [n, ...].
+// The p-quantile by linear interpolation between order statistics, of which the k-th of n stands for p = k/(n + 1): a further sample falls
+// below it with probability p, whatever the distribution. Other definitions make intervals of few samples too short. `sorted` is [n, ...].
 at::Tensor order_statistic(const at::Tensor& sorted, double p) {
-  const double position = p * static_cast<double>(sorted.size(0) - 1);
+  const auto n = static_cast<double>(sorted.size(0));
+  const double position = std::clamp(p * (n + 1) - 1, 0.0, n - 1);
   const auto below = static_cast<std::int64_t>(std::floor(position));
   const std::int64_t above = std::min(below + 1, sorted.size(0) - 1);
   const double weight = position - static_cast<double>(below);
@@ -30,6 +32,8 @@ at::Tensor sum_of(const at::Tensor& samples) {
 }  // namespace
 
 at::Tensor displayed(const at::Tensor& x) { return x.is_complex() ? at::abs(x) : x; }
+
+double interval_level_of(std::int64_t n_samples) { return static_cast<double>(n_samples - 1) / static_cast<double>(n_samples + 1); }
 
 Summary summarize(const at::Tensor& samples, double level) {
   if (samples.dim() < 2 || samples.size(0) < 1) throw Error(ErrorKind::kUsage, "there is no sample to summarize", "at least one sample is needed");
@@ -48,7 +52,7 @@ Summary summarize(const at::Tensor& samples, double level) {
   summary.standard_deviation = variance.sqrt().to(at::kFloat);
   summary.lower = order_statistic(sorted, 0.5 * (1.0 - level)).to(at::kFloat);
   summary.upper = order_statistic(sorted, 0.5 * (1.0 + level)).to(at::kFloat);
-  summary.level = level;
+  summary.level = std::min(level, interval_level_of(n));
   return summary;
 }
 

@@ -48,7 +48,7 @@ IntensityScale IntensityScale::make(IntensityUnit unit, PriorIntensity intensity
     case PriorIntensity::kRelativeWater:
       if (!hounsfield)
         throw Error(ErrorKind::kConfiguration, "the prior is for CT in Hounsfield units and the image is not",
-                    "choose a prior of the image's kind");
+                    "choose a prior of the image's kind, or say what the file holds with --unit hu or --unit arbitrary");
       result.scale = kWaterMuPerMm;
       return result;
     case PriorIntensity::kPercentile:

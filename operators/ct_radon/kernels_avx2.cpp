@@ -160,36 +160,41 @@ class Candidates {
 
 __m256 column_numbers(int c) { return _mm256_add_ps(_mm256_set1_ps(static_cast<float>(c)), lane_numbers()); }
 
-/// Into the bundle's rays; the last stands for all beyond, whose values are zero. Not a number becomes 0.
-__m256 clamp_ray(const RayBundle& bundle, __m256 ray) {
-  return _mm256_min_ps(_mm256_max_ps(ray, _mm256_setzero_ps()), _mm256_set1_ps(static_cast<float>(bundle.n_rays)));
-}
+/// Into the bundle's rays; ray n_rays stands for all beyond, whose values are zero. Not a number becomes 0.
+__m256 clamp_ray(__m256 ray, __m256 last_ray) { return _mm256_min_ps(_mm256_max_ps(ray, _mm256_setzero_ps()), last_ray); }
 
 /// Parallel beam: the first candidate by one multiplication, the positions by the formula that made the tables.
+/// (All in vectors of its own: the compiler must take it that a store of pixels changes the floats of a bundle.)
 class ParallelRow {
  public:
-  ParallelRow(const RayBundle& bundle, int row) : bundle_(bundle), row_(_mm256_set1_ps(static_cast<float>(row))) {
+  ParallelRow(const RayBundle& bundle, int row)
+      : n_taps_(bundle.n_taps),
+        gap_(bundle.affine_step),
+        row_(_mm256_set1_ps(static_cast<float>(row))),
+        slope_(_mm256_set1_ps(bundle.affine_slope)),
+        start_(_mm256_set1_ps(bundle.affine_start)),
+        step_(_mm256_set1_ps(bundle.affine_step)),
+        inverse_step_(_mm256_set1_ps(bundle.affine_inverse_step)),
+        last_ray_(_mm256_set1_ps(static_cast<float>(bundle.n_rays))) {
     const float base = __builtin_fmaf(static_cast<float>(row), bundle.affine_slope, bundle.affine_start);
     shift_ = _mm256_set1_ps(1.0f - bundle.tap_margin - (base + 1.0f) * bundle.affine_inverse_step);
   }
 
-  int n_taps() const { return bundle_.n_taps; }
-  float gap() const { return bundle_.affine_step; }
+  int n_taps() const { return n_taps_; }
+  float gap() const { return gap_; }
 
-  __m256 first_rays(__m256 column) const {
-    return clamp_ray(bundle_, _mm256_floor_ps(_mm256_fmadd_ps(column, _mm256_set1_ps(bundle_.affine_inverse_step), shift_)));
-  }
+  __m256 first_rays(__m256 column) const { return clamp_ray(_mm256_floor_ps(_mm256_fmadd_ps(column, inverse_step_, shift_)), last_ray_); }
 
   template <Spread spread>
   __m256 position(const Candidates<spread>&, __m256 first_ray, int tap) const {
     const __m256 ray = _mm256_add_ps(first_ray, _mm256_set1_ps(static_cast<float>(tap)));
-    const __m256 start = _mm256_fmadd_ps(ray, _mm256_set1_ps(bundle_.affine_step), _mm256_set1_ps(bundle_.affine_start));
-    return _mm256_fmadd_ps(row_, _mm256_set1_ps(bundle_.affine_slope), start);
+    return _mm256_fmadd_ps(row_, slope_, _mm256_fmadd_ps(ray, step_, start_));
   }
 
  private:
-  const RayBundle& bundle_;
-  __m256 row_, shift_;
+  int n_taps_;
+  float gap_;
+  __m256 row_, slope_, start_, step_, inverse_step_, last_ray_, shift_;
 };
 
 /// To 2e-8 [M. Abramowitz, I. A. Stegun, Handbook of Mathematical Functions, 4.4.49].
@@ -207,31 +212,37 @@ __m256 arc_tangent(__m256 x) {
   return _mm256_or_ps(_mm256_blendv_ps(angle, _mm256_sub_ps(_mm256_set1_ps(1.57079633f), angle), is_large), _mm256_and_ps(sign, x));
 }
 
-/// Fan beam: the first candidate from where the pixel's neighbour is seen on the detector, the positions from the tables.
+/// Fan beam: the first candidate from where the pixel's left neighbour is seen on the detector, the positions from the tables.
 class FanRow {
  public:
-  FanRow(const RayBundle& bundle, int row) : bundle_(bundle), row_(_mm256_set1_ps(static_cast<float>(row))) {
-    const int n_rows = larger(1, bundle.last_row - 1 - bundle.first_row);
-    gap_ = bundle.first_gap + (bundle.last_gap - bundle.first_gap) * static_cast<float>(row - bundle.first_row) / static_cast<float>(n_rows);
+  FanRow(const RayBundle& bundle, int row)
+      : slopes_(bundle.slope),
+        starts_(bundle.start),
+        curved_(bundle.curved),
+        row_(_mm256_set1_ps(static_cast<float>(row))),
+        across_(one_column_before(bundle.across, row)),
+        across_step_(_mm256_set1_ps(bundle.across.column)),
+        depth_(one_column_before(bundle.depth, row)),
+        depth_step_(_mm256_set1_ps(bundle.depth.column)),
+        shift_(_mm256_set1_ps(bundle.index_start + 1.0f - bundle.tap_margin)),
+        scale_(_mm256_set1_ps(bundle.index_scale)),
+        last_ray_(_mm256_set1_ps(static_cast<float>(bundle.n_rays))) {
+    const int n_steps = larger(1, bundle.last_row - 1 - bundle.first_row);
+    gap_ = bundle.first_gap + (bundle.last_gap - bundle.first_gap) * static_cast<float>(row - bundle.first_row) / static_cast<float>(n_steps);
     n_taps_ = smaller(bundle.n_taps, static_cast<int>(2.0f / gap_ + 2.0f * bundle.tap_margin) + 1);
-    across_ = one_column_before(bundle.across, row);
-    depth_ = one_column_before(bundle.depth, row);
   }
 
   int n_taps() const { return n_taps_; }
   float gap() const { return gap_; }
 
   __m256 first_rays(__m256 column) const {
-    const __m256 across = _mm256_fmadd_ps(column, _mm256_set1_ps(bundle_.across.column), across_);
-    const __m256 depth = _mm256_fmadd_ps(column, _mm256_set1_ps(bundle_.depth.column), depth_);
-    const __m256 ratio = _mm256_div_ps(across, depth), seen = bundle_.curved ? arc_tangent(ratio) : ratio;
-    const __m256 start = _mm256_set1_ps(bundle_.index_start + 1.0f - bundle_.tap_margin);
-    return clamp_ray(bundle_, _mm256_floor_ps(_mm256_fmadd_ps(seen, _mm256_set1_ps(bundle_.index_scale), start)));
+    const __m256 ratio = _mm256_div_ps(_mm256_fmadd_ps(column, across_step_, across_), _mm256_fmadd_ps(column, depth_step_, depth_));
+    return clamp_ray(_mm256_floor_ps(_mm256_fmadd_ps(curved_ ? arc_tangent(ratio) : ratio, scale_, shift_)), last_ray_);
   }
 
   template <Spread spread>
   __m256 position(const Candidates<spread>& candidates, __m256 /*first_ray*/, int tap) const {
-    return _mm256_fmadd_ps(row_, candidates.load(bundle_.slope + tap), candidates.load(bundle_.start + tap));
+    return _mm256_fmadd_ps(row_, candidates.load(slopes_ + tap), candidates.load(starts_ + tap));
   }
 
  private:
@@ -239,10 +250,12 @@ class FanRow {
     return _mm256_set1_ps(plane.start + plane.row * static_cast<float>(row) - plane.column);
   }
 
-  const RayBundle& bundle_;
-  __m256 row_, across_, depth_;
-  float gap_;
+  const float* slopes_;
+  const float* starts_;
+  bool curved_;
   int n_taps_;
+  float gap_;
+  __m256 row_, across_, across_step_, depth_, depth_step_, shift_, scale_, last_ray_;
 };
 
 /// max(0, 1 - |position - column|).
@@ -257,6 +270,7 @@ struct SingleImage {
   template <class Row>
   static void add(const Row& row, int column_begin, int column_end, const float* values, float* pixels) {
     const int n_taps = fixed_taps ? fixed_taps : row.n_taps();
+#pragma GCC unroll 2
     for (int c = column_begin; c < column_end; c += kLanes) {
       const __m256 column = column_numbers(c), ray = row.first_rays(column);
       const Candidates<spread> candidates(ray);
@@ -268,32 +282,44 @@ struct SingleImage {
   }
 };
 
+/// First the rays and weights of a few vectors of columns, then what they add: the second part then waits for no address.
 template <Spread spread, int fixed_taps>
 struct BatchOfImages {
+  static constexpr int kColumnsAtOnce = 8 * kLanes;
+  static constexpr int kTapsAtOnce = fixed_taps ? fixed_taps : 4;
+
   template <class Row>
   static void add(const Row& row, int column_begin, int column_end, const float* values, float* pixels) {
     const int n_taps = fixed_taps ? fixed_taps : row.n_taps();
-    for (int c = column_begin; c < column_end; c += kLanes) {
-      const __m256 column = column_numbers(c), ray = row.first_rays(column);
-      const Candidates<spread> candidates(ray);
-      alignas(32) int index[kLanes];
-      _mm256_store_si256(reinterpret_cast<__m256i*>(index), _mm256_slli_epi32(candidates.index(), 3));
-      constexpr int kTapsAtOnce = fixed_taps ? fixed_taps : 4;
+    for (int begin = column_begin; begin < column_end; begin += kColumnsAtOnce) {
+      const int end = smaller(column_end, begin + kColumnsAtOnce);
       for (int first_tap = 0; first_tap < n_taps; first_tap += kTapsAtOnce) {
         const int n = fixed_taps ? fixed_taps : smaller(kTapsAtOnce, n_taps - first_tap);
-        alignas(32) float weights[kTapsAtOnce * kLanes];
-#pragma GCC unroll 4
-        for (int t = 0; t < n; ++t) _mm256_store_ps(weights + t * kLanes, hat(row.position(candidates, ray, first_tap + t), column));
-#pragma GCC unroll 8
-        for (int j = 0; j < kLanes; ++j) {
-          float* pixel = pixels + (c + j) * kLanes;
-          const float* value = values + index[j] + first_tap * kLanes;
-          __m256 sum = _mm256_loadu_ps(pixel);
-#pragma GCC unroll 4
-          for (int t = 0; t < n; ++t) sum = _mm256_fmadd_ps(_mm256_broadcast_ss(weights + t * kLanes + j), _mm256_loadu_ps(value + t * kLanes), sum);
-          _mm256_storeu_ps(pixel, sum);
-        }
+        add_taps(row, begin, end, first_tap, n, values + first_tap * kLanes, pixels);
       }
+    }
+  }
+
+  template <class Row>
+  static void add_taps(const Row& row, int begin, int end, int first_tap, int n_taps, const float* values, float* pixels) {
+    const int n = fixed_taps ? fixed_taps : n_taps;
+    alignas(32) int index[kColumnsAtOnce];
+    alignas(32) float weights[kTapsAtOnce][kColumnsAtOnce];
+    for (int c = begin; c < end; c += kLanes) {
+      const __m256 column = column_numbers(c), ray = row.first_rays(column);
+      const Candidates<spread> candidates(ray);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(index + (c - begin)), _mm256_slli_epi32(candidates.index(), 3));
+#pragma GCC unroll 4
+      for (int t = 0; t < n; ++t) _mm256_store_ps(weights[t] + (c - begin), hat(row.position(candidates, ray, first_tap + t), column));
+    }
+#pragma GCC unroll 2
+    for (int j = 0; j < end - begin; ++j) {
+      float* pixel = pixels + (begin + j) * kLanes;
+      const float* value = values + index[j];
+      __m256 sum = _mm256_loadu_ps(pixel);
+#pragma GCC unroll 4
+      for (int t = 0; t < n; ++t) sum = _mm256_fmadd_ps(_mm256_broadcast_ss(weights[t] + j), _mm256_loadu_ps(value + t * kLanes), sum);
+      _mm256_storeu_ps(pixel, sum);
     }
   }
 };

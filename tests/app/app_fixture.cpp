@@ -72,7 +72,7 @@ GaussianPrior test_prior(SpectralBasis basis, std::int64_t channels, PriorIntens
   const double centre = basis == SpectralBasis::kDft ? kTable / 2 : 0;
   const at::Tensor offset = at::arange(kTable, at::kFloat) - centre;
   const at::Tensor square = offset * offset;
-  const at::Tensor spectrum = (20.0 / (1.0 + square.unsqueeze(1) + square.unsqueeze(0)).pow(1.5)).unsqueeze(0).expand({channels, kTable, kTable}).contiguous();
+  const at::Tensor spectrum = (5.0 / (1.0 + square.unsqueeze(1) + square.unsqueeze(0)).pow(1.5)).unsqueeze(0).expand({channels, kTable, kTable}).contiguous();
   PriorInfo info;
   info.name = "test";
   info.licence = "none";
@@ -137,7 +137,7 @@ void AppTest::write_text(const std::string& name, const std::string& text) const
 std::vector<std::string> AppTest::mr_arguments(const std::string& output, const std::vector<std::string>& more) const {
   std::vector<std::string> arguments = {"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "mri-fourier", "--set", "mask-pattern=equispaced",
                                         "--set", "acceleration=2", "--set", "n-acs-lines=5"};
-  const std::vector<std::pair<std::string, std::string>> defaults = {{"--simulate-coils", "2"}, {"--noise", "0.05"}, {"--prior", path("mr.safetensors")},
+  const std::vector<std::pair<std::string, std::string>> defaults = {{"--simulate-coils", "2"}, {"--noise", "0.1"}, {"--prior", path("mr.safetensors")},
                                                                      {"--samples", "3"}, {"--steps", "4"}, {"--threads", "1"}, {"--output", path(output)}};
   for (const auto& [option, value] : defaults)
     if (std::find(more.begin(), more.end(), option) == more.end()) arguments.insert(arguments.end(), {option, value});

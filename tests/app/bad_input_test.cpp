@@ -139,7 +139,7 @@ TEST_F(BadInput, NoWritePermission) {
 TEST_F(BadInput, ADiskThatFillsUpLeavesNothing) {
   ChildOptions full;
   full.file_size_limit = 1024;  // the volumes of 969 voxels need more, compressed too
-  const Ended ended = run_postrec(mr_arguments("deep/er/out"), full);
+  const Ended ended = run_postrec(mr_arguments("deep/er/out", {"--quiet"}), full);
   expect_error(ended, 74, {"out"});
   expect_nothing_written("out");
   EXPECT_FALSE(fs::exists(folder_ / "deep")) << "a parent folder was left behind";

@@ -22,6 +22,8 @@ struct Setting {
   Parameters parameters;
 };
 
+void PrintTo(const Setting& setting, std::ostream* out) { *out << setting.name; }
+
 using Values = std::vector<std::pair<std::string, ParameterValue>>;
 
 Parameters with(Parameters parameters, const Values& values) {
@@ -142,11 +144,14 @@ TEST_P(EverySetting, KeepsTheLawsOfAnOperator) {
 // 1e-6 is the tolerance of operator.hpp. Both directions round each weight in the same way, so what remains is the rounding of sums:
 // 6e-8 sqrt(terms) / sqrt(elements), under 1e-8.
 void expect_adjoint(const CtRadon& op) {
+  double worst = 0;
   for (unsigned seed = 0; seed < 10; ++seed) {
     const at::Tensor x = random(op.domain(), 1, seed), v = random(op.codomain(), 1, seed + 100);
     const at::Tensor ax = op.forward(x);
-    EXPECT_LE(std::abs(inner_product(ax, v) - inner_product(x, op.adjoint(v))), 1e-7 * euclidean_norm(ax) * euclidean_norm(v)) << "seed " << seed;
+    worst = std::max(worst, std::abs(inner_product(ax, v) - inner_product(x, op.adjoint(v))) / (euclidean_norm(ax) * euclidean_norm(v)));
   }
+  testing::Test::RecordProperty(op.kernels().name, std::to_string(worst * 1e9) + "e-9");
+  EXPECT_LE(worst, 1e-7);
 }
 
 TEST_P(EverySetting, AdjointIsTheTransposeOnBothInstructionSets) {
@@ -201,6 +206,22 @@ TEST_P(EverySetting, PortableAndAvx2AgreeBitForBit) {
     EXPECT_TRUE(at::equal(fast->adjoint(v), portable->adjoint(v)));
   }
   EXPECT_EQ(fast->norm_bound(), portable->norm_bound());
+}
+
+// The candidates of a pixel come from float32 arithmetic, which is coarser for large images: still none may be missed.
+TEST(CtRadonKernels, PortableAndAvx2AgreeBitForBitOnALargeImage) {
+  if (!has_avx2()) GTEST_SKIP() << "this processor has no AVX2 and FMA";
+  const Parameters large = scan(1021, 997, 0.7, 8);  // views at 0 and 90 degrees among them
+  const Values source = {{"source-to-isocenter-mm", 600.0}, {"source-to-detector-mm", 1100.0}};
+  for (const std::string beam : {"parallel", "fan-flat", "fan-curved"}) {
+    const Parameters parameters = with(beam == "parallel" ? large : with(large, source), {{"beam", beam}});
+    const auto op = make(parameters);
+    const ct::Projector fast(op->geometry(), ct::avx2_kernels()), portable(op->geometry(), ct::portable_kernels());
+    const at::Tensor x = random(op->domain(), 1, 5), v = random(op->codomain(), 2, 6), expected = portable.adjoint(v);
+    EXPECT_TRUE(at::equal(fast.forward(x), portable.forward(x))) << beam;
+    EXPECT_TRUE(at::equal(fast.adjoint(v), expected)) << beam;
+    EXPECT_TRUE(at::equal(fast.adjoint(v.narrow(0, 1, 1)), expected.narrow(0, 1, 1))) << beam;
+  }
 }
 
 TEST_P(EverySetting, NormBoundIsTight) {
@@ -365,8 +386,9 @@ Values operator+(Values values, const Values& more) {
   return values;
 }
 
-// What limits FBP here is the disc's edge: its ringing at the detector's sampling, and streaks of a finite number of views. Both average out over the
-// disc, so its mean must be right to 1 %; single pixels to 3 % (6 % where views are few or doubled unevenly).
+// What limits FBP here is the disc's edge: its ringing at the detector's sampling, and streaks of a finite number of views. Measured: 0.4 % of single
+// pixels within and 0.7 % outside, which average out to 0.2 % at most over the disc (a short scan that ends 0.14 rad before Parker's arc). Twice that is
+// allowed; a wrong weight or half a detector's shift costs several per cent.
 TEST(CtRadonFbp, ReconstructsADisc) {
   const std::vector<std::pair<const char*, Values>> cases = {
       {"parallel, half circle", {{"n-views", std::int64_t{240}}}},
@@ -384,9 +406,9 @@ TEST(CtRadonFbp, ReconstructsADisc) {
   for (const auto& [name, values] : cases) {
     const FbpError error = fbp_error(values);
     RecordProperty(name, std::to_string(error.mean) + " " + std::to_string(error.rms) + " " + std::to_string(error.outside));
-    EXPECT_LE(std::abs(error.mean), 0.01) << name;
-    EXPECT_LE(error.rms, 0.03) << name;
-    EXPECT_LE(error.outside, 0.03) << name;
+    EXPECT_LE(std::abs(error.mean), 0.004) << name;
+    EXPECT_LE(error.rms, 0.008) << name;
+    EXPECT_LE(error.outside, 0.015) << name;
   }
 }
 

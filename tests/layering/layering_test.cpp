@@ -38,7 +38,7 @@ const std::vector<Rule> kRules = {
      "^data/", "^$", "data/src/a.cpp", "#include \"postrec/host/plugin_registry.hpp\""},
     {"operators use core/operator.hpp and nothing else of ours", R"re(#include\s*[<"]postrec/(?!operator\.hpp|parameters\.hpp|error\.hpp))re", "^operators/", "^$",
      "operators/masking/a.cpp", "#include \"postrec/sampler.hpp\""},
-    {"the ABI header stands alone", R"re(#include\s*(?!<(stddef|stdint|assert)\.h>))re", "^plugins/abi/.*\\.h$", "^$", "plugins/abi/postrec/abi.h", "#include <ATen/ATen.h>"},
+    {"the ABI header stands alone", R"re(#include\s*(?!\s|<(stddef|stdint|assert)\.h>))re", "^plugins/abi/.*\\.h$", "^$", "plugins/abi/postrec/abi.h", "#include <ATen/ATen.h>"},
     {"the SDK uses the ABI and the operator contract", R"re(#include\s*[<"]postrec/(?!abi\.h|operator\.hpp|parameters\.hpp|error\.hpp))re", "^plugins/sdk/", "^$",
      "plugins/sdk/postrec/plugin.hpp", "#include \"postrec/prior.hpp\""},
     {"the host knows neither data nor operators", R"re(#include\s*[<"](postrec/data/|mri_fourier/|ct_radon/|masking/|grayscale/|common/))re", "^plugins/(host|conformance)/", "^$",

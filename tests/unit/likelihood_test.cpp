@@ -67,7 +67,7 @@ TEST(Likelihood, DrawIsExactInClosedForm) {
   const auto op = std::make_shared<MaskOperator>(hole(8, 2, 5), 1, at::kFloat);
   const at::Tensor y = op->forward(wave(8, 0, 1, 0).unsqueeze(0))[0];
   expect_exact(prior, op, y, 0.1, 1e-5);
-  SolveReport report{7, 1.0};
+  SolveReport report{7, false, 1.0};
   const at::Tensor zero = at::zeros({2, 1, 8, 8});
   GaussianLikelihood(op, y, 0.1).draw_posterior(zero, SpectralCovariance(SpectralBasis::kDct, at::full({1, 8, 8}, 0.3f)), zero,
                                                 at::zeros({2, 1, 48}), {}, report);

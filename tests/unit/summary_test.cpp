@@ -13,10 +13,18 @@ TEST(Summary, OfKnownNumbers) {
   EXPECT_EQ(summary.mean.sizes(), at::IntArrayRef({1, 1, 1}));
   EXPECT_FLOAT_EQ(summary.mean.item<float>(), 3.0f);
   EXPECT_FLOAT_EQ(summary.standard_deviation.item<float>(), std::sqrt(2.5f));
-  EXPECT_FLOAT_EQ(summary.lower.item<float>(), 2.0f);
-  EXPECT_FLOAT_EQ(summary.upper.item<float>(), 4.0f);
-  EXPECT_FLOAT_EQ(summarize(samples, 0.9).lower.item<float>(), 1.2f);
-  EXPECT_FLOAT_EQ(summarize(samples, 0.9).upper.item<float>(), 4.8f);
+  EXPECT_FLOAT_EQ(summary.lower.item<float>(), 1.5f);
+  EXPECT_FLOAT_EQ(summary.upper.item<float>(), 4.5f);
+  EXPECT_EQ(summary.level, 0.5);
+}
+
+// Five samples bound no more than 4/6: the interval is from the least to the greatest, and says so.
+TEST(Summary, FewSamplesBoundLess) {
+  const at::Tensor samples = at::tensor({4.0f, 1.0f, 2.0f, 3.0f, 5.0f}).view({5, 1, 1, 1});
+  const Summary summary = summarize(samples, 0.9);
+  EXPECT_FLOAT_EQ(summary.lower.item<float>(), 1.0f);
+  EXPECT_FLOAT_EQ(summary.upper.item<float>(), 5.0f);
+  EXPECT_DOUBLE_EQ(summary.level, 4.0 / 6.0);
 }
 
 // The mean is of the complex image, the spread of its magnitude: samples i and -i have mean 0 and spread 0.

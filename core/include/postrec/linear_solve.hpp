@@ -7,13 +7,14 @@
 namespace postrec {
 
 struct SolveOptions {
-  double tolerance = 1e-4;                     ///< stop when ||residual|| <= tolerance ||right side||, per sample
+  double tolerance = 1e-3;                     ///< see conjugate_gradients, and Bridge for what it means at a noise level
   int max_iterations = 200;
 };
 
 struct SolveReport {
   int iterations = 0;                          ///< of the slowest sample
-  double worst_residual = 0.0;                 ///< relative
+  bool converged = true;                       ///< every sample reached the tolerance
+  double worst_residual = 0.0;                 ///< of all samples, relative as the tolerance is
 };
 
 using LinearMap = std::function<at::Tensor(const at::Tensor&)>;
@@ -21,11 +22,11 @@ using LinearMap = std::function<at::Tensor(const at::Tensor&)>;
 /// Solves H x = b for Hermitian positive definite H by preconditioned conjugate gradients, every sample of the batch on its own. [Hestenes 1952]
 ///
 /// `x` [B, ...] holds the first guess on entry and the solution on return. `precondition` applies an approximation of H^-1, Hermitian
-/// positive definite, and may be empty. Residual and right side are measured in its norm, ||r||^2 = r^H M r. A sample that has
-/// converged is not touched again. Inner products are conjugated and summed in double in a fixed order.
+/// positive definite, and may be empty. Residuals are measured in its norm, ||r||^2 = r^H M r, and a sample stops when
+/// ||residual|| <= tolerance * reference; `reference` 0 stands for ||b||. A sample that has converged is not touched again. Inner products are conjugated and summed in double in a fixed order.
 /// Law: batch. A sample's solution is the same bits whatever other samples are solved with it.
 /// Throws Error(kNumerical) on NaN or when H or M turn out not to be positive definite. Not reaching the tolerance is no error: see the report.
 SolveReport conjugate_gradients(const LinearMap& apply, const LinearMap& precondition, const at::Tensor& b, at::Tensor& x,
-                                const SolveOptions& options);
+                                const SolveOptions& options, double reference = 0.0);
 
 }  // namespace postrec

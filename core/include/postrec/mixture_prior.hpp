@@ -3,6 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <vector>
 
 #include "postrec/error_table.hpp"
@@ -23,7 +26,7 @@ class MixturePrior : public Prior {
   };
 
   /// Weights are normalised. Throws Error(kBadData) on shapes that differ, weights or spectra that are not positive.
-  /// Measures the error table with a fixed seed; for one component it is exact.
+  /// The error table is measured, with a fixed seed, when it is first asked for; for one component it is exact.
   MixturePrior(SpectralBasis basis, std::vector<Component> components, PriorInfo info);
 
   TensorSpec domain() const override;
@@ -40,13 +43,19 @@ class MixturePrior : public Prior {
   std::vector<std::vector<double>> responsibilities(const at::Tensor& x_in_basis, double sigma) const;
   at::Tensor denoise_in_basis(const at::Tensor& x_in_basis, double sigma, const std::vector<std::vector<double>>& weights) const;
   at::Tensor measure_error(double sigma) const;
+  const ErrorTable& error_table() const;
 
   SpectralBasis basis_;
   std::vector<Component> components_;
   PriorInfo info_;
-  std::vector<at::Tensor> means_in_basis_;     // natural order, as all that follows
+  std::vector<at::Tensor> means_in_basis_;     ///< frequency 0 first, as the spectra
   std::vector<at::Tensor> spectra_;
-  std::vector<ErrorTable> table_;              // one, made last
+
+  struct LazyTable {
+    std::once_flag once;
+    std::optional<ErrorTable> table;
+  };
+  std::shared_ptr<LazyTable> table_ = std::make_shared<LazyTable>();
 };
 
 }  // namespace postrec

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "../batched_vectors.hpp"
@@ -10,7 +11,7 @@ namespace {
 
 /// The bridge sampler (BR): x0 is drawn exactly from p(x0 | y) for x0 ~ N(D, C(sigma)), C the measured covariance of the denoiser's error,
 /// and x moves to the next level by the law of x_t given x_s and x0, which for x_t = x0 + t n is Gaussian. Exact, whatever the number of
-/// steps, where x0 given x_t is Gaussian with covariance C. [PostRec samplers, BR; Song 2021b, eq. 7 for the bridge]
+/// steps, where x0 given x_t is Gaussian with covariance C. [core/README.md; Song 2021b, eq. 7 for the bridge]
 class Bridge : public SamplingMethod {
  public:
   explicit Bridge(const SamplingTask& task) : task_(task) {}
@@ -20,7 +21,7 @@ class Bridge : public SamplingMethod {
     const at::Tensor white_image = task_.normal(draw_at(level.step, Draw::kWhiteImage), task_.image);
     if (!task_.likelihood) return denoised + covariance.apply_factor(white_image);
     const at::Tensor white_data = task_.normal(draw_at(level.step, Draw::kWhiteData), task_.likelihood->op().codomain());
-    return task_.likelihood->draw_posterior(denoised, covariance, white_image, white_data, task_.solve, record.solve, &record.misfit);
+    return task_.likelihood->draw_posterior(denoised, covariance, white_image, white_data, solve_options(level), record.solve, &record.misfit);
   }
 
   at::Tensor step(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) override {
@@ -32,7 +33,17 @@ class Bridge : public SamplingMethod {
   }
 
  private:
+  // An error of the draw that is small against the noise which the next level brings is forgotten there. So the solver may stop where its
+  // error in the data, ||A e||, is below tolerance * ||A|| next_sigma: at high noise after a few iterations, at the last level not before
+  // the error is small against the posterior's own spread.
+  SolveOptions solve_options(const Level& level) const {
+    SolveOptions options = task_.solve;
+    options.tolerance *= std::max(1.0, norm_ * level.next_sigma / task_.likelihood->sigma_y());
+    return options;
+  }
+
   const SamplingTask& task_;
+  const double norm_ = task_.likelihood ? task_.likelihood->op().norm_bound() : 0.0;
 };
 
 }  // namespace
