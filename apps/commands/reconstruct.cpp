@@ -25,7 +25,7 @@ CommandOptions declared_options() {
   add_measurement_options(options);
   options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships: brain-mr, ct (chosen by unit)")  //
       ("sampler", po::value<std::string>()->default_value("bridge")->value_name("NAME"), "method of sampling")                   //
-      ("samples", po::value<std::int64_t>()->default_value(8)->value_name("N"), "how many per slice")                            //
+      ("samples", po::value<std::int64_t>()->default_value(20)->value_name("N"), "how many per slice")                            //
       ("steps", po::value<int>()->default_value(20)->value_name("N"), "noise levels, one use of the prior each")                 //
       ("batch-size", po::value<std::int64_t>()->default_value(8)->value_name("N"), "samples computed together; 0: all")          //
       ("tolerance", po::value<double>()->default_value(1e-3, "1e-3")->value_name("X"), "of the linear solver; see core/README.md")         //

@@ -36,6 +36,7 @@ SliceResult as_stored(const Samples& samples, const Summary& summary, const Inte
   result.standard_deviation = scale.model_width_to_stored(summary.standard_deviation).cpu();
   result.lower = scale.model_to_stored(summary.lower).cpu();
   result.upper = scale.model_to_stored(summary.upper).cpu();
+  result.interval_level = summary.level;
   result.samples = scale.model_to_stored(displayed(samples.x)).cpu();
   result.pseudo_inverse = scale.model_to_stored(displayed(scale.physical_to_model(direct))).cpu();
   result.report = samples.report;

@@ -23,6 +23,7 @@ struct SliceResult {
   at::Tensor standard_deviation;
   at::Tensor lower;
   at::Tensor upper;
+  double interval_level = 0.0;                 ///< probability inside [lower, upper]
   at::Tensor samples;                          ///< [n, C, H, W]
   at::Tensor pseudo_inverse;                   ///< the direct reconstruction that the samples are to beat
   std::vector<double> reduced_chi2;            ///< per sample

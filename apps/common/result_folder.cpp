@@ -139,7 +139,7 @@ ordered_json run_json(const std::vector<std::string>& command, const Case& input
   run["threads"] = at::get_num_threads();
   run["unit"] = unit_name(measurement.unit);
   run["sigma_y"] = {{"value", measurement.sigma_y}, {"source", input.sigma_y_source}};
-  run["interval_level"] = options.interval_level;
+  run["interval_level"] = result.slices.front().interval_level;
   run["interrupted"] = result.interrupted;
   run["samples_kept"] = result.slices.front().samples.size(0);
   run["nfe"] = nfe;
@@ -177,6 +177,8 @@ std::string report_text(const ordered_json& run) {
   text += "sigma_y " + formatted("%.4g", run["sigma_y"]["value"].get<double>()) + " (" + run["sigma_y"]["source"].get<std::string>() + "), reduced chi-square " +
           formatted("%.3f", mean_chi2(run)) + " (about 1 when right), " + formatted("%.1f", run["seconds"].get<double>()) + " s\n";
   if (run.contains("quality")) text += quality_table(run["quality"]);
+  const double level = run["interval_level"].get<double>();
+  text += "intervals hold a further sample with probability " + formatted("%.3f", level) + "\n";
   for (const auto& note : run["notes"]) text += "note: " + note.get<std::string>() + "\n";
   return text + "Research software, not a medical device: not for diagnosis.\n";
 }

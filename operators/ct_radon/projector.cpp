@@ -162,14 +162,16 @@ void Projector::adjoint_group(const float* sinograms, std::int64_t n, float* ima
     project_back<lanes>(value, true, std::max(begin, upright_bands) - upright_bands, end - upright_bands, along_columns);
   });
 
-  at::parallel_for(0, height_, std::max(kBandRows, grain(width_)), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r0 = begin; r0 < end; r0 += kBandRows) {
-      // Columns outside rows: a few neighbouring rows of the image are neighbours in the transposed one.
-      for (std::int64_t c = 0; c < width_; ++c) {
-        for (std::int64_t r = r0; r < std::min(end, r0 + kBandRows); ++r) {
-          const float* a = along_rows + (r * stride + c) * lanes;
-          const float* b = along_columns + (c * transposed_stride + r) * lanes;
-          for (std::int64_t i = 0; i < n; ++i) images[(i * height_ + r) * width_ + c] = a[i] + b[i];
+  at::parallel_for(0, n_bands(height_), grain(kBandRows * width_), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r0 = begin * kBandRows; r0 < std::min(height_, end * kBandRows); r0 += kBandRows) {
+      // Squares: a line of the transposed image serves a few rows before it leaves the cache.
+      for (std::int64_t c0 = 0; c0 < width_; c0 += kBandRows) {
+        for (std::int64_t r = r0; r < std::min(height_, r0 + kBandRows); ++r) {
+          for (std::int64_t c = c0; c < std::min(width_, c0 + kBandRows); ++c) {
+            const float* a = along_rows + (r * stride + c) * lanes;
+            const float* b = along_columns + (c * transposed_stride + r) * lanes;
+            for (std::int64_t i = 0; i < n; ++i) images[(i * height_ + r) * width_ + c] = a[i] + b[i];
+          }
         }
       }
     }
