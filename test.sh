@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 setup/build.sh
-exec ctest --test-dir build --output-on-failure "$@"
+exec ctest --test-dir build --output-on-failure --parallel "$(nproc)" "$@"

@@ -27,11 +27,11 @@ mkdir -p "$cache"
 work=$(mktemp -d "$cache/fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
+platforms=(--platform manylinux2014_x86_64)
+for glibc in 17 18 24 25 26 27 28; do platforms+=(--platform "manylinux_2_${glibc}_x86_64"); done
 fetch() {
   python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-    --implementation cp --python-version 311 --abi cp311 --abi none --platform manylinux_2_28_x86_64 \
-    --platform manylinux_2_27_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
-    --dest "$work" "$@" >&2
+    --implementation cp --python-version 311 --abi cp311 --abi none "${platforms[@]}" --dest "$work" "$@" >&2
 }
 
 echo "Fetching LibTorch $version ($flavour), about 540 MB ..." >&2
