@@ -24,7 +24,8 @@ function(postrec_add_plugin name)
     # The file that is hashed is the file that is installed: nothing in it depends on where LibTorch lay.
     BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "" INSTALL_RPATH_USE_LINK_PATH OFF)
   set(exports "${CMAKE_CURRENT_BINARY_DIR}/${name}.exports")
-  file(WRITE "${exports}" "{ global: postrec_plugin_v1; local: *; };\n")
+  # file(GENERATE) leaves a file that has not changed alone, so that configuring again links nothing again.
+  file(GENERATE OUTPUT "${exports}" CONTENT "{ global: postrec_plugin_v1; local: *; };\n")
   target_link_options(${name} PRIVATE "LINKER:--version-script=${exports}")
   if(arg_LIBTORCH)
     target_link_libraries(${name} PRIVATE postrec::plugin_sdk)
@@ -37,8 +38,9 @@ function(postrec_add_plugin name)
   get_target_property(abi postrec::plugin_abi POSTREC_ABI_VERSION)
   string(REPLACE ";" "\", \"" operators "\"${arg_OPERATORS}\"")
   set(body "${CMAKE_CURRENT_BINARY_DIR}/${name}.manifest-body")
-  file(WRITE "${body}" "  \"id\": \"${arg_ID}\",\n  \"version\": \"${arg_VERSION}\",\n  \"licence\": \"${arg_LICENCE}\",\n"
+  string(CONCAT manifest "  \"id\": \"${arg_ID}\",\n  \"version\": \"${arg_VERSION}\",\n  \"licence\": \"${arg_LICENCE}\",\n"
     "  \"abi\": \"${abi}\",\n  \"libtorch\": \"${libtorch}\",\n  \"operators\": [${operators}],\n")
+  file(GENERATE OUTPUT "${body}" CONTENT "${manifest}")
   set(script "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/postrec_write_manifest.cmake")
   set_property(TARGET ${name} APPEND PROPERTY LINK_DEPENDS "${body};${script}")
   add_custom_command(TARGET ${name} POST_BUILD VERBATIM
