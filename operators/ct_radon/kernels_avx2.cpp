@@ -18,8 +18,9 @@ struct Pairs {
 };
 
 __m128 two_pairs(const float* base, int a, int b) {
-  const __m128d low = _mm_load_sd(reinterpret_cast<const double*>(base + a));
-  return _mm_castpd_ps(_mm_loadh_pd(low, reinterpret_cast<const double*>(base + b)));
+  // Not _mm_load_sd: it reads a double, which must not lie at the address of any float.
+  const __m128 low = _mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(base + a)));
+  return _mm_loadh_pi(low, reinterpret_cast<const __m64*>(base + b));
 }
 
 Pairs load_pairs(const float* base, const int* index) {
