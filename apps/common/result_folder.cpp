@@ -11,7 +11,7 @@
 #include "common/preview.hpp"
 #include "common/quality.hpp"
 #include "common/version.hpp"
-#include "postrec/data/atomic_file.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/data/write_image.hpp"
 
 namespace postrec {

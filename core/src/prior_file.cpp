@@ -1,18 +1,13 @@
 #include "postrec/prior_file.hpp"
 
 #include <ATen/ATen.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <string>
 #include <utility>
 
+#include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
 #include "postrec/sha256.hpp"
 #include "safetensors.hpp"
@@ -81,32 +76,6 @@ GaussianPrior gaussian_from(const Metadata& file, PriorInfo info) {
   return GaussianPrior(file.choice("basis", kBases), file.tensor("spectrum"), file.tensor("mean"), file.real("pixel_mm"), std::move(info));
 }
 
-[[noreturn]] void fail(ErrorKind kind, const std::string& what, const std::filesystem::path& path) {
-  throw Error(kind, what + " '" + path.string() + "': " + std::strerror(errno), "check the folder, its permissions and the free space");
-}
-
-// Under a temporary name in the same folder, synced, then renamed; the final name never holds half a file.
-void write_atomically(const std::filesystem::path& path, const std::string& bytes) {
-  std::string temporary = path.string() + ".XXXXXX";
-  const int descriptor = ::mkstemp(temporary.data());
-  if (descriptor < 0) fail(ErrorKind::kCannotCreate, "cannot create", path);
-  std::size_t written = 0;
-  bool good = ::fchmod(descriptor, 0644) == 0;
-  while (good && written < bytes.size()) {
-    const ssize_t n = ::write(descriptor, bytes.data() + written, bytes.size() - written);
-    if (n < 0 && errno == EINTR) continue;
-    good = n > 0;
-    if (good) written += static_cast<std::size_t>(n);
-  }
-  good = good && ::fsync(descriptor) == 0;
-  good = ::close(descriptor) == 0 && good;
-  if (good && std::rename(temporary.c_str(), path.c_str()) == 0) return;
-  const int reason = errno;
-  ::unlink(temporary.c_str());
-  errno = reason;
-  fail(ErrorKind::kInputOutput, "cannot write", path);
-}
-
 }  // namespace
 
 std::unique_ptr<Prior> load_prior(const std::filesystem::path& path, double pixel_mm) {
@@ -132,7 +101,7 @@ void save_prior(const std::filesystem::path& path, const GaussianPrior& prior) {
   content.metadata = {{"format", kFormat}, {"kind", "gaussian"}, {"basis", text_of(kBases, prior.basis())}, {"pixel_mm", pixel},
                       {"intensity", text_of(kIntensities, prior.info().intensity)}, {"licence", prior.info().licence},
                       {"trained_on", prior.info().trained_on}, {"name", prior.info().name}};
-  write_atomically(path, safetensors_bytes(content));
+  write_text_atomically(path, safetensors_bytes(content));
 }
 
 }  // namespace postrec

@@ -15,11 +15,10 @@
 
 #include "cfl_files.hpp"
 #include "input_file.hpp"
-#include "postrec/data/atomic_file.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
 #include "require_finite.hpp"
 #include "text_header.hpp"
-#include "write_bytes.hpp"
 
 namespace postrec {
 

@@ -30,13 +30,6 @@ FileFormat format_of(const fs::path& path) {
   return FileFormat::kUnknown;
 }
 
-std::string quoted_path(const fs::path& path) {
-  std::string text = path.string();
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return "'" + text + "'";
-}
-
 std::uint64_t check_input_file(const fs::path& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0)

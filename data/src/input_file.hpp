@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "postrec/atomic_file.hpp"
+
 namespace postrec {
 
 enum class FileFormat { kNifti, kNrrd, kMetaImage, kPng, kCfl, kText, kUnknown };
@@ -15,9 +17,6 @@ FileFormat format_of(const std::filesystem::path& path);
 
 /// Whether a name ends so, whatever its case.
 bool ends_with(const std::filesystem::path& path, const std::string& lower_case_ending);
-
-/// A path for a message: in quotes, control characters replaced (a file name can hold a terminal's escape sequences).
-std::string quoted_path(const std::filesystem::path& path);
 
 /// Throws Error unless `path` is a regular file that can be opened and is not empty: kNoInput (missing, no permission), kBadData.
 /// Returns its size in bytes.

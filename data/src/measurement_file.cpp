@@ -11,7 +11,7 @@
 
 #include "input_file.hpp"
 #include "itk_file.hpp"
-#include "postrec/data/atomic_file.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/data/cfl.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/data/tensor_file.hpp"

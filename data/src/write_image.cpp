@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "itk_file.hpp"
-#include "postrec/data/atomic_file.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {

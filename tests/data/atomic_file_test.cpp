@@ -8,7 +8,7 @@
 #include <functional>
 
 #include "files.hpp"
-#include "postrec/data/atomic_file.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/data/cfl.hpp"
 #include "postrec/data/measurement_file.hpp"
 #include "postrec/data/write_image.hpp"

@@ -1,4 +1,4 @@
-#include "postrec/data/atomic_file.hpp"
+#include "postrec/atomic_file.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,9 +9,7 @@
 #include <cstring>
 #include <system_error>
 
-#include "input_file.hpp"
 #include "postrec/error.hpp"
-#include "write_bytes.hpp"
 
 namespace postrec {
 
@@ -57,6 +55,13 @@ void sync(const fs::path& path, const fs::path& named) {
 }
 
 }  // namespace
+
+std::string quoted_path(const fs::path& path) {
+  std::string text = path.string();
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return "'" + text + "'";
+}
 
 void write_atomically(const fs::path& path, const std::function<void(const fs::path&)>& write) {
   static std::atomic<unsigned> counter{0};

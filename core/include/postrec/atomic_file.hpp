@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -12,5 +13,11 @@ void write_atomically(const std::filesystem::path& path, const std::function<voi
 
 /// The same for a text.
 void write_text_atomically(const std::filesystem::path& path, const std::string& text);
+
+/// Writes a whole file in place: for the temporary of write_atomically. Throws Error: kCannotCreate, kInputOutput (disk full).
+void write_bytes(const std::filesystem::path& path, const void* data, std::size_t n_bytes);
+
+/// A path for a message: in quotes, control characters replaced (a file name can hold a terminal's escape sequences).
+std::string quoted_path(const std::filesystem::path& path);
 
 }  // namespace postrec
