@@ -8,12 +8,12 @@
 
 #include "commands/commands.hpp"
 #include "common/console.hpp"
+#include "common/network_training.hpp"
 #include "common/options.hpp"
 #include "common/progress.hpp"
 #include "common/seeds.hpp"
 #include "common/simulation.hpp"
-#include "postrec/data/intensity_scale.hpp"
-#include "postrec/data/scan.hpp"
+#include "common/training_scans.hpp"
 #include "postrec/gaussian_prior.hpp"
 #include "postrec/prior_file.hpp"
 
@@ -22,8 +22,6 @@ namespace {
 
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
-
-constexpr double kAlmostEmpty = 0.1;  // of the mean magnitude of the scan's fullest slice
 
 struct TrainOptions {
   SpectralBasis basis = SpectralBasis::kDft;
@@ -48,6 +46,11 @@ CommandOptions declared_options() {
       ("phase", po::value<std::string>()->default_value("smooth")->value_name("KIND"), "for dft: smooth or zero phase on real scans")           //
       ("pixel-mm", po::value<double>()->default_value(1.0)->value_name("X"), "pixel size that the table is for")                                //
       ("table-size", po::value<std::int64_t>()->default_value(256)->value_name("N"), "rows and columns of the table")                           //
+      ("steps", po::value<std::int64_t>()->default_value(20000)->value_name("N"), "network: training steps")                                    //
+      ("decay-steps", po::value<std::int64_t>()->default_value(4000)->value_name("N"), "network: the last of them, with a falling learning rate") //
+      ("learning-rate", po::value<double>()->default_value(1e-3)->value_name("X"), "network: of AdamW")                                         //
+      ("checkpoint", po::value<std::string>()->value_name("FILE"), "network: default is the output's name with .checkpoint")                     //
+      ("resume", "network: go on from the checkpoint")                                                                                         //
       ("name", po::value<std::string>()->default_value("")->value_name("TEXT"), "of the prior; default: the file's")                            //
       ("licence", po::value<std::string>()->default_value("")->value_name("TEXT"), "of the prior")                                              //
       ("trained-on", po::value<std::string>()->default_value("")->value_name("TEXT"), "the scans in words");
@@ -57,7 +60,6 @@ CommandOptions declared_options() {
 }
 
 TrainOptions train_options(const CommandOptions& options) {
-  options.choice("kind", {"gaussian"});
   TrainOptions result;
   result.basis = options.choice("basis", {"dft", "dct"}) == "dft" ? SpectralBasis::kDft : SpectralBasis::kDct;
   const std::string intensity = options.choice("intensity", {"percentile", "relative-water", "unit"});
@@ -74,82 +76,57 @@ TrainOptions train_options(const CommandOptions& options) {
   return result;
 }
 
-bool is_scan_file(const fs::path& path) {
-  const std::string name = path.filename().string();
-  const auto ends_with = [&](const std::string& end) { return name.size() > end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0; };
-  return ends_with(".nii") || ends_with(".nii.gz") || ends_with(".nrrd") || ends_with(".mha") || ends_with(".mhd") || ends_with(".png");
-}
-
-/// A folder stands for the scan files in it, sorted by name; without any it is a DICOM series itself.
-std::vector<fs::path> scan_paths(const std::vector<std::string>& operands) {
-  std::vector<fs::path> paths;
-  for (const auto& operand : operands) {
-    std::vector<fs::path> inside;
-    std::error_code failure;
-    for (const auto& entry : fs::directory_iterator(operand, failure))
-      if (is_scan_file(entry.path())) inside.push_back(entry.path());
-    std::sort(inside.begin(), inside.end());
-    if (inside.empty()) inside.emplace_back(operand);
-    paths.insert(paths.end(), inside.begin(), inside.end());
-  }
-  return paths;
-}
-
-/// Fits one scan after the other and counts.
-class Trainer {
- public:
-  explicit Trainer(TrainOptions options) : options_(options) {}
-
-  void add_scan(const fs::path& path) {
-    Scan scan = read_scan(path);
-    Image& image = scan.image;
-    if (options_.unit) image.unit = *options_.unit;
-    const at::Tensor physical = IntensityScale::make(image.unit, scan_intensity(image.unit), image.pixels).stored_to_physical(image.pixels);
-    const at::Tensor fullness = physical.abs().mean(at::IntArrayRef({1, 2, 3}));
-    const double enough = kAlmostEmpty * fullness.max().item<double>();
-    for (std::int64_t slice = 0; slice < physical.size(0); ++slice)
-      if (fullness[slice].item<double>() > enough) add_slice(physical[slice], image.unit, image.geometry.spacing_mm[0], path);
-  }
-
-  std::int64_t n_slices() const { return n_slices_; }
-
-  GaussianPrior finish(PriorInfo info) const {
-    if (!fit_) throw Error(ErrorKind::kBadData, "there is no slice to train on", "every scan is empty");
-    return fit_->finish(std::move(info));
-  }
-
- private:
-  PriorIntensity scan_intensity(IntensityUnit unit) const {
-    return unit == IntensityUnit::kHounsfield ? options_.intensity : options_.intensity == PriorIntensity::kPercentile ? PriorIntensity::kUnit : options_.intensity;
-  }
-
-  void add_slice(const at::Tensor& physical, IntensityUnit unit, double pixel_mm, const fs::path& path) {
-    // Each slice by its own scale, as reconstruct does.
-    const at::Tensor model = IntensityScale::make(unit, options_.intensity, physical).physical_to_model(physical);
-    if (!fit_) {
-      channels_ = model.size(0);
-      fit_.emplace(options_.basis, channels_, options_.table_size, options_.pixel_mm);
+/// All slices of the scans, with a bar.
+std::vector<TrainingSlice> read_all(const std::vector<fs::path>& paths, const TrainOptions& how) {
+  std::vector<TrainingSlice> slices;
+  Progress progress(static_cast<std::int64_t>(paths.size()));
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    for (TrainingSlice& slice : read_training_slices(paths[i], how.intensity, how.unit)) {
+      if (!slices.empty()) require_same_channels(slice, slices.front(), paths[i]);
+      slices.push_back(std::move(slice));
     }
-    if (model.size(0) != channels_)
-      throw Error(ErrorKind::kBadData, "'" + path.string() + "' has " + std::to_string(model.size(0)) + " channels, the scans before it " + std::to_string(channels_),
-                  "train on scans of one kind");
-    fit_->add(with_phase(model, phase_of(model), options_.basis == SpectralBasis::kDft ? at::kComplexFloat : at::kFloat), pixel_mm);
-    ++n_slices_;
+    progress.finish_part(static_cast<std::int64_t>(i));
   }
+  if (slices.empty()) throw Error(ErrorKind::kBadData, "there is no slice to train on", "every scan is empty");
+  return slices;
+}
 
-  at::Tensor phase_of(const at::Tensor& model) const {
-    if (options_.basis != SpectralBasis::kDft || !options_.smooth_phase) return {};
-    return smooth_phase_rad(derive_seed(options_.seed, n_slices_, SeedPurpose::kPhase), model.size(1), model.size(2));
+/// `in_pixels`: the spectrum over cycles per pixel whatever the pixel size, as a network sees images.
+GaussianPrior fit_gaussian(const std::vector<TrainingSlice>& slices, const TrainOptions& how, PriorInfo info, bool in_pixels) {
+  GaussianFit fit(how.basis, slices.front().image.size(0), how.table_size, in_pixels ? 0.0 : how.pixel_mm);
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    const at::Tensor& image = slices[i].image;
+    const bool phased = how.basis == SpectralBasis::kDft && how.smooth_phase;
+    const at::Tensor phase = phased ? smooth_phase_rad(derive_seed(how.seed, static_cast<std::int64_t>(i), SeedPurpose::kPhase), image.size(1), image.size(2)) : at::Tensor();
+    fit.add(with_phase(image, phase, how.basis == SpectralBasis::kDft ? at::kComplexFloat : at::kFloat), in_pixels ? 0.0 : slices[i].pixel_mm);
   }
+  return fit.finish(std::move(info));
+}
 
-  TrainOptions options_;
-  std::optional<GaussianFit> fit_;
-  std::int64_t channels_ = 0;
-  std::int64_t n_slices_ = 0;
-};
+TrainingOptions network_options(const CommandOptions& options, const TrainOptions& how) {
+  TrainingOptions training;
+  training.n_steps = options.get<std::int64_t>("steps");
+  training.n_decay_steps = std::min(options.get<std::int64_t>("decay-steps"), training.n_steps);
+  training.learning_rate = options.get<double>("learning-rate");
+  training.seed = how.seed;
+  training.augmentation.smooth_phase = how.basis == SpectralBasis::kDft && how.smooth_phase;
+  if (how.intensity == PriorIntensity::kPercentile) {
+    training.augmentation.max_log_gain = 0.2;
+    training.augmentation.max_log_gamma = 0.3;
+  }
+  return training;
+}
+
+TrainingRun training_run(const CommandOptions& options, const fs::path& output) {
+  TrainingRun run;
+  run.checkpoint = options.has("checkpoint") ? fs::path(options.get<std::string>("checkpoint")) : fs::path(output.string() + ".checkpoint");
+  run.log = run.checkpoint.string() + ".log";
+  run.resume = options.has("resume");
+  return run;
+}
 
 /// What the prior was made from, with what only the program knows.
-std::string training_text(const std::string& given, const TrainOptions& options, std::int64_t n_scans, std::int64_t n_slices) {
+std::string training_text(const std::string& given, const TrainOptions& options, std::size_t n_scans, std::size_t n_slices) {
   const std::string counted = std::to_string(n_slices) + " slices of " + std::to_string(n_scans) + " scans";
   const std::string phase = options.basis == SpectralBasis::kDct ? "" : options.smooth_phase ? ", smooth synthetic phase" : ", zero phase";
   return (given.empty() ? "" : given + "; ") + counted + phase;
@@ -176,25 +153,24 @@ int run_train(const std::vector<std::string>& arguments) {
   const fs::path output = options.get<std::string>("output");
   require_new_file(output, options);
 
-  const auto paths = scan_paths(options.operands());
-  Trainer trainer(how);
-  {
-    Progress progress(static_cast<std::int64_t>(paths.size()));
-    for (std::size_t i = 0; i < paths.size(); ++i) {
-      trainer.add_scan(paths[i]);
-      progress.finish_part(static_cast<std::int64_t>(i));
-    }
-  }
+  const auto paths = training_paths(options.operands());
+  const auto slices = read_all(paths, how);
   const auto given = options.get<std::string>("name");
   PriorInfo info;
   info.name = given.empty() ? output.stem().string() : given;
   info.licence = options.get<std::string>("licence");
-  info.trained_on = training_text(options.get<std::string>("trained-on"), how, static_cast<std::int64_t>(paths.size()), trainer.n_slices());
+  info.trained_on = training_text(options.get<std::string>("trained-on"), how, paths.size(), slices.size());
   info.intensity = how.intensity;
-  save_prior(output, trainer.finish(info));
+  const bool is_network = options.choice("kind", {"gaussian", "network"}) == "network";
+  const GaussianPrior gaussian = fit_gaussian(slices, how, info, is_network);
+  if (is_network) {
+    train_network(network_options(options, how), gaussian, slices, training_run(options, output));
+  } else {
+    save_prior(output, gaussian);
+  }
 
   if (console().json()) {
-    const nlohmann::ordered_json line = {{"output", output.string()}, {"name", info.name}, {"scans", paths.size()}, {"slices", trainer.n_slices()}};
+    const nlohmann::ordered_json line = {{"output", output.string()}, {"name", info.name}, {"scans", paths.size()}, {"slices", slices.size()}};
     std::cout << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
   } else if (!console().quiet) {
     std::cout << "prior '" << info.name << "' of " << info.trained_on << ", written to " << output.string() << "\n";

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "postrec/gaussian_prior.hpp"
+#include "postrec/unet.hpp"
+
+namespace postrec {
+
+/// A learned denoiser that starts from the best linear one:
+///   D(x, sigma) = D_G(x, sigma) + c_out(sigma) F([c_in (x - mean), (D_G - mean) / sigma_data], log(sigma) / 4)
+/// with D_G the denoiser of a stationary Gaussian fitted to the same images, c_in = (sigma_data^2 + sigma^2)^(-1/2), sigma_data^2 = mean s and
+/// c_out^2 = mean s sigma^2 / (s + sigma^2), the error of D_G, over its spectrum s. For a white spectrum this is EDM's preconditioning
+/// [Karras 2022, table 1]; for the spectra of scans it hands the network the low frequencies of the whole image, however small its crops were.
+///
+/// A complex image is two real channels to F.
+class DenoisingNetwork {
+ public:
+  /// Throws Error(kBadData) when the network's channels are not those of the Gaussian.
+  DenoisingNetwork(GaussianPrior gaussian, UNet network);
+
+  /// The architecture for images of this Gaussian: input and output channels set, the rest as given.
+  static UNetConfig config_for(const GaussianPrior& gaussian, UNetConfig config);
+
+  const GaussianPrior& gaussian() const { return gaussian_; }
+  const UNet& network() const { return network_; }
+
+  /// x_t [B, C, H, W] real or complex as the Gaussian's images, sigma float32 [B] or [1] -> E[x | x_t]. Differentiable.
+  at::Tensor denoise(const at::Tensor& x_t, const at::Tensor& sigma) const;
+
+  /// c_out at each sigma [B] -> [B]: the root mean square error of the linear denoiser; training weighs its loss by 1 / c_out^2.
+  at::Tensor output_scale(const at::Tensor& sigma) const;
+
+ private:
+  at::Tensor linear_part(const at::Tensor& centred, const at::Tensor& sigma) const;
+
+  GaussianPrior gaussian_;
+  UNet network_;
+  at::Tensor flat_spectrum_;                   ///< [cells], of all channels
+  double data_variance_ = 0.0;
+};
+
+}  // namespace postrec
