@@ -17,6 +17,8 @@ const std::vector<Command>& commands() {
       {"reconstruct", "posterior samples, mean and uncertainty of a measurement", run_reconstruct},
       {"simulate", "compute a measurement from an image", run_simulate},
       {"train", "fit a prior to scans", run_train},
+      {"sample", "draw images from a prior", run_sample},
+      {"likelihood", "how likely a prior finds images, in bits per dimension", run_likelihood},
       {"evaluate", "compare a result with the true image", run_evaluate},
       {"plugins", "list, describe or check operator plugins", run_plugins},
       {"help", "help COMMAND, or help exit-codes", run_help},

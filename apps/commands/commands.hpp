@@ -15,6 +15,8 @@ struct Command {
 int run_reconstruct(const std::vector<std::string>& arguments);
 int run_simulate(const std::vector<std::string>& arguments);
 int run_train(const std::vector<std::string>& arguments);
+int run_sample(const std::vector<std::string>& arguments);
+int run_likelihood(const std::vector<std::string>& arguments);
 int run_evaluate(const std::vector<std::string>& arguments);
 int run_plugins(const std::vector<std::string>& arguments);
 int run_help(const std::vector<std::string>& arguments);

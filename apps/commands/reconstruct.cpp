@@ -31,6 +31,7 @@ CommandOptions declared_options() {
       ("tolerance", po::value<double>()->default_value(1e-3, "1e-3")->value_name("X"), "of the linear solver; see core/README.md")         //
       ("interval", po::value<double>()->default_value(0.9, "0.9")->value_name("P"), "probability inside the interval images")           //
       ("device", po::value<std::string>()->default_value("auto")->value_name("DEVICE"), "cpu, cuda or auto");
+  add_code_option(options);
   add_run_options(options);
   add_plugin_options(options);
   add_common_options(options);
@@ -41,6 +42,7 @@ SessionOptions session_options(const CommandOptions& options) {
   SessionOptions result;
   result.plugins = plugin_search(options);
   if (options.has("prior")) result.prior = options.get<std::string>("prior");
+  result.code = code_policy(options);
   result.sampler.method = options.get<std::string>("sampler");
   result.sampler.n_samples = options.get<std::int64_t>("samples");
   result.sampler.batch_size = options.get<std::int64_t>("batch-size");

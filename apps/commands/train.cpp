@@ -5,15 +5,19 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "commands/commands.hpp"
 #include "common/console.hpp"
-#include "common/network_training.hpp"
+#include "common/interrupt.hpp"
+#include "common/network_options.hpp"
 #include "common/options.hpp"
+#include "common/prior_measurement.hpp"
 #include "common/progress.hpp"
 #include "common/seeds.hpp"
 #include "common/simulation.hpp"
-#include "common/training_scans.hpp"
+#include "common/training_split.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/gaussian_prior.hpp"
 #include "postrec/prior_file.hpp"
 
@@ -25,8 +29,7 @@ namespace fs = std::filesystem;
 
 struct TrainOptions {
   SpectralBasis basis = SpectralBasis::kDft;
-  PriorIntensity intensity = PriorIntensity::kPercentile;
-  std::optional<IntensityUnit> unit;
+  SliceOptions slices;
   bool smooth_phase = true;
   double pixel_mm = 1.0;
   std::int64_t table_size = 256;
@@ -34,38 +37,41 @@ struct TrainOptions {
 };
 
 CommandOptions declared_options() {
-  CommandOptions options("train", "SCAN...", 1, 100000, "Fits a prior to all slices of scans (files, DICOM folders, or folders of files).",
+  CommandOptions options("train", "SCAN...", 1, 100000, "Fits a prior to slices of scans: files, DICOM folders, or folders of files.",
                          "postrec train scans/ --basis dct --intensity relative-water --unit hu --name body-ct\n"
                          "    --licence \"CC BY 3.0\" --trained-on \"87 slices\" --output body-ct.safetensors");
   options.add()("output", po::value<std::string>()->value_name("FILE"), "the prior, .safetensors (required)")                                     //
       ("on-existing", po::value<std::string>()->default_value("fail")->value_name("HOW"), "when it exists: fail or overwrite")                  //
-      ("kind", po::value<std::string>()->default_value("gaussian")->value_name("KIND"), "gaussian: a stationary Gaussian, exact denoiser")      //
+      ("kind", po::value<std::string>()->default_value("gaussian")->value_name("KIND"), "gaussian: a stationary Gaussian, exact denoiser; network: a trained U-Net") //
       ("basis", po::value<std::string>()->default_value("dft")->value_name("BASIS"), "dft: complex images; dct: real ones")                     //
-      ("intensity", po::value<std::string>()->default_value("percentile")->value_name("SCALE"), "percentile, relative-water or unit")           //
+      ("intensity", po::value<std::string>()->default_value("percentile")->value_name("SCALE"), "percentile, relative-water, byte or unit")           //
       ("unit", po::value<std::string>()->default_value("auto")->value_name("UNIT"), "of the scans: auto, hu or arbitrary")                      //
       ("phase", po::value<std::string>()->default_value("smooth")->value_name("KIND"), "for dft: smooth or zero phase on real scans")           //
+      ("reduce", po::value<std::int64_t>()->default_value(1)->value_name("N"), "take the means of NxN pixels, which hide JPEG's blocks")        //
       ("pixel-mm", po::value<double>()->default_value(1.0)->value_name("X"), "pixel size that the table is for")                                //
       ("table-size", po::value<std::int64_t>()->default_value(256)->value_name("N"), "rows and columns of the table")                           //
-      ("steps", po::value<std::int64_t>()->default_value(20000)->value_name("N"), "network: training steps")                                    //
-      ("decay-steps", po::value<std::int64_t>()->default_value(4000)->value_name("N"), "network: the last of them, with a falling learning rate") //
-      ("learning-rate", po::value<double>()->default_value(1e-3)->value_name("X"), "network: of AdamW")                                         //
-      ("checkpoint", po::value<std::string>()->value_name("FILE"), "network: default is the output's name with .checkpoint")                     //
-      ("resume", "network: go on from the checkpoint")                                                                                         //
       ("name", po::value<std::string>()->default_value("")->value_name("TEXT"), "of the prior; default: the file's")                            //
-      ("licence", po::value<std::string>()->default_value("")->value_name("TEXT"), "of the prior")                                              //
+      ("licence", po::value<std::string>()->default_value("")->value_name("TEXT"), "of the prior (required)")                                   //
       ("trained-on", po::value<std::string>()->default_value("")->value_name("TEXT"), "the scans in words");
+  add_module_options(options);
   add_run_options(options);
   add_common_options(options);
+  add_network_options(options);
   return options;
 }
 
 TrainOptions train_options(const CommandOptions& options) {
   TrainOptions result;
   result.basis = options.choice("basis", {"dft", "dct"}) == "dft" ? SpectralBasis::kDft : SpectralBasis::kDct;
-  const std::string intensity = options.choice("intensity", {"percentile", "relative-water", "unit"});
-  result.intensity = intensity == "percentile" ? PriorIntensity::kPercentile : intensity == "unit" ? PriorIntensity::kUnit : PriorIntensity::kRelativeWater;
+  const std::string intensity = options.choice("intensity", {"percentile", "relative-water", "byte", "unit"});
+  result.slices.intensity = intensity == "percentile" ? PriorIntensity::kPercentile
+                            : intensity == "byte"     ? PriorIntensity::kByte
+                            : intensity == "unit"     ? PriorIntensity::kUnit
+                                                      : PriorIntensity::kRelativeWater;
   const std::string unit = options.choice("unit", {"auto", "hu", "arbitrary"});
-  if (unit != "auto") result.unit = unit == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
+  if (unit != "auto") result.slices.unit = unit == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
+  result.slices.reduce = options.get<std::int64_t>("reduce");
+  if (result.slices.reduce < 1 || result.slices.reduce > 64) throw Error(ErrorKind::kUsage, "--reduce is " + std::to_string(result.slices.reduce), "it must be 1 to 64");
   result.smooth_phase = options.choice("phase", {"smooth", "zero"}) == "smooth";
   result.pixel_mm = options.get<double>("pixel-mm");
   if (!(result.pixel_mm > 0 && result.pixel_mm < 1e6)) throw Error(ErrorKind::kUsage, "--pixel-mm is " + std::to_string(result.pixel_mm), "it must be positive");
@@ -81,7 +87,7 @@ std::vector<TrainingSlice> read_all(const std::vector<fs::path>& paths, const Tr
   std::vector<TrainingSlice> slices;
   Progress progress(static_cast<std::int64_t>(paths.size()));
   for (std::size_t i = 0; i < paths.size(); ++i) {
-    for (TrainingSlice& slice : read_training_slices(paths[i], how.intensity, how.unit)) {
+    for (TrainingSlice& slice : read_training_slices(paths[i], how.slices)) {
       if (!slices.empty()) require_same_channels(slice, slices.front(), paths[i]);
       slices.push_back(std::move(slice));
     }
@@ -103,30 +109,37 @@ GaussianPrior fit_gaussian(const std::vector<TrainingSlice>& slices, const Train
   return fit.finish(std::move(info));
 }
 
-TrainingOptions network_options(const CommandOptions& options, const TrainOptions& how) {
-  TrainingOptions training;
-  training.n_steps = options.get<std::int64_t>("steps");
-  training.n_decay_steps = std::min(options.get<std::int64_t>("decay-steps"), training.n_steps);
-  training.learning_rate = options.get<double>("learning-rate");
-  training.seed = how.seed;
-  training.augmentation.smooth_phase = how.basis == SpectralBasis::kDft && how.smooth_phase;
-  if (how.intensity == PriorIntensity::kPercentile) {
-    training.augmentation.max_log_gain = 0.2;
-    training.augmentation.max_log_gamma = 0.3;
+/// The slices on two sides, with what is wrong about that.
+TrainingSplit split_slices(std::vector<TrainingSlice> slices, const CommandOptions& options, const TrainOptions& how) {
+  TrainingSplit split;
+  std::vector<TrainingSlice> given;
+  if (options.has("validation")) given = read_all(training_paths(options.get<std::vector<std::string>>("validation")), how);
+  if (!given.empty()) require_same_channels(given.front(), slices.front(), given.front().scan);
+  if (options.has("subjects")) {
+    const auto subjects = read_subjects(options.get<std::string>("subjects"));
+    assign_subjects(slices, subjects);
+    assign_subjects(given, subjects);
   }
-  return training;
-}
-
-TrainingRun training_run(const CommandOptions& options, const fs::path& output) {
-  TrainingRun run;
-  run.checkpoint = options.has("checkpoint") ? fs::path(options.get<std::string>("checkpoint")) : fs::path(output.string() + ".checkpoint");
-  run.log = run.checkpoint.string() + ".log";
-  run.resume = options.has("resume");
-  return run;
+  const double share = options.get<double>("validation-share");
+  if (!(share > 0 && share < 1)) throw Error(ErrorKind::kUsage, "--validation-share is " + std::to_string(share), "it must lie between 0 and 1");
+  if (given.empty()) {
+    split = split_by_subject(std::move(slices), share);
+  } else {
+    split = {std::move(slices), std::move(given)};
+  }
+  for (const auto& [training, validation] : shared_subjects(split)) {
+    const std::string what = quoted_path(training) + " and " + quoted_path(validation) + " are of one subject, on both sides of the split";
+    if (options.has("subjects")) throw Error(ErrorKind::kUsage, what, "keep a subject on one side");
+    console().warning(what + ", as their names have it; say with --subjects whose they are");
+  }
+  for (const Duplicate& pair : duplicates_across(split))
+    console().warning("of the " + std::to_string(pair.n_slices) + " validation slices of " + quoted_path(pair.validation_scan) + " " + std::to_string(pair.n_same) +
+                      " have the same pixels as slices of " + quoted_path(pair.training_scan) + ", which is trained on, and " + std::to_string(pair.n_alike) + " look like them");
+  return split;
 }
 
 /// What the prior was made from, with what only the program knows.
-std::string training_text(const std::string& given, const TrainOptions& options, std::size_t n_scans, std::size_t n_slices) {
+std::string scans_text(const std::string& given, const TrainOptions& options, std::size_t n_scans, std::size_t n_slices) {
   const std::string counted = std::to_string(n_slices) + " slices of " + std::to_string(n_scans) + " scans";
   const std::string phase = options.basis == SpectralBasis::kDct ? "" : options.smooth_phase ? ", smooth synthetic phase" : ", zero phase";
   return (given.empty() ? "" : given + "; ") + counted + phase;
@@ -142,6 +155,20 @@ void require_new_file(const fs::path& output, const CommandOptions& options) {
   if (!fs::is_directory(parent)) throw Error(ErrorKind::kCannotCreate, "there is no folder '" + parent.string() + "' for --output", "make it first");
 }
 
+/// Trains, measures and writes a network.
+void train_and_save(const CommandOptions& options, const TrainOptions& how, TrainingOptions training, std::vector<TrainingSlice> slices, PriorInfo& info, const fs::path& output) {
+  const TrainingRun run = training_run(options, output);
+  const TrainingSplit split = split_slices(std::move(slices), options, how);
+  std::set<std::string> scans;
+  for (const TrainingSlice& slice : split.training) scans.insert(slice.scan);
+  info.trained_on = scans_text(options.get<std::string>("trained-on"), how, scans.size(), split.training.size());
+  info.training = training_text(training);
+  fit_crops(training, split.training);
+  const GaussianPrior gaussian = fit_gaussian(split.training, how, info, /*in_pixels=*/true);
+  catch_interrupts();
+  save_prior(output, measured_prior(train_network(training, gaussian, split, run), training, split.validation, info));
+}
+
 }  // namespace
 
 int run_train(const std::vector<std::string>& arguments) {
@@ -149,28 +176,37 @@ int run_train(const std::vector<std::string>& arguments) {
   if (!options.parse(arguments)) return 0;
   apply_threads(options);
   const TrainOptions how = train_options(options);
+  const bool is_network = options.choice("kind", {"gaussian", "network"}) == "network";
   if (!options.has("output")) throw Error(ErrorKind::kUsage, "--output is missing", "give the name of a .safetensors file");
   const fs::path output = options.get<std::string>("output");
   require_new_file(output, options);
-
-  const auto paths = training_paths(options.operands());
-  const auto slices = read_all(paths, how);
   const auto given = options.get<std::string>("name");
   PriorInfo info;
   info.name = given.empty() ? output.stem().string() : given;
   info.licence = options.get<std::string>("licence");
-  info.trained_on = training_text(options.get<std::string>("trained-on"), how, paths.size(), slices.size());
-  info.intensity = how.intensity;
-  const bool is_network = options.choice("kind", {"gaussian", "network"}) == "network";
-  const GaussianPrior gaussian = fit_gaussian(slices, how, info, is_network);
-  if (is_network) {
-    train_network(network_options(options, how), gaussian, slices, training_run(options, output));
+  info.intensity = how.slices.intensity;
+  if (info.licence.empty()) throw Error(ErrorKind::kUsage, "--licence is missing", "say under which licence the prior may be used");
+  const bool is_measured = options.has("measure");
+  if (is_measured) require_measurable(options, output);
+  std::optional<TrainingOptions> training;
+  if (is_network) training = network_options(options, how.basis, how.smooth_phase, how.slices.intensity);
+
+  const auto paths = training_paths(options.operands());
+  auto slices = read_all(paths, how);
+  const std::size_t n_slices = slices.size();
+  if (is_measured) {
+    info.trained_on = options.get<std::string>("trained-on");
+    const TorchScriptModule module = module_to_measure(options, how.basis, slices.front().image.size(0));
+    save_prior(output, measured_prior(module, slices, how.smooth_phase, how.seed, info));
+  } else if (is_network) {
+    train_and_save(options, how, *training, std::move(slices), info, output);
   } else {
-    save_prior(output, gaussian);
+    info.trained_on = scans_text(options.get<std::string>("trained-on"), how, paths.size(), n_slices);
+    save_prior(output, fit_gaussian(slices, how, info, /*in_pixels=*/false));
   }
 
   if (console().json()) {
-    const nlohmann::ordered_json line = {{"output", output.string()}, {"name", info.name}, {"scans", paths.size()}, {"slices", slices.size()}};
+    const nlohmann::ordered_json line = {{"output", output.string()}, {"name", info.name}, {"scans", paths.size()}, {"slices", n_slices}};
     std::cout << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
   } else if (!console().quiet) {
     std::cout << "prior '" << info.name << "' of " << info.trained_on << ", written to " << output.string() << "\n";

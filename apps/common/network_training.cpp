@@ -1,16 +1,18 @@
 #include "common/network_training.hpp"
 
 #include <ATen/ATen.h>
-#include <unistd.h>
+#include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "common/console.hpp"
+#include "common/denoising_check.hpp"
 #include "common/interrupt.hpp"
 #include "common/progress.hpp"
+#include "common/seeds.hpp"
+#include "common/training_log.hpp"
+#include "common/training_pictures.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {
@@ -21,59 +23,115 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kLogSeconds = 10.0;
 constexpr double kSmoothing = 0.98;  // of the loss that is shown
+constexpr std::int64_t kCropMultiple = 8;
+constexpr std::int64_t kMeasuredSlices = 16;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// The running mean of the loss, shown as a line and kept as a curve.
-class LossLog {
+fs::path beside(const fs::path& checkpoint, const char* ending) { return checkpoint.string() + ending; }
+
+void begin(Trainer& trainer, const TrainingRun& run) {
+  const bool exists = fs::exists(run.checkpoint);
+  if (exists && !run.resume && !run.overwrite)
+    throw Error(ErrorKind::kCannotCreate, "--checkpoint '" + run.checkpoint.string() + "' exists", "go on from it with --resume, or give another name or --on-existing overwrite");
+  if (run.resume && !exists) console().information("there is no checkpoint '" + run.checkpoint.string() + "' yet: training begins");
+  if (exists && run.resume) return trainer.resume(run.checkpoint);
+  if (!run.start_from.empty()) trainer.start_from(run.start_from);
+}
+
+/// A training run: what is shown and kept of it.
+class Run {
  public:
-  LossLog(const fs::path& path, std::int64_t n_steps, std::int64_t first_step) : file_(path, std::ios::app), n_steps_(n_steps), first_step_(first_step) {
-    if (!file_) throw Error(ErrorKind::kCannotCreate, "cannot create '" + path.string() + "'", "check the folder");
+  Run(const TrainingOptions& options, const GaussianPrior& gaussian, const TrainingSplit& split, const TrainingRun& run, Trainer& trainer)
+      : run_(run), trainer_(trainer), check_(split.validation, gaussian.basis() == SpectralBasis::kDft, options.augmentation.smooth_phase, options.seed),
+        log_(beside(run.checkpoint, ".log"), trainer.steps_done()), progress_(trainer.steps_done(), options.n_steps) {
+    if (!log_.records().empty()) {
+      mean_loss_ = log_.records().back().loss;
+      n_seen_ = trainer.steps_done();
+    }
   }
 
-  void add(std::int64_t steps_done, double loss) {
-    mean_ = n_seen_ == 0 ? loss : kSmoothing * mean_ + (1.0 - kSmoothing) * loss;
-    ++n_seen_;
-    if (seconds_since(last_) < kLogSeconds && steps_done < n_steps_) return;
-    last_ = Clock::now();
-    const double seconds = seconds_since(start_);
-    const double left = seconds / static_cast<double>(steps_done - first_step_) * static_cast<double>(n_steps_ - steps_done);
-    file_ << nlohmann::json({{"step", steps_done}, {"loss", mean_}, {"seconds", seconds}}).dump() << std::endl;
-    if (!console().quiet)
-      std::fprintf(stderr, "step %lld of %lld  loss %.4f  %s left\n", static_cast<long long>(steps_done), static_cast<long long>(n_steps_), mean_,
-                   clock_text(left).c_str());
+  void go() {
+    while (!trainer_.finished()) {
+      const double rate = trainer_.learning_rate(), loss = trainer_.step();
+      mean_loss_ = n_seen_++ == 0 ? loss : kSmoothing * mean_loss_ + (1.0 - kSmoothing) * loss;
+      TrainingRecord record{trainer_.steps_done(), mean_loss_, rate, seconds_since(start_), {}};
+      const bool stop = interrupting_signal() != 0;
+      if (stop || trainer_.finished() || seconds_since(saved_) >= run_.checkpoint_seconds) {
+        keep(record);
+      } else if (seconds_since(logged_) >= kLogSeconds) {
+        log(record);
+      }
+      progress_.show(record);
+      if (stop) throw Error(ErrorKind::kInterrupted, "stopped after step " + std::to_string(trainer_.steps_done()), "go on with --resume");
+    }
   }
 
  private:
-  std::ofstream file_;
-  std::int64_t n_steps_;
-  std::int64_t first_step_;
-  double mean_ = 0.0;
+  void log(const TrainingRecord& record) {
+    log_.add(record);
+    logged_ = Clock::now();
+  }
+
+  // The checkpoint last: what the log says of a step is then there when the step is.
+  void keep(TrainingRecord& record) {
+    const auto rows = check_.run(trainer_.averaged());
+    for (const DenoisingCheck::Row& row : rows) record.psnr_db[row.sigma] = row.psnr_db;
+    log(record);
+    write_curve(beside(run_.checkpoint, ".curve.png"), log_.records());
+    write_sample_sheet(beside(run_.checkpoint, ".samples.png"), check_.clean(), rows);
+    trainer_.save_checkpoint(run_.checkpoint);
+    saved_ = Clock::now();
+  }
+
+  const TrainingRun& run_;
+  Trainer& trainer_;
+  DenoisingCheck check_;
+  TrainingLog log_;
+  TrainingProgress progress_;
+  double mean_loss_ = 0.0;
   std::int64_t n_seen_ = 0;
   Clock::time_point start_ = Clock::now();
-  Clock::time_point last_ = start_;
+  Clock::time_point logged_ = start_;
+  Clock::time_point saved_ = start_;
 };
 
 }  // namespace
 
-DenoisingNetwork train_network(const TrainingOptions& options, const GaussianPrior& gaussian, const std::vector<TrainingSlice>& slices, const TrainingRun& run) {
+void fit_crops(TrainingOptions& options, const std::vector<TrainingSlice>& slices) {
+  std::int64_t largest = 1;
+  for (const TrainingSlice& slice : slices) largest = std::max({largest, slice.image.size(1), slice.image.size(2)});
+  const std::int64_t enough = (largest + kCropMultiple - 1) / kCropMultiple * kCropMultiple;
+  for (CropSize& crop : options.crops) crop.size = std::min(crop.size, enough);
+}
+
+DenoisingNetwork train_network(const TrainingOptions& options, const GaussianPrior& gaussian, const TrainingSplit& split, const TrainingRun& run) {
   std::vector<at::Tensor> images;
-  for (const TrainingSlice& slice : slices) images.push_back(slice.image);
+  for (const TrainingSlice& slice : split.training) images.push_back(slice.image);
   Trainer trainer(options, gaussian, std::move(images));
-  if (run.resume) trainer.resume(run.checkpoint);
-  LossLog log(run.log, options.n_steps, trainer.steps_done());
-  auto saved = Clock::now();
-  while (!trainer.finished()) {
-    const double loss = trainer.step();
-    log.add(trainer.steps_done(), loss);
-    const bool stop = interrupting_signal() != 0;
-    if (stop || trainer.finished() || seconds_since(saved) >= run.checkpoint_seconds) {
-      trainer.save_checkpoint(run.checkpoint);
-      saved = Clock::now();
-    }
-    if (stop) throw Error(ErrorKind::kInterrupted, "stopped after step " + std::to_string(trainer.steps_done()), "go on with --resume");
-  }
+  begin(trainer, run);
+  Run(options, gaussian, split, run, trainer).go();
   return trainer.averaged();
+}
+
+NetworkPrior measured_prior(DenoisingNetwork network, const TrainingOptions& options, const std::vector<TrainingSlice>& validation, PriorInfo info) {
+  const at::NoGradGuard no_grad;
+  const GaussianPrior& gaussian = network.gaussian();
+  const auto images = spread_images(validation, kMeasuredSlices, gaussian.basis() == SpectralBasis::kDft, options.augmentation.smooth_phase, options.seed);
+  std::int64_t n_done = 0;
+  Progress progress(static_cast<std::int64_t>(images.size() * ErrorTable::standard_sigmas().size()));
+  const auto denoise = [&](const at::Tensor& x_t, double sigma) {
+    if (progress.cancelled()) throw Error(ErrorKind::kInterrupted, "stopped while c(sigma) was measured", "go on with --resume");
+    const at::Tensor denoised = network.denoise(x_t, at::full({1}, sigma, at::kFloat));
+    progress.finish_part(n_done++);
+    return denoised;
+  };
+  constexpr std::int64_t kTableSize = 64;  // half that smears c about frequency 0, where the largest images need it
+  ErrorTable errors = measure_error_table(denoise, gaussian.basis(), images, kTableSize, derive_seed(options.seed, -1, SeedPurpose::kNoise));
+  const SigmaRange trained = options.trained_range();
+  // Sampling starts at noise alone, which the Gaussian part says how much of is needed.
+  const SigmaRange range{trained.minimum, std::min(trained.maximum, gaussian.range().maximum)};
+  return NetworkPrior(std::move(network), std::move(errors), range, std::move(info));
 }
 
 }  // namespace postrec

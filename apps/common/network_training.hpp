@@ -1,22 +1,34 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <vector>
 
-#include "common/training_scans.hpp"
+#include "common/training_split.hpp"
+#include "postrec/network_prior.hpp"
 #include "postrec/trainer.hpp"
 
 namespace postrec {
 
-/// Where a training run keeps its state, and how often.
+/// Where a training run keeps its state, and how often. Beside the checkpoint lie CHECKPOINT.log (training_log.hpp), CHECKPOINT.curve.png and
+/// CHECKPOINT.samples.png (training_pictures.hpp).
 struct TrainingRun {
   std::filesystem::path checkpoint;
-  std::filesystem::path log;                   ///< one JSON object a line: step, loss, seconds
   double checkpoint_seconds = 120.0;
-  bool resume = false;                         ///< from the checkpoint
+  std::filesystem::path start_from;            ///< a network to fine-tune; empty: fresh weights
+  bool resume = false;                         ///< from the checkpoint; from the beginning where there is none yet
+  bool overwrite = false;                      ///< an old checkpoint, when not resuming
 };
 
+/// Makes the crops of `options` no larger than the largest image needs; images of 192 pixels and more leave the defaults alone.
+void fit_crops(TrainingOptions& options, const std::vector<TrainingSlice>& slices);
+
 /// Trains to the end of the options or until interrupted (then the checkpoint is written and Error(kInterrupted) thrown).
-DenoisingNetwork train_network(const TrainingOptions& options, const GaussianPrior& gaussian, const std::vector<TrainingSlice>& slices, const TrainingRun& run);
+/// Throws Error(kCannotCreate) when there is a checkpoint that is neither to be resumed nor overwritten.
+DenoisingNetwork train_network(const TrainingOptions& options, const GaussianPrior& gaussian, const TrainingSplit& split, const TrainingRun& run);
+
+/// The trained network with c(sigma) measured on up to sixteen validation slices, and the range of noise levels that it was trained for, as far
+/// as sampling needs it. Throws Error(kInterrupted).
+NetworkPrior measured_prior(DenoisingNetwork network, const TrainingOptions& options, const std::vector<TrainingSlice>& validation, PriorInfo info);
 
 }  // namespace postrec

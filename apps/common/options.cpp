@@ -59,15 +59,35 @@ CommandOptions::CommandOptions(std::string command, std::string operands, std::s
     : command_(std::move(command)), operands_(std::move(operands)), min_operands_(min_operands), max_operands_(max_operands),
       purpose_(std::move(purpose)), example_(std::move(example)), visible_("Options", kHelpWidth, kHelpWidth / 2) {}
 
+po::options_description_easy_init CommandOptions::add_group(const std::string& title, const std::string& option, const std::string& value) {
+  groups_.push_back({option, value, po::options_description(title, kHelpWidth, kHelpWidth / 2)});
+  return groups_.back().options.add_options();
+}
+
+po::options_description CommandOptions::known_options() const {
+  po::options_description all;
+  all.add(visible_);
+  for (const Group& group : groups_) all.add(group.options);
+  return all;
+}
+
 std::vector<std::string> CommandOptions::option_names() const {
   std::vector<std::string> names;
-  for (const auto& option : visible_.options()) names.push_back(option->long_name());
+  for (const auto& option : known_options().options()) names.push_back(option->long_name());
   return names;
 }
 
 std::string CommandOptions::help() const {
   std::ostringstream text;
-  text << "Usage: postrec " << command_ << (operands_.empty() ? "" : " ") << operands_ << " [options]\n" << purpose_ << "\n\n" << visible_;
+  text << "Usage: postrec " << command_ << (operands_.empty() ? "" : " ") << operands_ << " [options]\n" << purpose_ << "\n\n";
+  for (const Group& group : groups_)
+    if (get<std::string>(group.option) == group.value) {
+      text << group.options << "\nAll other options: postrec " << command_ << " --help\n";
+      return text.str();
+    }
+  text << visible_;
+  for (const Group& group : groups_)
+    text << "  More with --" << group.option << " " << group.value << ": postrec " << command_ << " --" << group.option << " " << group.value << " --help\n";
   text << "\nExample:\n  " << example_ << "\n";
   return text.str();
 }
@@ -87,7 +107,7 @@ bool CommandOptions::parse(const std::vector<std::string>& arguments) {
 
 void CommandOptions::parse_command_line(const std::vector<std::string>& arguments) {
   po::options_description all;
-  all.add(visible_).add_options()(kOperand, po::value<std::vector<std::string>>(&operand_values_));
+  all.add(known_options()).add_options()(kOperand, po::value<std::vector<std::string>>(&operand_values_));
   po::positional_options_description positions;
   positions.add(kOperand, -1);
   try {
@@ -107,7 +127,7 @@ void CommandOptions::parse_config_file(const std::string& path) {
   std::ifstream file(path);
   if (!file) throw Error(ErrorKind::kNoInput, "cannot open --config '" + path + "'", "give a file of option = value lines");
   try {
-    po::store(po::parse_config_file(file, visible_), values_);
+    po::store(po::parse_config_file(file, known_options()), values_);
   } catch (const po::error& error) {
     throw_option_error(error, ErrorKind::kConfiguration, "'" + path + "': ", option_names(), command_);
   }
@@ -154,6 +174,12 @@ PluginSearch plugin_search(const CommandOptions& options) {
   if (options.has("plugin-allow")) search.allow_file = options.get<std::string>("plugin-allow");
   return search;
 }
+
+void add_code_option(CommandOptions& options) {
+  options.add()("allow-code", po::bool_switch(), "allow a prior that is a program (TorchScript): only from who you trust");
+}
+
+CodePolicy code_policy(const CommandOptions& options) { return options.get<bool>("allow-code") ? CodePolicy::kAllow : CodePolicy::kRefuse; }
 
 void add_measurement_options(CommandOptions& options) {
   options.add()("operator", po::value<std::string>()->value_name("NAME"), "how it was measured; see postrec plugins list")                  //

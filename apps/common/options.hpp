@@ -1,6 +1,7 @@
 #pragma once
 
 #include <boost/program_options.hpp>
+#include <list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,9 @@ class CommandOptions {
 
   boost::program_options::options_description_easy_init add() { return visible_.add_options(); }
 
+  /// A group of options that have a meaning only with `--option value`, and a help of their own: `postrec COMMAND --option value --help`.
+  boost::program_options::options_description_easy_init add_group(const std::string& title, const std::string& option, const std::string& value);
+
   /// False when --help was asked for and printed. Also sets the console's format and quietness.
   bool parse(const std::vector<std::string>& arguments);
 
@@ -36,7 +40,14 @@ class CommandOptions {
   const std::vector<std::string>& operands() const { return operand_values_; }
 
  private:
+  struct Group {
+    std::string option;
+    std::string value;
+    boost::program_options::options_description options;
+  };
+
   std::string help() const;
+  boost::program_options::options_description known_options() const;
   void parse_command_line(const std::vector<std::string>& arguments);
   void parse_config_file(const std::string& path);
   void require_operands() const;
@@ -49,6 +60,7 @@ class CommandOptions {
   std::string purpose_;
   std::string example_;
   boost::program_options::options_description visible_;
+  std::list<Group> groups_;
   boost::program_options::variables_map values_;
   std::vector<std::string> operand_values_;
 };
@@ -59,6 +71,10 @@ PluginSearch plugin_search(const CommandOptions& options);
 
 /// The key=value pairs of --set. Values of the command line stand before those of the config file, so the first of a key wins.
 std::vector<std::pair<std::string, std::string>> settings_of(const CommandOptions& options);
+
+/// --allow-code: whether a prior may be a program (TorchScript).
+void add_code_option(CommandOptions& options);
+CodePolicy code_policy(const CommandOptions& options);
 
 /// How a case was measured, or is to be simulated.
 void add_measurement_options(CommandOptions& options);

@@ -53,11 +53,7 @@ void write_volumes(const fs::path& folder, const Volumes& volumes, const ImageGe
   write("interval_lower", volumes.lower);
   write("interval_upper", volumes.upper);
   write("pseudo_inverse", volumes.pseudo_inverse);
-  // The first sample also alone: most programs read 3-D files only. A 4-D NIfTI has no room for colour, so there each sample is a file.
-  const bool grey = volumes.samples.size(2) == 1;
-  if (grey) write_nifti_samples(folder / "samples.nii.gz", volumes.samples, geometry);
-  const std::int64_t n_files = grey ? 1 : volumes.samples.size(0);
-  for (std::int64_t k = 0; k < n_files; ++k) write("sample_" + std::to_string(k + 1), volumes.samples[k]);
+  write_samples(folder, volumes.samples, geometry, unit);
 }
 
 void write_pictures(const fs::path& folder, const Volumes& volumes, const at::Tensor& truth, const ImageGeometry& geometry, IntensityUnit unit) {
@@ -126,14 +122,11 @@ ordered_json run_json(const std::vector<std::string>& command, const Case& input
     nfe += slice.report.nfe;
     seconds += slice.report.seconds;
   }
-  ordered_json run;
-  run["program"] = {{"name", "postrec"}, {"version", program_version()}, {"libtorch", libtorch_version()}, {"purpose", "research software, not a medical device"}};
-  run["finished"] = utc_now();
-  run["command"] = command;
+  ordered_json run = run_header(command);
   run["origin"] = origin_name(measurement.origin);
   if (measurement.origin == MeasurementOrigin::kSimulated) run["label"] = kSimulatedLabel;
   run["operator"] = operator_json(measurement, session.registry());
-  run["prior"] = {{"name", result.prior.name}, {"sha256", result.prior.sha256}, {"licence", result.prior.licence}, {"trained_on", result.prior.trained_on}};
+  run["prior"] = prior_json(result.prior);
   run["sampler"] = sampler_json(options.sampler);
   run["device"] = session.device().str();
   run["threads"] = at::get_num_threads();
@@ -167,6 +160,24 @@ std::string formatted(const char* format, double value) {
 }
 
 }  // namespace
+
+ordered_json run_header(const std::vector<std::string>& command) {
+  return {{"program", {{"name", "postrec"}, {"version", program_version()}, {"libtorch", libtorch_version()}, {"purpose", "research software, not a medical device"}}},
+          {"finished", utc_now()},
+          {"command", command}};
+}
+
+ordered_json prior_json(const PriorInfo& prior) {
+  return {{"name", prior.name}, {"sha256", prior.sha256}, {"licence", prior.licence}, {"trained_on", prior.trained_on}};
+}
+
+void write_samples(const fs::path& folder, const at::Tensor& samples, const ImageGeometry& geometry, IntensityUnit unit) {
+  // The first sample also alone: most programs read 3-D files only. A 4-D NIfTI has no room for colour, so there each sample is a file.
+  const bool grey = samples.size(2) == 1;
+  if (grey) write_nifti_samples(folder / "samples.nii.gz", samples, geometry);
+  const std::int64_t n_files = grey ? 1 : samples.size(0);
+  for (std::int64_t k = 0; k < n_files; ++k) write_nifti(folder / ("sample_" + std::to_string(k + 1) + ".nii.gz"), Image{samples[k], geometry, unit});
+}
 
 std::string report_text(const ordered_json& run) {
   std::string text;

@@ -14,6 +14,15 @@ namespace postrec {
 nlohmann::ordered_json write_result(const std::filesystem::path& folder, const std::vector<std::string>& command, const Case& input, const CaseResult& result,
                                     Session& session);
 
+/// What every run.json begins with: program and versions, when, and what the user typed.
+nlohmann::ordered_json run_header(const std::vector<std::string>& command);
+
+/// Which prior it was.
+nlohmann::ordered_json prior_json(const PriorInfo& prior);
+
+/// Samples [sample, slice, C, H, W], as stored: samples.nii.gz and sample_1.nii.gz; of colour images a sample_K.nii.gz each.
+void write_samples(const std::filesystem::path& folder, const at::Tensor& samples, const ImageGeometry& geometry, IntensityUnit unit);
+
 /// The result in a few lines for people: origin, where the noise comes from, quality, notes.
 std::string report_text(const nlohmann::ordered_json& run);
 

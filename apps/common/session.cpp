@@ -39,13 +39,6 @@ std::vector<std::string> prior_names() {
   return names;
 }
 
-c10::Device chosen_device(const std::string& wanted) {
-  const bool cuda = at::hasCUDA();
-  if (wanted == "cuda" && !cuda)
-    throw Error(ErrorKind::kUnavailable, "--device cuda: no CUDA device was found", "use --device cpu, or a LibTorch with CUDA on a machine with a GPU");
-  return wanted != "cpu" && cuda ? at::kCUDA : at::kCPU;
-}
-
 void require_fit(const Prior& prior, const TensorSpec& domain) {
   const TensorSpec known = prior.domain();
   const auto kind = [](at::ScalarType dtype) { return at::isComplexType(dtype) ? std::string("complex") : std::string("real"); };
@@ -61,13 +54,13 @@ void require_fit(const Prior& prior, const TensorSpec& domain) {
 
 }  // namespace
 
-Session::Session(SessionOptions options) : options_(std::move(options)), registry_(options_.plugins), device_(chosen_device(options_.device)) {
+Session::Session(SessionOptions options) : options_(std::move(options)), registry_(options_.plugins), device_(compute_device(options_.device)) {
   options_.sampler.validate();
 }
 
 std::unique_ptr<Prior> Session::prior(const TensorSpec& domain, IntensityUnit unit, double pixel_mm) const {
   const std::string by_kind = unit == IntensityUnit::kHounsfield ? "ct" : "brain-mr";
-  auto prior = load_prior(find_prior(options_.prior.empty() ? by_kind : options_.prior), pixel_mm);
+  auto prior = load_prior(find_prior(options_.prior.empty() ? by_kind : options_.prior), pixel_mm, options_.code);
   require_fit(*prior, domain);
   return prior;
 }
@@ -76,6 +69,13 @@ SamplerOptions Session::sampler_options(std::int64_t slice_number) const {
   SamplerOptions options = options_.sampler;
   options.seed = derive_seed(options.seed, slice_number, SeedPurpose::kSampling);
   return options;
+}
+
+c10::Device compute_device(const std::string& wanted) {
+  const bool cuda = at::hasCUDA();
+  if (wanted == "cuda" && !cuda)
+    throw Error(ErrorKind::kUnavailable, "--device cuda: no CUDA device was found", "use --device cpu, or a LibTorch with CUDA on a machine with a GPU");
+  return wanted != "cpu" && cuda ? at::kCUDA : at::kCPU;
 }
 
 fs::path find_prior(const std::string& name) {

@@ -11,6 +11,7 @@
 #include "postrec/host/plugin_registry.hpp"
 #include "postrec/image.hpp"
 #include "postrec/prior.hpp"
+#include "postrec/prior_file.hpp"
 #include "postrec/sampler.hpp"
 
 namespace postrec {
@@ -18,6 +19,7 @@ namespace postrec {
 struct SessionOptions {
   PluginSearch plugins;
   std::string prior;                           ///< a file or the name of one that ships; empty: the one for the kind of image
+  CodePolicy code = CodePolicy::kRefuse;       ///< whether the prior may be a program
   SamplerOptions sampler;                      ///< its seed is the user's; each slice derives its own
   double interval_level = 0.9;
   std::string device = "auto";                 ///< cpu, cuda, auto
@@ -45,6 +47,9 @@ class Session {
   PluginRegistry registry_;
   c10::Device device_;
 };
+
+/// "cpu", "cuda" or "auto", which is CUDA where there is a device. Throws Error(kUnavailable) for CUDA without one.
+c10::Device compute_device(const std::string& wanted);
 
 /// The file of a prior: `name` itself when it looks like a file, otherwise NAME.safetensors in the folders of POSTREC_PRIOR_PATH or in
 /// share/postrec/priors beside the program. Throws Error(kUnavailable) that lists the known names.

@@ -3,7 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cctype>
+#include <cstring>
 
+#include "common/training_split.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/error.hpp"
@@ -16,13 +19,23 @@ namespace fs = std::filesystem;
 constexpr double kAlmostEmpty = 0.1;  // of the mean magnitude of the scan's fullest slice
 
 bool is_scan_file(const fs::path& path) {
-  const std::string name = path.filename().string();
-  const auto ends_with = [&](const std::string& end) { return name.size() > end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0; };
-  return ends_with(".nii") || ends_with(".nii.gz") || ends_with(".nrrd") || ends_with(".mha") || ends_with(".mhd") || ends_with(".png");
+  std::string name = path.filename().string();
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  for (const char* ending : {".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg"})
+    if (name.size() > std::strlen(ending) && name.ends_with(ending)) return true;
+  return false;
 }
 
 PriorIntensity scan_intensity(PriorIntensity intensity, IntensityUnit unit) {
   return unit == IntensityUnit::kArbitrary && intensity == PriorIntensity::kPercentile ? PriorIntensity::kUnit : intensity;
+}
+
+at::Tensor block_means(const at::Tensor& pixels, std::int64_t side, const fs::path& path) {
+  if (side == 1) return pixels;
+  if (pixels.size(2) < side || pixels.size(3) < side)
+    throw Error(ErrorKind::kBadData, "'" + path.string() + "' has slices of " + std::to_string(pixels.size(2)) + "x" + std::to_string(pixels.size(3)) + " pixels",
+                "--reduce must not be larger");
+  return at::avg_pool2d(pixels, {side, side});  // a rest at the end of a row or column is left out
 }
 
 }  // namespace
@@ -41,18 +54,20 @@ std::vector<fs::path> training_paths(const std::vector<std::string>& operands) {
   return paths;
 }
 
-std::vector<TrainingSlice> read_training_slices(const fs::path& path, PriorIntensity intensity, std::optional<IntensityUnit> unit) {
-  Image image = read_scan(path).image;
-  if (unit) image.unit = *unit;
-  const at::Tensor physical =
-      IntensityScale::make(image.unit, scan_intensity(intensity, image.unit), image.pixels).stored_to_physical(image.pixels);
+std::vector<TrainingSlice> read_training_slices(const fs::path& path, const SliceOptions& options) {
+  Scan scan = read_scan(path);
+  Image& image = scan.image;
+  if (options.unit) image.unit = *options.unit;
+  const at::Tensor pixels = block_means(image.pixels, options.reduce, path);
+  const at::Tensor physical = IntensityScale::make(image.unit, scan_intensity(options.intensity, image.unit), pixels).stored_to_physical(pixels);
   const at::Tensor fullness = physical.abs().mean(at::IntArrayRef({1, 2, 3}));
   const double enough = kAlmostEmpty * fullness.max().item<double>();
+  const std::string subject = scan.patient_sha256.empty() ? subject_of_name(path) : scan.patient_sha256;
   std::vector<TrainingSlice> slices;
   for (std::int64_t i = 0; i < physical.size(0); ++i) {
     if (!(fullness[i].item<double>() > enough)) continue;
-    const at::Tensor model = IntensityScale::make(image.unit, intensity, physical[i]).physical_to_model(physical[i]);
-    slices.push_back({model.contiguous(), image.geometry.spacing_mm[0]});
+    const at::Tensor model = IntensityScale::make(image.unit, options.intensity, physical[i]).physical_to_model(physical[i]);
+    slices.push_back({model.contiguous(), image.geometry.spacing_mm[0] * static_cast<double>(options.reduce), path.string(), subject});
   }
   return slices;
 }

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <array>
@@ -51,7 +52,8 @@ at::Tensor column(const std::vector<double>& scale, const at::Tensor& x) {
 at::Tensor real_view(const at::Tensor& x) { return x.is_complex() ? at::view_as_real(x.resolve_conj()) : x; }
 
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& table) {
-  if (!x.is_cpu() || x.sizes().slice(1) != table.sizes()) {
+  const bool needs_graph = x.requires_grad() && at::GradMode::is_enabled();  // the loop below leaves none
+  if (needs_graph || !x.is_cpu() || x.sizes().slice(1) != table.sizes()) {
     const at::Tensor factor = table.to(x.device());
     return x.is_complex() ? at::view_as_complex(real_view(x) * factor.unsqueeze(-1)) : x * factor;
   }

@@ -1,33 +1,93 @@
 #include "postrec/error_table.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
+#include <string>
 #include <utility>
 
 #include "postrec/error.hpp"
+#include "postrec/random.hpp"
+#include "power_average.hpp"
+#include "spectral_transform.hpp"
+#include "spectrum_table.hpp"
 
 namespace postrec {
+namespace {
+
+constexpr double kFloor = 1e-8;                // of a level's mean: keeps c > 0 where a denoiser makes no error
+constexpr double kSmallest = 1e-30;            // and where it makes none at all
+
+void check_image(const at::Tensor& image, SpectralBasis basis, const at::Tensor& first) {
+  const bool fits = image.dim() == 3 && image.numel() > 0 && image.size(0) == first.size(0) && image.scalar_type() == first.scalar_type() &&
+                    (image.scalar_type() == at::kFloat || (basis == SpectralBasis::kDft && image.scalar_type() == at::kComplexFloat));
+  if (!fits)
+    throw Error(ErrorKind::kBadData, "an image to measure errors on is not [channels, rows, columns] of the first one's type and channels",
+                "float32, or complex64 in the DFT basis");
+  if (!at::isfinite(image).all().item<bool>()) throw Error(ErrorKind::kBadData, "an image to measure errors on holds NaN or infinity", "leave it out");
+}
+
+/// |Q^H (x0 - D)|^2 per real component, double [C, H, W].
+at::Tensor error_power(SpectralBasis basis, const at::Tensor& x0, const at::Tensor& denoised) {
+  const at::Tensor coefficients = from_natural_order(basis, to_natural_basis(basis, x0 - denoised));
+  return at::abs(coefficients).to(at::kDouble).square() * (x0.is_complex() ? 0.5 : 1.0);
+}
+
+}  // namespace
+
+class ErrorTable::Cache {
+ public:
+  struct Reading {
+    at::Tensor along_rows;
+    at::Tensor along_columns;
+  };
+  template <class Make>
+  Reading get(const std::vector<std::int64_t>& shape, const Make& make) {
+    const std::lock_guard lock(mutex_);
+    if (shape != shape_) {
+      const c10::InferenceMode ordinary(false);  // whoever asks first, others may use it outside of inference
+      reading_ = make();
+      shape_ = shape;
+    }
+    return reading_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::int64_t> shape_;
+  Reading reading_;
+};
 
 std::vector<double> ErrorTable::standard_sigmas() {
   constexpr int kLevels = 48;
   constexpr double kFirst = 1e-3, kLast = 60.0;
   std::vector<double> sigmas(kLevels);
-  for (int i = 0; i < kLevels; ++i) sigmas[i] = kFirst * std::pow(kLast / kFirst, static_cast<double>(i) / (kLevels - 1));
+  for (int i = 0; i < kLevels; ++i) sigmas[i] = static_cast<float>(kFirst * std::pow(kLast / kFirst, static_cast<double>(i) / (kLevels - 1)));
   return sigmas;
 }
 
-ErrorTable::ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tensor eigenvalues) : basis_(basis), sigmas_(std::move(sigmas)) {
-  if (sigmas_.empty() || !(sigmas_.front() > 0.0) || !std::is_sorted(sigmas_.begin(), sigmas_.end(), std::less_equal<>()))
-    throw Error(ErrorKind::kBadData, "the noise levels of an error table do not rise from above 0", "measure the table again");
-  if (eigenvalues.scalar_type() != at::kFloat || eigenvalues.dim() != 4 || eigenvalues.size(0) != static_cast<std::int64_t>(sigmas_.size()) ||
-      !eigenvalues.gt(0.0).all().item<bool>())
-    throw Error(ErrorKind::kBadData, "an error table is not positive float32 [levels, channels, rows, columns]", "measure the table again");
-  log_eigenvalues_ = eigenvalues.to(at::kDouble).log();
+ErrorTable::ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tensor eigenvalues)
+    : basis_(basis), sigmas_(std::move(sigmas)), eigenvalues_(std::move(eigenvalues)), cache_(std::make_shared<Cache>()) {
+  const bool rises = !sigmas_.empty() && sigmas_.front() > 0.0 && std::isfinite(sigmas_.back()) &&
+                     std::adjacent_find(sigmas_.begin(), sigmas_.end(), [](double a, double b) { return !(a < b); }) == sigmas_.end();
+  if (!rises) throw Error(ErrorKind::kBadData, "the noise levels of an error table do not rise from above 0", "measure the table again");
+  if (eigenvalues_.scalar_type() != at::kFloat || eigenvalues_.dim() != 4 || eigenvalues_.size(0) != static_cast<std::int64_t>(sigmas_.size()) ||
+      eigenvalues_.numel() == 0)
+    throw Error(ErrorKind::kBadData, "an error table is not float32 [levels, channels, rows, columns] with as many levels as noise levels",
+                "measure the table again");
+  if (!eigenvalues_.gt(0.0).all().item<bool>() || !at::isfinite(eigenvalues_).all().item<bool>())
+    throw Error(ErrorKind::kBadData, "an error table holds a variance that is not positive or not finite", "measure the table again");
+  log_eigenvalues_ = eigenvalues_.to(at::kDouble).log();
 }
 
-SpectralCovariance ErrorTable::at_sigma(double sigma) const {
+SpectralCovariance ErrorTable::at_sigma(double sigma, const std::vector<std::int64_t>& image_shape) const {
+  if (image_shape.size() != 3 || image_shape[0] != log_eigenvalues_.size(1))
+    throw Error(ErrorKind::kBadData, "an error table is for images [" + std::to_string(log_eigenvalues_.size(1)) + ", rows, columns]",
+                "give images with as many channels");
   const auto above = std::upper_bound(sigmas_.begin(), sigmas_.end(), sigma);
   at::Tensor log_c;
   if (above == sigmas_.begin()) {
@@ -39,7 +99,58 @@ SpectralCovariance ErrorTable::at_sigma(double sigma) const {
     const double weight = std::log(sigma / sigmas_[i - 1]) / std::log(sigmas_[i] / sigmas_[i - 1]);
     log_c = log_eigenvalues_[i - 1] * (1.0 - weight) + log_eigenvalues_[i] * weight;
   }
+  if (log_c.sizes() != at::IntArrayRef(image_shape)) {
+    const Cache::Reading reading = cache_->get(image_shape, [&] {
+      return Cache::Reading{axis_interpolation(basis_, log_c.size(1), axis_frequencies(basis_, image_shape[1])),
+                            axis_interpolation(basis_, log_c.size(2), axis_frequencies(basis_, image_shape[2])).t().contiguous()};
+    });
+    log_c = at::matmul(at::matmul(reading.along_rows, log_c), reading.along_columns);
+  }
   return SpectralCovariance(basis_, log_c.exp().to(at::kFloat));
+}
+
+ErrorTable measure_error_table(const std::function<at::Tensor(const at::Tensor& x_t, double sigma)>& denoise, SpectralBasis basis,
+                               const std::vector<at::Tensor>& images, std::int64_t table_size, std::uint64_t seed, std::vector<double> sigmas,
+                               std::vector<double>* mean_squares) {
+  if (images.empty()) throw Error(ErrorKind::kUsage, "there is no image to measure a denoiser's error on", "hold some out of the training");
+  if (table_size < 4) throw Error(ErrorKind::kUsage, "an error table of " + std::to_string(table_size) + " rows", "it needs at least 4");
+  for (const at::Tensor& image : images) check_image(image, basis, images.front());
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> levels;
+  for (std::size_t level = 0; level < sigmas.size(); ++level) {
+    at::Tensor sum = at::zeros({images.front().size(0), table_size, table_size}, at::kDouble), weight = at::zeros({table_size, table_size}, at::kDouble);
+    double mean_square = 0.0;
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      const at::Tensor x0 = images[i].unsqueeze(0);
+      const at::Tensor noise = RandomStreams(seed, static_cast<std::int64_t>(i), 1).normal(level, images[i].sizes().vec(), images[i].scalar_type());
+      const at::Tensor denoised = denoise(x0 + noise * sigmas[level], sigmas[level]);
+      if (denoised.sizes() != x0.sizes() || !at::isfinite(denoised).all().item<bool>())
+        throw Error(ErrorKind::kNumerical, "the denoiser's answer at sigma " + std::to_string(sigmas[level]) + " is not finite or not the size of its image",
+                    "train it longer, or leave that noise level out");
+      const at::Tensor power = error_power(basis, x0, denoised).squeeze(0);
+      mean_square += power.mean().item<double>() / static_cast<double>(images.size());
+      accumulate_power(basis, power, /*ratio=*/1.0, /*skip_mean=*/false, sum, weight);
+    }
+    if (mean_squares != nullptr) mean_squares->push_back(mean_square);
+    const double floor = kFloor * (sum.sum() / weight.sum() / sum.size(0)).item<double>() + kSmallest;
+    levels.push_back(smoothed_power(basis, sum + weight * floor, weight).to(at::kFloat));
+  }
+  return ErrorTable(basis, std::move(sigmas), at::stack(levels));
+}
+
+SigmaRange useful_range(const std::vector<double>& sigmas, const std::vector<double>& mean_squares, double image_variance) {
+  const auto is_useful = [&](std::size_t level) { return mean_squares[level] < std::min(sigmas[level] * sigmas[level], image_variance); };
+  std::size_t begin = 0, end = 0;                // of the longest run so far
+  for (std::size_t first = 0; first < sigmas.size(); ++first) {
+    std::size_t last = first;
+    while (last < sigmas.size() && is_useful(last)) ++last;
+    if (last - first > end - begin) begin = first, end = last;
+    first = last;
+  }
+  if (end - begin < 2)
+    throw Error(ErrorKind::kBadData, "the denoiser is better than its input and than the mean image at " + std::to_string(end - begin) + " of " +
+                std::to_string(sigmas.size()) + " noise levels", "check what it predicts, how its input is scaled and what its sigma means");
+  return {sigmas[begin], sigmas[end - 1]};
 }
 
 }  // namespace postrec

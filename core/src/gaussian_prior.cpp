@@ -1,6 +1,7 @@
 #include "postrec/gaussian_prior.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 
 #include <cmath>
 #include <mutex>
@@ -59,6 +60,7 @@ class GaussianPrior::Cache {
   at::Tensor get(const std::vector<std::int64_t>& shape, const Make& make) {
     const std::lock_guard lock(mutex_);
     if (shape != shape_) {
+      const c10::InferenceMode with_graphs(false);  // whoever asks first, others may differentiate through it
       table_ = make();
       shape_ = shape;
     }
@@ -75,7 +77,7 @@ GaussianPrior::GaussianPrior(SpectralBasis basis, at::Tensor spectrum, at::Tenso
     : basis_(basis), spectrum_(std::move(spectrum)), mean_(std::move(mean)), pixel_mm_(pixel_mm), info_(std::move(info)),
       cache_(std::make_shared<Cache>()) {
   const std::string name = "prior '" + info_.name + "': ";
-  if (spectrum_.scalar_type() != at::kFloat || spectrum_.dim() != 3 || spectrum_.size(1) < 2 || spectrum_.size(2) < 2)
+  if (spectrum_.scalar_type() != at::kFloat || spectrum_.dim() != 3 || spectrum_.size(0) < 1 || spectrum_.size(1) < 2 || spectrum_.size(2) < 2)
     throw Error(ErrorKind::kBadData, name + "the spectrum is not float32 [channels, rows, columns] of at least 2x2", "fit the prior again");
   if (mean_.scalar_type() != at::kFloat || mean_.dim() != 1 || mean_.size(0) != spectrum_.size(0))
     throw Error(ErrorKind::kBadData, name + "the mean is not float32 with one number a channel", "fit the prior again");

@@ -1,6 +1,7 @@
 #include "postrec/mixture_prior.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -31,13 +32,17 @@ void check(const std::vector<MixturePrior::Component>& components, SpectralBasis
   }
 }
 
-// One number per sample as a column that multiplies [B, C, H, W].
-at::Tensor column(const std::vector<double>& values, const at::Tensor& like) {
-  return at::tensor(values, at::kDouble).to(like.device(), at::kFloat).view({-1, 1, 1, 1});
-}
+// One number per sample, [B], as a column that multiplies [B, C, H, W].
+at::Tensor column(const at::Tensor& values) { return values.view({-1, 1, 1, 1}); }
 
 at::Tensor times_column(const at::Tensor& x, const at::Tensor& column) {
   return x.is_complex() ? at::view_as_complex(real_view(x) * column.unsqueeze(-1)) : x * column;
+}
+
+// Squared norm of each sample, double [B]: in an order that no other sample changes, or through ATen where a graph is wanted.
+at::Tensor squared_norms(const at::Tensor& x) {
+  if (x.requires_grad() && at::GradMode::is_enabled()) return real_view(x).to(at::kDouble).square().flatten(1).sum(1);
+  return at::tensor(dots(x, x), at::kDouble).to(x.device());
 }
 
 }  // namespace
@@ -75,35 +80,23 @@ SigmaRange MixturePrior::range() const {
   return {0.01 * std::sqrt(mean), 10.0 * std::sqrt(largest)};
 }
 
-std::vector<std::vector<double>> MixturePrior::responsibilities(const at::Tensor& x_in_basis, double sigma) const {
-  const std::int64_t n_samples = x_in_basis.size(0);
-  const std::size_t n_components = components_.size();
-  std::vector<std::vector<double>> weights(n_samples, std::vector<double>(n_components, 1.0));
-  if (n_components == 1) return weights;
-  for (std::size_t k = 0; k < n_components; ++k) {
+at::Tensor MixturePrior::responsibilities(const at::Tensor& x_in_basis, double sigma) const {
+  std::vector<at::Tensor> log_weights;
+  for (std::size_t k = 0; k < components_.size(); ++k) {
     const at::Tensor variance = spectra_[k].to(x_in_basis.device()) + sigma * sigma;
     const at::Tensor whitened = times_table(x_in_basis - means_in_basis_[k].to(x_in_basis.device()), variance.rsqrt());
-    const std::vector<double> distances = dots(whitened, whitened);
     const double log_determinant = variance.to(at::kDouble).log().sum().item<double>() * (x_in_basis.is_complex() ? 2.0 : 1.0);
-    for (std::int64_t b = 0; b < n_samples; ++b) weights[b][k] = std::log(components_[k].weight) - 0.5 * (distances[b] + log_determinant);
+    log_weights.push_back(-0.5 * squared_norms(whitened) + (std::log(components_[k].weight) - 0.5 * log_determinant));
   }
-  for (std::vector<double>& row : weights) {
-    const double largest = *std::max_element(row.begin(), row.end());
-    double total = 0.0;
-    for (double& w : row) total += w = std::exp(w - largest);
-    for (double& w : row) w /= total;
-  }
-  return weights;
+  return at::softmax(at::stack(log_weights, 1), 1);
 }
 
-at::Tensor MixturePrior::denoise_in_basis(const at::Tensor& x, double sigma, const std::vector<std::vector<double>>& weights) const {
+at::Tensor MixturePrior::denoise_in_basis(const at::Tensor& x, double sigma, const at::Tensor& weights) const {
   at::Tensor result = at::zeros_like(x);
-  std::vector<double> of_component(weights.size());
   for (std::size_t k = 0; k < components_.size(); ++k) {
     const at::Tensor mean = means_in_basis_[k].to(x.device()), s = spectra_[k].to(x.device());
     const at::Tensor denoised = mean + times_table(x - mean, s / (s + sigma * sigma));
-    std::transform(weights.begin(), weights.end(), of_component.begin(), [k](const std::vector<double>& row) { return row[k]; });
-    result = result + times_column(denoised, column(of_component, x));
+    result = result + times_column(denoised, column(weights.select(1, static_cast<std::int64_t>(k)).to(at::kFloat)));
   }
   return result;
 }
@@ -116,7 +109,7 @@ at::Tensor MixturePrior::denoise(const at::Tensor& x_t, double sigma) const {
 SpectralCovariance MixturePrior::error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const {
   if (image_shape != components_[0].mean.sizes().vec())
     throw Error(ErrorKind::kBadData, "mixture prior '" + info_.name + "' is for images of one size", "reconstruct images of that size");
-  return error_table().at_sigma(sigma);
+  return error_table().at_sigma(sigma, image_shape);
 }
 
 // E Cov(x0 | x_t) = E sum_k r_k (V_k + |D_k - D|^2) on the diagonal, V_k = s_k sigma^2/(s_k + sigma^2): the Monte Carlo error is in the
@@ -132,14 +125,12 @@ at::Tensor MixturePrior::measure_error(double sigma) const {
     for (std::size_t from = 0; from < components_.size(); ++from) {
       const at::Tensor noise = streams.normal(from, spec.shape, spec.dtype);
       const at::Tensor x = means_in_basis_[from] + times_table(noise, (spectra_[from] + sigma * sigma).sqrt());
-      const std::vector<std::vector<double>> weights = responsibilities(x, sigma);
+      const at::Tensor weights = responsibilities(x, sigma);
       const at::Tensor denoised = denoise_in_basis(x, sigma, weights);
-      std::vector<double> of_component(weights.size());
       for (std::size_t k = 0; k < components_.size(); ++k) {
         const at::Tensor shrink = spectra_[k] / (spectra_[k] + sigma * sigma);
         const at::Tensor gap = means_in_basis_[k] + times_table(x - means_in_basis_[k], shrink) - denoised;
-        std::transform(weights.begin(), weights.end(), of_component.begin(), [k](const std::vector<double>& row) { return row[k]; });
-        const at::Tensor spread = at::abs(gap).to(at::kDouble).square() * column(of_component, x).to(at::kDouble);
+        const at::Tensor spread = at::abs(gap).to(at::kDouble).square() * column(weights.select(1, static_cast<std::int64_t>(k)));
         error += components_[from].weight / parts * spread.mean(0);
       }
     }

@@ -10,10 +10,13 @@
 #include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 #include <vector>
 
+#include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
+#include "postrec/sha256.hpp"
 
 namespace postrec {
 namespace {
@@ -27,7 +30,7 @@ constexpr int kDepthLimit = 4;                      // { name: { shape: [ ... ] 
 constexpr std::size_t kMaxDimensions = 8;
 
 [[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what) {
-  throw Error(ErrorKind::kBadData, "'" + path.string() + "' is not a readable safetensors file: " + what, "copy or train the file again");
+  throw Error(ErrorKind::kBadData, quoted_path(path) + " is not a readable safetensors file: " + printable(what), "copy or train the file again");
 }
 
 /// A file mapped for reading.
@@ -36,14 +39,14 @@ class MappedFile {
   explicit MappedFile(const std::filesystem::path& path) {
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     struct stat status {};
-    if (descriptor < 0) throw Error(ErrorKind::kNoInput, "cannot open '" + path.string() + "': " + std::strerror(errno), "give a readable prior file");
+    if (descriptor < 0) throw Error(ErrorKind::kNoInput, "cannot open " + quoted_path(path) + ": " + std::strerror(errno), "give a readable prior file");
     const bool is_file = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
     size_ = is_file ? static_cast<std::size_t>(status.st_size) : 0;
     void* address = size_ > 0 ? ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0) : MAP_FAILED;
     ::close(descriptor);
-    if (!is_file) throw Error(ErrorKind::kNoInput, "'" + path.string() + "' is not a file", "give a prior file");
+    if (!is_file) throw Error(ErrorKind::kNoInput, quoted_path(path) + " is not a file", "give a prior file");
     if (size_ == 0) refuse(path, "it is empty");
-    if (address == MAP_FAILED) throw Error(ErrorKind::kNoInput, "cannot map '" + path.string() + "': " + std::strerror(errno), "check the disk");
+    if (address == MAP_FAILED) throw Error(ErrorKind::kNoInput, "cannot map " + quoted_path(path) + ": " + std::strerror(errno), "check the disk");
     data_ = static_cast<const char*>(address);
   }
   ~MappedFile() { ::munmap(const_cast<char*>(data_), size_); }
@@ -59,14 +62,21 @@ class MappedFile {
 };
 
 Json parse_header(const std::filesystem::path& path, const char* begin, const char* end) {
+  if (std::find(begin, end, '\0') != end) refuse(path, "its header holds a zero byte");  // where the parser would stop reading
   bool too_deep = false;
-  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
+  std::string twice;
+  std::vector<std::set<std::string>> names(kDepthLimit + 2);  // of the objects that are open
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
     too_deep = too_deep || depth > kDepthLimit;
-    return !too_deep;
+    if (too_deep) return false;
+    if (event == Json::parse_event_t::object_start) names[depth + 1].clear();
+    if (event == Json::parse_event_t::key && !names[depth].insert(value.get<std::string>()).second) twice = value.get<std::string>();
+    return true;
   };
   const Json header = Json::parse(begin, end, watch, /*allow_exceptions=*/false);
   if (too_deep) refuse(path, "its header is nested too deep");
   if (!header.is_object()) refuse(path, "its header is not a JSON object");
+  if (!twice.empty()) refuse(path, "'" + twice + "' stands twice in its header");
   return header;
 }
 
@@ -118,7 +128,22 @@ void check_coverage(const std::filesystem::path& path, std::vector<Place> places
   if (covered != n_bytes) refuse(path, std::to_string(n_bytes - covered) + " bytes at its end belong to no tensor");
 }
 
+// A plain loop: hundreds of small tensors would wake ATen's threads hundreds of times.
+bool all_finite(const at::Tensor& tensor) {
+  constexpr std::uint32_t kExponent = 0x7f800000;  // all ones in infinity and NaN
+  const float* values = tensor.const_data_ptr<float>();
+  bool finite = true;
+  for (std::int64_t i = 0; i < tensor.numel(); ++i) finite &= (std::bit_cast<std::uint32_t>(values[i]) & kExponent) != kExponent;
+  return finite;
+}
+
 }  // namespace
+
+std::string printable(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return text;
+}
 
 SafeTensors read_safetensors(const std::filesystem::path& path) {
   const MappedFile file(path);
@@ -132,6 +157,7 @@ SafeTensors read_safetensors(const std::filesystem::path& path) {
   const std::uint64_t n_bytes = file.size() - sizeof(header_length) - header_length;
 
   SafeTensors content;
+  content.file_sha256 = sha256_hex(file.data(), file.size());
   std::vector<Place> places;
   const Json header = parse_header(path, header_begin, data);
   for (const auto& [name, entry] : header.items()) {
@@ -145,10 +171,21 @@ SafeTensors read_safetensors(const std::filesystem::path& path) {
   for (const Place& place : places) {
     at::Tensor tensor = at::empty(place.shape, at::kFloat);
     if (tensor.numel() > 0) std::memcpy(tensor.data_ptr<float>(), data + place.begin, place.end - place.begin);
-    if (!at::isfinite(tensor).all().item<bool>()) refuse(path, "tensor '" + place.name + "' holds NaN or infinity");
+    if (!all_finite(tensor)) refuse(path, "tensor '" + place.name + "' holds NaN or infinity");
     content.tensors[place.name] = tensor;
   }
   return content;
+}
+
+std::string content_sha256(const SafeTensors& content, const std::string& except) {
+  Json text = {{"metadata", content.metadata}, {"tensors", Json::object()}};
+  text["metadata"].erase(except);
+  for (const auto& [name, tensor] : content.tensors) {
+    const at::Tensor values = tensor.cpu().contiguous();
+    text["tensors"][name] = {{"shape", values.sizes().vec()}, {"sha256", sha256_hex(values.const_data_ptr<float>(), values.nbytes())}};
+  }
+  const std::string bytes = text.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return sha256_hex(bytes.data(), bytes.size());
 }
 
 std::string safetensors_bytes(const SafeTensors& content) {
@@ -161,7 +198,7 @@ std::string safetensors_bytes(const SafeTensors& content) {
     data.append(reinterpret_cast<const char*>(values.const_data_ptr<float>()), values.nbytes());
     header[name] = {{"dtype", "F32"}, {"shape", values.sizes().vec()}, {"data_offsets", {begin, data.size()}}};
   }
-  std::string text = header.dump();
+  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
   text.append((8 - text.size() % 8) % 8, ' ');  // keeps the data aligned
   const std::uint64_t length = text.size();
   return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + text + data;

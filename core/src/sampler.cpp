@@ -22,7 +22,7 @@ namespace {
 using MakeMethod = std::function<std::unique_ptr<SamplingMethod>(const SamplingTask&)>;
 
 const std::map<std::string, MakeMethod>& methods() {
-  static const std::map<std::string, MakeMethod> table = {{"bridge", make_bridge}};
+  static const std::map<std::string, MakeMethod> table = {{"bridge", make_bridge}, {"flow", make_flow}};
   return table;
 }
 

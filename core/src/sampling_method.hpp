@@ -57,5 +57,6 @@ class SamplingMethod {
 
 /// One line in the table of sampler.cpp and one file in methods/ is all that a further method needs.
 std::unique_ptr<SamplingMethod> make_bridge(const SamplingTask& task);
+std::unique_ptr<SamplingMethod> make_flow(const SamplingTask& task);
 
 }  // namespace postrec

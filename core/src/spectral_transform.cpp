@@ -1,6 +1,7 @@
 #include "spectral_transform.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 
 #include <cmath>
 #include <map>
@@ -30,6 +31,7 @@ at::Tensor dct_matrix(std::int64_t n, const at::Device& device) {
   static std::map<std::pair<std::int64_t, std::string>, at::Tensor> cache;
   const std::lock_guard lock(mutex);
   at::Tensor& matrix = cache[{n, device.str()}];
+  const c10::InferenceMode with_graphs(false);  // whoever asks first, others may differentiate through it
   if (!matrix.defined()) matrix = make_dct_matrix(n).to(device);
   return matrix;
 }

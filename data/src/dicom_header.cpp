@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "child_process.hpp"
+#include "postrec/sha256.hpp"
 
 namespace postrec {
 
@@ -83,6 +84,13 @@ void read_pixel_layout(DcmDataset& dataset, DicomHeader& header) {
   if (!header.compressed) header.pixel_bytes = pixels->getLength();
 }
 
+/// The PatientID stays in the child.
+void hash_patient(DcmItem& item, DicomHeader& header) {
+  OFString id;
+  if (item.findAndGetOFString(DCM_PatientID, id).good() && !id.empty())
+    std::strncpy(header.patient_sha256, sha256_hex(id.data(), id.size()).c_str(), sizeof(header.patient_sha256) - 1);
+}
+
 void read_header(const std::filesystem::path& path, DicomHeader& header) {
   DcmFileFormat file;
   const OFCondition status = file.loadFile(path.c_str());
@@ -92,6 +100,7 @@ void read_header(const std::filesystem::path& path, DicomHeader& header) {
   if (status.bad()) return set_problem(header, "it is truncated or damaged");
   get_text(dataset, DCM_SOPInstanceUID, header.sop_instance_uid);
   get_text(dataset, DCM_Modality, header.modality);
+  hash_patient(dataset, header);
   get_text(dataset, DCM_PhotometricInterpretation, header.photometric);
   read_pixel_layout(dataset, header);
   read_geometry(dataset, header);

@@ -7,7 +7,7 @@
 
 namespace postrec {
 
-/// What the checks need to know of one DICOM file, and nothing of group 0010. Plain data, because a child process fills it in shared
+/// What the checks need to know of one DICOM file, and of group 0010 nothing but whose it is, as a hash. Plain data, because a child process fills it in shared
 /// memory.
 struct DicomHeader {
   bool was_read = false;  ///< whether the reader came to this file and survived it
@@ -15,6 +15,7 @@ struct DicomHeader {
   char problem[120] = {};  ///< why the file cannot be used; fixed texts only, never a value from the file
   char sop_instance_uid[65] = {};
   char series_uid[65] = {};
+  char patient_sha256[65] = {};  ///< of PatientID; empty without one
   char modality[17] = {};
   char photometric[17] = {};
   char rescale_type[17] = {};

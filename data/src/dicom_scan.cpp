@@ -56,6 +56,7 @@ Scan read_dicom_scan(const fs::path& path, const ScanOptions& options) {
   scan.image.geometry = moved_to_slice(series.geometry, range.begin);
   scan.image.unit = series.modality == "CT" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
   scan.modality = series.modality;
+  scan.patient_sha256 = first.patient_sha256;
   scan.warnings.insert(scan.warnings.end(), series.warnings.begin(), series.warnings.end());
   return scan;
 }

@@ -23,8 +23,9 @@ bool ends_with(const fs::path& path, const std::string& lower_case_ending) {
 FileFormat format_of(const fs::path& path) {
   static constexpr std::pair<const char*, FileFormat> kEndings[] = {
       {".nii", FileFormat::kNifti},     {".nii.gz", FileFormat::kNifti},  {".nrrd", FileFormat::kNrrd}, {".nhdr", FileFormat::kNrrd},
-      {".mha", FileFormat::kMetaImage}, {".mhd", FileFormat::kMetaImage}, {".png", FileFormat::kPng},   {".cfl", FileFormat::kCfl},
-      {".hdr", FileFormat::kCfl},       {".txt", FileFormat::kText},      {".csv", FileFormat::kText}};
+      {".mha", FileFormat::kMetaImage}, {".mhd", FileFormat::kMetaImage}, {".png", FileFormat::kPng},   {".jpg", FileFormat::kJpeg},
+      {".jpeg", FileFormat::kJpeg},     {".cfl", FileFormat::kCfl},       {".hdr", FileFormat::kCfl},   {".txt", FileFormat::kText},
+      {".csv", FileFormat::kText}};
   for (const auto& [ending, format] : kEndings)
     if (ends_with(path, ending)) return format;
   return FileFormat::kUnknown;

@@ -9,10 +9,10 @@
 
 namespace postrec {
 
-enum class FileFormat { kNifti, kNrrd, kMetaImage, kPng, kCfl, kText, kUnknown };
+enum class FileFormat { kNifti, kNrrd, kMetaImage, kPng, kJpeg, kCfl, kText, kUnknown };
 
-/// By the extension, whatever its case. kNifti: .nii, .nii.gz; kNrrd: .nrrd, .nhdr; kMetaImage: .mha, .mhd; kCfl: .cfl, .hdr; kText: .txt,
-/// .csv.
+/// By the extension, whatever its case. kNifti: .nii, .nii.gz; kNrrd: .nrrd, .nhdr; kMetaImage: .mha, .mhd; kJpeg: .jpg, .jpeg; kCfl: .cfl,
+/// .hdr; kText: .txt, .csv.
 FileFormat format_of(const std::filesystem::path& path);
 
 /// Whether a name ends so, whatever its case.

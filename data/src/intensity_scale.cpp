@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kPercentile = 0.995;
 constexpr double kHounsfieldPerWater = 1000.0;
+constexpr double kLargestByte = 255.0;
 
 /// By linear interpolation of the order statistics of |x|.
 double magnitude_percentile(const at::Tensor& x) {
@@ -58,6 +59,11 @@ IntensityScale IntensityScale::make(IntensityUnit unit, PriorIntensity intensity
       if (!(result.scale > 0.0))
         throw Error(ErrorKind::kBadData, "the 99.5th percentile of the image's magnitude is 0",
                     "the image is empty, or almost everywhere 0");
+      return result;
+    case PriorIntensity::kByte:
+      if (hounsfield)
+        throw Error(ErrorKind::kConfiguration, "the image is CT in Hounsfield units and the prior is for 8-bit pictures", "choose a CT prior");
+      result.scale = kLargestByte;
       return result;
   }
   throw Error(ErrorKind::kInternal, "unknown prior intensity");

@@ -5,6 +5,7 @@
 #include "itk_file.hpp"
 
 #include <ATen/ATen.h>
+#include <itkJPEGImageIO.h>
 #include <itkMetaImageIO.h>
 #include <itkNiftiImageIO.h>
 #include <itkNrrdImageIO.h>
@@ -48,6 +49,8 @@ itk::ImageIOBase::Pointer make_io(FileFormat format) {
       return itk::MetaImageIO::New().GetPointer();
     case FileFormat::kPng:
       return itk::PNGImageIO::New().GetPointer();
+    case FileFormat::kJpeg:
+      return itk::JPEGImageIO::New().GetPointer();
     default:
       throw Error(ErrorKind::kInternal, "ITK is not used for this format");
   }
@@ -172,7 +175,8 @@ Image read_itk_file(const std::filesystem::path& path, FileFormat format) {
     throw Error(ErrorKind::kBadData, quoted_path(path) + " has " + std::to_string(header->components) + " values a pixel",
                 "one (gray) or three (red, green, blue) are read; remove an alpha channel");
   Image image;
-  image.geometry = geometry_of(*header, path);
+  // What JPEG calls a resolution is that of a print.
+  if (format != FileFormat::kJpeg) image.geometry = geometry_of(*header, path);
   std::int64_t n_values = header->components;
   for (const std::int64_t n : size) n_values *= n;
   image.pixels = tensor_from_itk(at::from_blob(

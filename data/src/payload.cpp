@@ -16,6 +16,8 @@ std::uint64_t check_payload(const std::filesystem::path& path, FileFormat format
       return check_meta_image_payload(path);
     case FileFormat::kPng:
       return check_png_payload(path);
+    case FileFormat::kJpeg:
+      return check_jpeg_payload(path);
     default:
       throw Error(ErrorKind::kInternal, "check_payload is not for the format of " + quoted_path(path));
   }

@@ -17,6 +17,7 @@ std::uint64_t check_nifti_payload(const std::filesystem::path& path);
 std::uint64_t check_nrrd_payload(const std::filesystem::path& path);
 std::uint64_t check_meta_image_payload(const std::filesystem::path& path);
 std::uint64_t check_png_payload(const std::filesystem::path& path);
+std::uint64_t check_jpeg_payload(const std::filesystem::path& path);
 
 /// The two numbers compared, with the one message that all formats share. `found` may be any number above `promised` when there are more.
 void require_payload_size(const std::filesystem::path& path, std::uint64_t promised, std::uint64_t found);

@@ -26,11 +26,12 @@ Scan read_any(const std::filesystem::path& path, const ScanOptions& options) {
   if (std::filesystem::is_directory(path)) return read_dicom_scan(path, options);
   check_input_file(path);
   const FileFormat format = format_of(path);
-  if (format == FileFormat::kNifti || format == FileFormat::kNrrd || format == FileFormat::kMetaImage || format == FileFormat::kPng)
+  if (format == FileFormat::kNifti || format == FileFormat::kNrrd || format == FileFormat::kMetaImage || format == FileFormat::kPng ||
+      format == FileFormat::kJpeg)
     return read_image_file(path, format, options);
   if (format == FileFormat::kUnknown && (has_dicom_mark(path) || ends_with(path, ".dcm"))) return read_dicom_scan(path, options);
   throw Error(ErrorKind::kBadData, quoted_path(path) + " is not an image that is read",
-              "give NIfTI (.nii, .nii.gz), NRRD, MetaImage, PNG or DICOM");
+              "give NIfTI (.nii, .nii.gz), NRRD, MetaImage, PNG, JPEG or DICOM");
 }
 
 }  // namespace

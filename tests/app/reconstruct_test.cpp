@@ -91,7 +91,7 @@ TEST_F(Reconstruct, CtComesBackInHounsfieldUnits) {
 }
 
 TEST_F(Reconstruct, RealOperatorsTakeRealPriors) {
-  ASSERT_EQ(run_postrec({"train", path("mr.nii.gz"), "--basis", "dct", "--table-size", "32", "--pixel-mm", "1.25", "--output", path("fitted.safetensors")}).code, 0);
+  ASSERT_EQ(run_postrec({"train", path("mr.nii.gz"), "--basis", "dct", "--table-size", "32", "--pixel-mm", "1.25", "--licence", "CC0", "--output", path("fitted.safetensors")}).code, 0);
   const Ended ended = run_postrec({"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "masking", "--set", "pattern=random", "--set", "keep-fraction=0.3",
                                    "--noise", "0.05", "--prior", path("fitted.safetensors"), "--samples", "4", "--steps", "10", "--output", path("out")});
   ASSERT_EQ(ended.code, 0) << ended.err;

@@ -35,7 +35,7 @@ TEST_F(Train, SkipsEmptySlicesAndTakesFolders) {
   fs::copy_file(folder_ / "ct.nii.gz", folder_ / "scans/b.nii.gz");
   write_text("scans/readme.txt", "not a scan");
   const Ended ended = run_postrec({"train", path("scans"), "--basis", "dct", "--intensity", "relative-water", "--unit", "hu", "--table-size", "16", "--output",
-                                   path("ct2.safetensors"), "--log-format", "json"});
+                                   path("ct2.safetensors"), "--licence", "CC0", "--log-format", "json"});
   ASSERT_EQ(ended.code, 0) << ended.err;
   const auto line = nlohmann::json::parse(ended.out);
   EXPECT_EQ(line["scans"], 2);
@@ -45,7 +45,7 @@ TEST_F(Train, SkipsEmptySlicesAndTakesFolders) {
 
 TEST_F(Train, SameInputGivesTheSameFile) {
   for (const char* name : {"a.safetensors", "b.safetensors"})
-    ASSERT_EQ(run_postrec({"train", path("mr.nii.gz"), "--name", "same", "--table-size", "16", "--output", path(name)}).code, 0);
+    ASSERT_EQ(run_postrec({"train", path("mr.nii.gz"), "--name", "same", "--licence", "CC0", "--table-size", "16", "--output", path(name)}).code, 0);
   EXPECT_EQ(content("a.safetensors"), content("b.safetensors"));
 }
 
@@ -53,8 +53,9 @@ TEST_F(Train, Mistakes) {
   expect_error(run_postrec({"train", path("mr.nii.gz"), "--output", path("a.txt")}), 64, {"a.txt", ".safetensors"});
   expect_error(run_postrec({"train", path("mr.nii.gz"), "--kind", "magic", "--output", path("a.safetensors")}), 64, {"magic", "gaussian"});
   expect_error(run_postrec({"train", path("mr.nii.gz"), "--output", path("mr.safetensors")}), 73, {"mr.safetensors"});
-  expect_error(run_postrec({"train", path("none.nii"), "--output", path("a.safetensors")}), 66, {"none.nii"});
-  expect_error(run_postrec({"train", path("mr.nii.gz"), "--intensity", "relative-water", "--output", path("a.safetensors")}), 78, {});
+  expect_error(run_postrec({"train", path("mr.nii.gz"), "--output", path("a.safetensors")}), 64, {"--licence"});
+  expect_error(run_postrec({"train", path("none.nii"), "--licence", "CC0", "--output", path("a.safetensors")}), 66, {"none.nii"});
+  expect_error(run_postrec({"train", path("mr.nii.gz"), "--intensity", "relative-water", "--licence", "CC0", "--output", path("a.safetensors")}), 78, {});
   EXPECT_FALSE(fs::exists(path("a.safetensors")));
 }
 

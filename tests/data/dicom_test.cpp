@@ -10,6 +10,7 @@
 #include "dicom_files.hpp"
 #include "image_bytes.hpp"
 #include "postrec/data/scan.hpp"
+#include "postrec/sha256.hpp"
 
 namespace postrec::test {
 namespace {
@@ -76,6 +77,19 @@ TEST(Dicom, MrIsRescaledToo) {
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(scan.image.pixels[i].equal(expected_hu(3, 1.5 + i, 4.0)[i])) << i;
   EXPECT_EQ(scan.modality, "MR");
   EXPECT_EQ(scan.image.unit, IntensityUnit::kArbitrary);
+}
+
+TEST(Dicom, PatientsAreToldApartByAHashAlone) {
+  const TempFolder folder;
+  const auto hash_of = [&](const std::string& id) {
+    write_ct_series(folder.path(), oblique(), kSlices, [&](SliceSpec& spec) { spec.change = [&](DcmDataset& d) { set_text(d, DCM_PatientID, id); }; });
+    return read_scan(folder.path()).patient_sha256;
+  };
+  const std::string one = hash_of("A-1");
+  EXPECT_EQ(one, sha256_hex("A-1", 3));
+  EXPECT_EQ(hash_of("A-1"), one);
+  EXPECT_NE(hash_of("A-2"), one);
+  EXPECT_EQ(hash_of(""), "");
 }
 
 TEST(Dicom, OneSliceOfASeriesAndOneFile) {

@@ -42,6 +42,13 @@ TEST(IntensityScale, UnitLeavesNumbersAlone) {
   EXPECT_TRUE(at::equal(s.model_to_stored(x), x));
 }
 
+TEST(IntensityScale, BytesAreZeroToOne) {
+  const IntensityScale s = IntensityScale::make(IntensityUnit::kArbitrary, PriorIntensity::kByte, {});
+  const at::Tensor x = at::tensor({0.0f, 51.0f, 255.0f});
+  EXPECT_TRUE(at::allclose(s.physical_to_model(s.stored_to_physical(x)), at::tensor({0.0f, 0.2f, 1.0f}), 1e-6, 0.0));  // float32
+  EXPECT_TRUE(at::allclose(s.model_to_stored(at::tensor({0.0f, 0.2f, 1.0f})), x, 1e-6, 0.0));
+}
+
 TEST(IntensityScale, RefusesWhatDoesNotGoTogether) {
   const auto make = [](IntensityUnit unit, PriorIntensity intensity, const at::Tensor& x) {
     return [=] { IntensityScale::make(unit, intensity, x); };
@@ -49,6 +56,7 @@ TEST(IntensityScale, RefusesWhatDoesNotGoTogether) {
   const at::Tensor x = at::ones({3});
   expect_error(ErrorKind::kConfiguration, {"CT"}, make(IntensityUnit::kHounsfield, PriorIntensity::kPercentile, x));
   expect_error(ErrorKind::kConfiguration, {"CT"}, make(IntensityUnit::kArbitrary, PriorIntensity::kRelativeWater, x));
+  expect_error(ErrorKind::kConfiguration, {"8-bit"}, make(IntensityUnit::kHounsfield, PriorIntensity::kByte, x));
   expect_error(ErrorKind::kBadData, {"percentile", "0"}, make(IntensityUnit::kArbitrary, PriorIntensity::kPercentile, at::zeros({9})));
   expect_error(ErrorKind::kBadData, {"no image"}, make(IntensityUnit::kArbitrary, PriorIntensity::kPercentile, {}));
   expect_error(ErrorKind::kBadData, {"finite"},

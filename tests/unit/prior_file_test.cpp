@@ -6,9 +6,11 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "expect_error.hpp"
+#include "networks.hpp"
 #include "postrec/prior_file.hpp"
 #include "postrec/random.hpp"
 #include "postrec/sha256.hpp"
@@ -73,8 +75,50 @@ TEST_F(PriorFile, RoundTrip) {
   EXPECT_EQ(gaussian.info().trained_on, prior.info().trained_on);
   EXPECT_EQ(gaussian.info().intensity, prior.info().intensity);
   EXPECT_EQ(gaussian.info().sha256, sha256_file(path_));
+  EXPECT_EQ(gaussian.info().channels, "intensity, intensity");
   // Nothing but the file is left in the folder.
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(PriorFile, NetworkRoundTrip) {
+  for (const auto& [basis, channels, meaning] : {std::tuple(SpectralBasis::kDft, 1, "real, imaginary"), {SpectralBasis::kDct, 3, "red, green, blue"}}) {
+    const NetworkPrior prior = small_network_prior(basis, channels);
+    save_prior(path_, prior);
+    const auto loaded = load_prior(path_, 1.5);
+    const auto& network = dynamic_cast<const NetworkPrior&>(*loaded);
+    EXPECT_EQ(network.domain(), prior.domain());
+    EXPECT_EQ(network.range().minimum, prior.range().minimum);
+    EXPECT_EQ(network.range().maximum, prior.range().maximum);
+    EXPECT_EQ(network.info().channels, meaning);
+    EXPECT_EQ(network.info().training, prior.info().training);
+    EXPECT_EQ(network.info().licence, prior.info().licence);
+    EXPECT_EQ(network.info().sha256, sha256_file(path_));
+    const at::Tensor x_t = RandomStreams(3, 0, 2).normal(0, {channels, 13, 18}, prior.domain().dtype);
+    EXPECT_TRUE(at::equal(network.denoise(x_t, 0.4), prior.denoise(x_t, 0.4)));
+    EXPECT_TRUE(at::equal(network.error_covariance(0.4, {channels, 13, 18}).eigenvalues(), prior.error_covariance(0.4, {channels, 13, 18}).eigenvalues()));
+  }
+}
+
+TEST_F(PriorFile, IncompleteFactsAreNotSaved) {
+  PriorInfo complete{"n", "l", "t", PriorIntensity::kUnit, "", "", "how"};
+  const auto refuse = [&](std::string PriorInfo::*fact, const std::string& named, bool is_network) {
+    PriorInfo info = complete;
+    info.*fact = " ";
+    expect_error(ErrorKind::kBadData, named, [&] { require_complete(info, is_network); });
+  };
+  for (const bool is_network : {false, true}) {
+    require_complete(complete, is_network);
+    refuse(&PriorInfo::name, "name", is_network);
+    refuse(&PriorInfo::licence, "licence", is_network);
+    refuse(&PriorInfo::trained_on, "training data", is_network);
+  }
+  refuse(&PriorInfo::training, "how it was trained", true);
+  complete.licence = "";
+  expect_error(ErrorKind::kBadData, "licence", [&] { save_prior(path_, GaussianPrior(SpectralBasis::kDct, at::ones({1, 4, 4}), at::zeros({1}), 0.0, complete)); });
+  complete.licence = "l";
+  complete.channels = "one, two";
+  expect_error(ErrorKind::kBadData, "one, two", [&] { save_prior(path_, GaussianPrior(SpectralBasis::kDct, at::ones({1, 4, 4}), at::zeros({1}), 0.0, complete)); });
+  EXPECT_FALSE(fs::exists(path_));
 }
 
 TEST_F(PriorFile, AdaptsToThePixelSize) {
@@ -84,7 +128,8 @@ TEST_F(PriorFile, AdaptsToThePixelSize) {
   EXPECT_TRUE(at::equal(dynamic_cast<const GaussianPrior&>(*loaded).spectrum(), example().at_pixel_size(1.8).spectrum()));
 }
 
-TEST_F(PriorFile, MinimalFileIsAccepted) {
+// What the shipped Gaussians of the first release look like.
+TEST_F(PriorFile, TheFirstFormatIsAccepted) {
   write(header_with(kGood), floats(kValues));
   EXPECT_EQ(load_prior(path_)->info().name, "n");
 }
@@ -157,8 +202,10 @@ TEST_F(PriorFile, MissingOrUnknownMetadataIsRefused) {
     std::string metadata = kMetadata;
     write(header_with(kGood, metadata.replace(metadata.find(from), from.size(), to)), floats(kValues));
   };
-  replaced("postrec-prior/1", "postrec-prior/2");
-  expect_refused("postrec-prior/2");
+  replaced("postrec-prior/1", "postrec-prior/3");
+  expect_refused("postrec-prior/3");
+  replaced("postrec-prior/1", "postrec-prior/2");  // which says more than the first format did
+  expect_refused("'channels'");
   replaced("gaussian", "oracle");
   expect_refused("oracle");
   replaced("\"dct\"", "\"haar\"");
@@ -174,7 +221,7 @@ TEST_F(PriorFile, CannotCreate) {
   expect_error(ErrorKind::kCannotCreate, nowhere.string(), [&] { save_prior(nowhere, example()); });
   // A folder in the file's place: what was there stays, no temporary file is left.
   fs::create_directories(path_ / "inside");
-  expect_error(ErrorKind::kInputOutput, path_.string(), [&] { save_prior(path_, example()); });
+  expect_error(ErrorKind::kCannotCreate, path_.string(), [&] { save_prior(path_, example()); });
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
 }
 

@@ -159,7 +159,7 @@ TEST(Sampler, validate) {
   refuse("tolerance", [](SamplerOptions& o) { o.solve.tolerance = 0.0; });
   refuse("max_iterations", [](SamplerOptions& o) { o.solve.max_iterations = 0; });
   SamplerOptions().validate();
-  EXPECT_EQ(sampler_names(), std::vector<std::string>{"bridge"});
+  EXPECT_EQ(sampler_names(), (std::vector<std::string>{"bridge", "flow"}));
 }
 
 TEST(Sampler, RefusesWhatDoesNotFitTogether) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "postrec/gaussian_prior.hpp"
+#include "postrec/spectral_noise.hpp"
 #include "postrec/unet.hpp"
 
 namespace postrec {
@@ -16,6 +17,9 @@ namespace postrec {
 /// [Karras 2022, table 1]; for the spectra of scans it hands the network the low frequencies of the whole image, however small its crops were.
 ///
 /// A complex image is two real channels to F.
+///
+/// Noise with a spectrum v: the same with s/(s + v) in D_G and mean s v/(s + v) in c_out^2, sigma^2 = mean v in c_in and in the noise level's coordinate, and a
+/// summary of v beside that coordinate, if the network takes one (`conditions` = SpectralNoise::kSummarySize). White v = sigma^2 is the formula above.
 class DenoisingNetwork {
  public:
   /// Throws Error(kBadData) when the network's channels are not those of the Gaussian.
@@ -30,11 +34,24 @@ class DenoisingNetwork {
   /// x_t [B, C, H, W] real or complex as the Gaussian's images, sigma float32 [B] or [1] -> E[x | x_t]. Differentiable.
   at::Tensor denoise(const at::Tensor& x_t, const at::Tensor& sigma) const;
 
+  /// E[x | x + Q v^(1/2) n = z] for noise with a spectrum: z [B, C, H, W], `noise` in the basis of the Gaussian, one table or one a sample. Differentiable in z.
+  at::Tensor denoise(const at::Tensor& z, const SpectralNoise& noise) const;
+
   /// c_out at each sigma [B] -> [B]: the root mean square error of the linear denoiser; training weighs its loss by 1 / c_out^2.
   at::Tensor output_scale(const at::Tensor& sigma) const;
+  /// The same for each table of `noise` [N], on the frequencies of its images.
+  at::Tensor output_scale(const SpectralNoise& noise) const;
 
  private:
-  at::Tensor linear_part(const at::Tensor& centred, const at::Tensor& sigma) const;
+  /// What the network sees of the noise, [B] or [1] each.
+  struct Noise {
+    at::Tensor variance;                       ///< v, frequency 0 first: [B or 1, C or 1, H or 1, W or 1]
+    at::Tensor level;
+    at::Tensor output_scale;
+    at::Tensor summary;                        ///< undefined when the network takes none
+  };
+  at::Tensor denoise(const at::Tensor& x_t, const Noise& noise) const;
+  at::Tensor linear_part(const at::Tensor& centred, const at::Tensor& variance) const;
 
   GaussianPrior gaussian_;
   UNet network_;

@@ -2,28 +2,59 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <functional>
+#include <memory>
 #include <vector>
 
+#include "postrec/prior.hpp"
 #include "postrec/spectral_covariance.hpp"
 
 namespace postrec {
 
 /// The measured covariance of a denoiser's error, c(sigma), on a table of noise levels: interpolated log-log between them,
 /// proportional to sigma^2 below the first (nothing but noise is left) and constant above the last (nothing is known).
+///
+/// Over frequency it is a table in cycles per pixel, read at the frequencies of an image of any size, and exact where the sizes agree.
 class ErrorTable {
  public:
-  /// 48 log-spaced levels from 1e-3 to 60.
+  /// 48 log-spaced levels from 1e-3 to 60, in single precision as files hold them.
   static std::vector<double> standard_sigmas();
 
-  /// `sigmas` rising, `eigenvalues` c > 0 float32 [n_sigmas, C, H, W] in the order of the basis. Throws Error(kBadData) on anything else.
+  /// `sigmas` rising, `eigenvalues` c > 0 float32 [n_sigmas, C, rows, columns] in the order of the basis. Throws Error(kBadData) on anything else.
   ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tensor eigenvalues);
 
-  SpectralCovariance at_sigma(double sigma) const;
+  SpectralBasis basis() const { return basis_; }
+  const std::vector<double>& sigmas() const { return sigmas_; }
+  const at::Tensor& eigenvalues() const { return eigenvalues_; }
+
+  /// C at sigma > 0 for images of this shape [C, H, W]. Throws Error(kBadData) on another number of channels.
+  SpectralCovariance at_sigma(double sigma, const std::vector<std::int64_t>& image_shape) const;
 
  private:
+  class Cache;
+
   SpectralBasis basis_;
   std::vector<double> sigmas_;
-  at::Tensor log_eigenvalues_;
+  at::Tensor eigenvalues_;
+  at::Tensor log_eigenvalues_;                 ///< double
+  std::shared_ptr<Cache> cache_;               ///< how to read the table at the last size asked for; shared by copies
 };
+
+/// Measures c(sigma) = diag E |Q^H (x0 - D(x0 + sigma n, sigma))|^2 per real component, on held-out images of any size, [C, H, W] each, real or
+/// complex. One evaluation per image and level, with noise from the streams (seed, image).
+///
+/// `table_size` rows and columns; each cell is an average over the images' frequencies near it and over its neighbours (power_average.hpp), so
+/// that n coefficients beside a cell leave a relative error of about (2/n)^(1/2), for complex images (1/n)^(1/2).
+/// `mean_squares`: takes the mean of |x0 - D|^2 per real component at each level, over images, if not null (a sum over the smoothed table is not that).
+/// `denoise` takes and gives [1, C, H, W]. Throws Error: kUsage (no image, table smaller than 4), kBadData (an image that does not fit the basis
+/// or the first image, or is not finite), kNumerical (the denoiser's answer is not finite).
+ErrorTable measure_error_table(const std::function<at::Tensor(const at::Tensor& x_t, double sigma)>& denoise, SpectralBasis basis,
+                               const std::vector<at::Tensor>& images, std::int64_t table_size = 32, std::uint64_t seed = 0,
+                               std::vector<double> sigmas = ErrorTable::standard_sigmas(), std::vector<double>* mean_squares = nullptr);
+
+/// The longest run of noise levels at which a denoiser is worth asking: its mean square error there is below sigma^2, that of x_t itself, and below
+/// `image_variance`, that of the mean image (all per real component). Throws Error(kBadData) when that is less than two levels.
+SigmaRange useful_range(const std::vector<double>& sigmas, const std::vector<double>& mean_squares, double image_variance);
 
 }  // namespace postrec

@@ -39,9 +39,9 @@ class MixturePrior : public Prior {
   const std::vector<Component>& components() const { return components_; }
 
  private:
-  /// r_k for each sample, [B][K].
-  std::vector<std::vector<double>> responsibilities(const at::Tensor& x_in_basis, double sigma) const;
-  at::Tensor denoise_in_basis(const at::Tensor& x_in_basis, double sigma, const std::vector<std::vector<double>>& weights) const;
+  /// r_k for each sample, double [B, K].
+  at::Tensor responsibilities(const at::Tensor& x_in_basis, double sigma) const;
+  at::Tensor denoise_in_basis(const at::Tensor& x_in_basis, double sigma, const at::Tensor& weights) const;
   at::Tensor measure_error(double sigma) const;
   const ErrorTable& error_table() const;
 

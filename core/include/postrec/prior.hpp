@@ -21,6 +21,7 @@ enum class PriorIntensity {
   kUnit,             ///< as they are
   kPercentile,       ///< the 99.5th percentile of the magnitude is 1 (MR)
   kRelativeWater,    ///< attenuation relative to water: air 0, water 1, that is 1 + HU/1000 (CT)
+  kByte,             ///< 0..255 is 0..1 (8-bit pictures)
 };
 
 /// Facts about a prior that travel with its file.
@@ -30,6 +31,8 @@ struct PriorInfo {
   std::string trained_on;
   PriorIntensity intensity = PriorIntensity::kUnit;
   std::string sha256;                          ///< of the file; empty for priors made in memory
+  std::string channels = {};                   ///< what each real channel means, "real, imaginary"; empty: as usual for such images
+  std::string training = {};                   ///< how it was trained: command, steps
 };
 
 /// A prior p(x) through its denoiser at noise level sigma, x_sigma = x + sigma n (the one convention inside PostRec).

@@ -19,6 +19,7 @@ struct UNetConfig {
   std::vector<std::int64_t> widths{32, 64, 128, 128};  ///< channels per level, each level half the resolution of the one before
   std::vector<std::int64_t> blocks{1, 2, 2, 2};        ///< residual blocks per level, on the way down and again on the way up
   std::int64_t embedding = 128;                        ///< size of the noise-level embedding
+  std::int64_t conditions = 0;                         ///< numbers that the embedding takes beside the noise level
   std::int64_t unshuffle = 1;                          ///< pixels folded into channels at the input, along each axis: 1 (none), 2 or 4
   bool group_norm = false;                             ///< group normalisation before each activation of a block
   bool attention = false;                              ///< self-attention after the blocks of the coarsest level
@@ -37,20 +38,22 @@ class UNet {
 
   static std::map<std::string, std::vector<std::int64_t>> shapes(const UNetConfig& config);
   /// He-normal weights from the seed's streams; the last layer of each block and of the network is 0, so that a new network answers 0.
+  /// The layer of the conditions is 0 too, and the others are what they are without it.
   static Weights initial_weights(const UNetConfig& config, std::uint64_t seed);
 
   const UNetConfig& config() const { return config_; }
   const Weights& weights() const { return weights_; }
 
   /// x [B, in_channels, H, W] and the noise level's coordinate c_noise [B] -> [B, out_channels, H, W]. Differentiable.
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& c_noise) const;
+  /// `condition` [B or 1, conditions]; undefined stands for zeros.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& condition = {}) const;
 
  private:
   at::Tensor block(const std::string& name, const at::Tensor& x, const at::Tensor& embedding) const;
   at::Tensor convolution(const std::string& name, const at::Tensor& x, std::int64_t stride = 1) const;
   at::Tensor normalized(const std::string& name, const at::Tensor& x) const;
   at::Tensor attended(const at::Tensor& x) const;
-  at::Tensor embed(const at::Tensor& c_noise) const;
+  at::Tensor embed(const at::Tensor& c_noise, const at::Tensor& condition) const;
   const at::Tensor& weight(const std::string& name) const { return weights_.at(name); }
 
   UNetConfig config_;

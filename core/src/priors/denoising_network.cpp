@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "../batched_vectors.hpp"
 #include "postrec/error.hpp"
 #include "../spectral_transform.hpp"
 
@@ -35,6 +36,10 @@ DenoisingNetwork::DenoisingNetwork(GaussianPrior gaussian, UNet network)
   if (network_.config().in_channels != 2 * channels || network_.config().out_channels != channels)
     throw Error(ErrorKind::kBadData, "the network has " + std::to_string(network_.config().out_channels) + " channels, its Gaussian part " + std::to_string(channels),
                 "train the prior again");
+  const std::int64_t conditions = network_.config().conditions;
+  if (conditions != 0 && conditions != SpectralNoise::kSummarySize)
+    throw Error(ErrorKind::kBadData, "the network takes " + std::to_string(conditions) + " conditions, this program gives " + std::to_string(SpectralNoise::kSummarySize),
+                "train the prior again");
 }
 
 UNetConfig DenoisingNetwork::config_for(const GaussianPrior& gaussian, UNetConfig config) {
@@ -48,20 +53,45 @@ at::Tensor DenoisingNetwork::output_scale(const at::Tensor& sigma) const {
   return (s * variance / (s + variance)).mean(1).sqrt();
 }
 
-at::Tensor DenoisingNetwork::linear_part(const at::Tensor& centred, const at::Tensor& sigma) const {
+// Relative to white noise of the same level on the same frequencies, so that white noise gives what it gave on the table's.
+at::Tensor DenoisingNetwork::output_scale(const SpectralNoise& noise) const {
+  const at::Tensor v = noise.natural_variance(), white = per_image(noise.level().square()).expand_as(v);
+  const at::Tensor s = to_natural_order(gaussian_.basis(), gaussian_.spectrum_for(v.sizes().slice(1).vec()).to(v.device())).expand_as(v);
+  const at::Tensor ones = at::ones_like(v);
+  const std::vector<double> energies = dots(s * v / (s + v), ones), white_energies = dots(s * white / (s + white), ones);
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < energies.size(); ++i) ratios.push_back(std::sqrt(energies[i] / white_energies[i]));
+  return output_scale(noise.level()) * at::tensor(ratios, at::kDouble).to(v.device(), at::kFloat);
+}
+
+at::Tensor DenoisingNetwork::linear_part(const at::Tensor& centred, const at::Tensor& variance) const {
+  const c10::impl::ExcludeDispatchKeyGuard in_full_precision(c10::autocast_dispatch_keyset);  // mixed precision is for the network
   const SpectralBasis basis = gaussian_.basis();
   const at::Tensor s = to_natural_order(basis, gaussian_.spectrum_for(centred.sizes().slice(1).vec()).to(centred.device()));
-  return from_natural_basis(basis, to_natural_basis(basis, centred) * (s / (s + per_image(sigma.square()))));
+  return from_natural_basis(basis, to_natural_basis(basis, centred) * (s / (s + variance)));
 }
 
 at::Tensor DenoisingNetwork::denoise(const at::Tensor& x_t, const at::Tensor& sigma) const {
+  const std::int64_t conditions = network_.config().conditions;
+  const at::Tensor nothing_to_tell = conditions > 0 ? at::zeros({1, conditions}, sigma.options()) : at::Tensor();  // zeros, so that training finds a gradient
+  return denoise(x_t, Noise{per_image(sigma.square()), sigma, output_scale(sigma), nothing_to_tell});
+}
+
+at::Tensor DenoisingNetwork::denoise(const at::Tensor& z, const SpectralNoise& noise) const {
+  if (noise.basis() != gaussian_.basis() || noise.variance().sizes().slice(1) != z.sizes().slice(1))
+    throw Error(ErrorKind::kInternal, "a noise spectrum of another basis or shape than the images", "make it for these images");
+  const bool is_told = network_.config().conditions > 0;
+  return denoise(z, Noise{noise.natural_variance(), noise.level(), output_scale(noise), is_told ? noise.summary() : at::Tensor()});
+}
+
+at::Tensor DenoisingNetwork::denoise(const at::Tensor& x_t, const Noise& noise) const {
   const at::Tensor mean = gaussian_.mean().to(x_t.device()).view({-1, 1, 1});
   const at::Tensor centred = x_t - mean;
-  const at::Tensor linear = linear_part(centred, sigma);
-  const at::Tensor c_in = (sigma.square() + data_variance_).rsqrt();
+  const at::Tensor linear = linear_part(centred, noise.variance);
+  const at::Tensor c_in = (noise.level.square() + data_variance_).rsqrt();
   const at::Tensor input = at::cat({to_channels(centred) * per_image(c_in), to_channels(linear) / std::sqrt(data_variance_)}, 1);
-  const at::Tensor answer = network_.forward(input, (sigma.log() / 4.0).expand({x_t.size(0)}));
-  return linear + from_channels(answer * per_image(output_scale(sigma)), x_t.is_complex()) + mean;
+  const at::Tensor answer = network_.forward(input, (noise.level.log() / 4.0).expand({x_t.size(0)}), noise.summary);
+  return linear + from_channels(answer * per_image(noise.output_scale), x_t.is_complex()) + mean;
 }
 
 }  // namespace postrec

@@ -1,7 +1,11 @@
 #include "postrec/unet.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -15,7 +19,37 @@ using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
 constexpr std::int64_t kWaves = 16;       // cosines and sines of the noise level
 constexpr std::int64_t kGroupSize = 16;   // channels a group of the normalisation holds
+constexpr const char* kConditionLayer = "embedding_condition.weight";
 constexpr double kSlowestWave = 0.25, kFastestWave = 8.0;  // over c_noise, whose range is about 3
+
+constexpr std::int64_t kSiluBlock = 1 << 15;  // numbers that one call of ATen's silu sees
+
+/// Whether bits must not depend on the number of threads: using a network on the CPU, as against training it.
+bool in_fixed_order(const at::Tensor& x) { return x.is_cpu() && !at::GradMode::is_enabled() && at::globalContext().hasMKLDNN(); }
+
+// conv2d chooses by size and threads between oneDNN and a product of matrices, which add up in another order.
+at::Tensor convolved(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& bias, std::int64_t stride, std::int64_t padding) {
+  if (in_fixed_order(x)) return at::mkldnn_convolution(x, kernel, bias, {padding, padding}, {stride, stride}, {1, 1}, 1);
+  return at::conv2d(x, kernel, bias, {stride, stride}, {padding, padding});
+}
+
+// The last numbers of a thread's share do not fill a vector and take another exponential; in fixed blocks they are the same for any number of threads.
+at::Tensor activated(const at::Tensor& x) {
+  if (!in_fixed_order(x) || !x.is_non_overlapping_and_dense()) return at::silu(x);
+  at::Tensor result = at::empty_like(x);
+  const at::Tensor from = x.as_strided({x.numel()}, {1}), to = result.as_strided({x.numel()}, {1});
+  const bool inference = c10::InferenceMode::is_enabled();
+  at::parallel_for(0, (x.numel() + kSiluBlock - 1) / kSiluBlock, 1, [&](std::int64_t begin, std::int64_t end) {
+    const c10::InferenceMode mode(inference);
+    const at::NoGradGuard no_grad;             // neither mode goes along to another thread
+    for (std::int64_t start = begin * kSiluBlock; start < std::min(end * kSiluBlock, x.numel()); start += kSiluBlock) {
+      const std::int64_t length = std::min(kSiluBlock, x.numel() - start);
+      at::Tensor part = to.narrow(0, start, length);
+      at::silu_out(part, from.narrow(0, start, length));
+    }
+  });
+  return result;
+}
 
 void add_layer(Shapes& shapes, const std::string& name, std::vector<std::int64_t> weight) {
   shapes[name + ".bias"] = {weight[0]};
@@ -52,7 +86,7 @@ void UNetConfig::validate() const {
     return !values.empty();
   };
   const bool good = in_channels > 0 && in_channels <= 64 && out_channels > 0 && out_channels <= 64 && all_within(widths, 1, 4096) && widths.size() <= 8 &&
-                    all_within(blocks, 1, 64) && blocks.size() == widths.size() && embedding > 0 && embedding <= 4096 &&
+                    all_within(blocks, 1, 64) && blocks.size() == widths.size() && embedding > 0 && embedding <= 4096 && conditions >= 0 && conditions <= 4096 &&
                     (unshuffle == 1 || unshuffle == 2 || unshuffle == 4);
   if (!good) throw Error(ErrorKind::kBadData, "a network of impossible size", "give 1 to 8 widths and as many numbers of blocks; unshuffle 1, 2 or 4");
   for (const std::int64_t width : widths)
@@ -66,6 +100,7 @@ std::map<std::string, std::vector<std::int64_t>> UNet::shapes(const UNetConfig& 
   const std::int64_t fold = config.unshuffle * config.unshuffle;
   add_layer(shapes, "embedding1", {config.embedding, 2 * kWaves});
   add_layer(shapes, "embedding2", {config.embedding, config.embedding});
+  if (config.conditions > 0) shapes[kConditionLayer] = {config.embedding, config.conditions};
   add_layer(shapes, "input", {config.widths[0], config.in_channels * fold, 3, 3});
   add_layer(shapes, "output", {config.out_channels * fold, config.widths[0], 3, 3});
   for (std::int64_t level = 0; level < levels; ++level) {
@@ -93,6 +128,10 @@ Weights UNet::initial_weights(const UNetConfig& config, std::uint64_t seed) {
   const RandomStreams streams(seed, 0, 1);
   std::uint64_t draw = 0;
   for (const auto& [name, shape] : shapes(config)) {
+    if (name == kConditionLayer) {
+      weights[name] = at::zeros(shape, at::kFloat);
+      continue;  // and takes no number of the draws: the other layers start as without it
+    }
     const bool is_norm = name.find("norm") != std::string::npos;
     const bool starts_at_zero = ends_with(name, ".bias") || ends_with(name, ".conv2.weight") || ends_with(name, ".film.weight") || name == "output.weight" ||
                                 name == "attention.out.weight";
@@ -123,18 +162,19 @@ UNet::UNet(UNetConfig config, Weights weights) : config_(std::move(config)), wei
     if (value.dim() == 4) value = value.contiguous(at::MemoryFormat::ChannelsLast);
 }
 
-at::Tensor UNet::embed(const at::Tensor& c_noise) const {
+at::Tensor UNet::embed(const at::Tensor& c_noise, const at::Tensor& condition) const {
   const at::Tensor frequencies = at::logspace(std::log10(kSlowestWave), std::log10(kFastestWave), kWaves, 10.0, c_noise.options()) * (2.0 * M_PI);
   const at::Tensor angles = c_noise.unsqueeze(1) * frequencies;
   const at::Tensor waves = at::cat({at::cos(angles), at::sin(angles)}, 1);
-  const at::Tensor hidden = at::silu(at::linear(waves, weight("embedding1.weight"), weight("embedding1.bias")));
-  return at::silu(at::linear(hidden, weight("embedding2.weight"), weight("embedding2.bias")));
+  at::Tensor hidden = at::linear(waves, weight("embedding1.weight"), weight("embedding1.bias"));
+  if (condition.defined()) hidden = hidden + at::linear(condition, weight(kConditionLayer));
+  return activated(at::linear(activated(hidden), weight("embedding2.weight"), weight("embedding2.bias")));
 }
 
 at::Tensor UNet::convolution(const std::string& name, const at::Tensor& x, std::int64_t stride) const {
   const at::Tensor& kernel = weight(name + ".weight");
   const std::int64_t padding = kernel.size(2) == 3 ? 1 : 0;
-  return at::conv2d(x, kernel, weight(name + ".bias"), {stride, stride}, {padding, padding});
+  return convolved(x, kernel, weight(name + ".bias"), stride, padding);
 }
 
 at::Tensor UNet::normalized(const std::string& name, const at::Tensor& x) const {
@@ -143,10 +183,10 @@ at::Tensor UNet::normalized(const std::string& name, const at::Tensor& x) const 
 }
 
 at::Tensor UNet::block(const std::string& name, const at::Tensor& x, const at::Tensor& embedding) const {
-  at::Tensor h = convolution(name + ".conv1", at::silu(normalized(name + ".norm1", x)));
+  at::Tensor h = convolution(name + ".conv1", activated(normalized(name + ".norm1", x)));
   const auto film = at::linear(embedding, weight(name + ".film.weight"), weight(name + ".film.bias")).unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
   h = at::addcmul(film[1], normalized(name + ".norm2", h), film[0] + 1.0);
-  return x + convolution(name + ".conv2", at::silu(h));
+  return x + convolution(name + ".conv2", activated(h));
 }
 
 at::Tensor UNet::attended(const at::Tensor& x) const {
@@ -155,7 +195,7 @@ at::Tensor UNet::attended(const at::Tensor& x) const {
   return x + convolution("attention.out", mixed.transpose(1, 2).reshape_as(x));
 }
 
-at::Tensor UNet::forward(const at::Tensor& x, const at::Tensor& c_noise) const {
+at::Tensor UNet::forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& condition) const {
   const auto levels = static_cast<std::int64_t>(config_.widths.size());
   const std::int64_t cell = config_.unshuffle << (levels - 1);
   const std::int64_t height = x.size(2), width = x.size(3);
@@ -164,7 +204,7 @@ at::Tensor UNet::forward(const at::Tensor& x, const at::Tensor& c_noise) const {
   const bool can_reflect = below < height && right < width;
   at::Tensor h = below + right == 0 ? x : can_reflect ? at::reflection_pad2d(x, {0, right, 0, below}) : at::constant_pad_nd(x, {0, right, 0, below});
   if (config_.unshuffle > 1) h = at::pixel_unshuffle(h, config_.unshuffle);
-  const at::Tensor embedding = embed(c_noise);
+  const at::Tensor embedding = embed(c_noise, condition);
 
   h = convolution("input", h.contiguous(at::MemoryFormat::ChannelsLast));
   std::vector<at::Tensor> skips;
@@ -180,7 +220,7 @@ at::Tensor UNet::forward(const at::Tensor& x, const at::Tensor& c_noise) const {
     h = convolution(level_name("join", level), at::cat({h, skips[level]}, 1));
     for (std::int64_t i = 0; i < config_.blocks[level]; ++i) h = block(block_name("up", level, i), h, embedding);
   }
-  h = convolution("output", at::silu(normalized("norm", h)));
+  h = convolution("output", activated(normalized("norm", h)));
   if (config_.unshuffle > 1) h = at::pixel_shuffle(h, config_.unshuffle);
   return h.slice(2, 0, height).slice(3, 0, width);
 }

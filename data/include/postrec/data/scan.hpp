@@ -18,10 +18,11 @@ struct ScanOptions {
 struct Scan {
   Image image;                                 ///< real; HU for CT, [slice, C, H, W]
   std::string modality;                        ///< "MR", "CT" or "" where the file does not say
+  std::string patient_sha256;                  ///< DICOM: of the PatientID, to tell two patients apart in memory; never to be shown or kept
   std::vector<std::string> warnings;           ///< without patient data
 };
 
-/// Reads NIfTI, NRRD, MetaImage, PNG, the DICOM series of a folder, or one DICOM file as one slice.
+/// Reads NIfTI, NRRD, MetaImage, PNG, JPEG, the DICOM series of a folder, or one DICOM file as one slice.
 /// Throws Error: kNoInput (missing), kBadData (truncated, not finite, empty, inconsistent series), kUsage (no such slice), each naming the file
 /// and value.
 Scan read_scan(const std::filesystem::path& path, const ScanOptions& options = {});

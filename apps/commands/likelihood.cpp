@@ -1,0 +1,202 @@
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "commands/commands.hpp"
+#include "common/console.hpp"
+#include "common/interrupt.hpp"
+#include "common/options.hpp"
+#include "common/progress.hpp"
+#include "common/result_folder.hpp"
+#include "common/seeds.hpp"
+#include "common/simulation.hpp"
+#include "common/training_scans.hpp"
+#include "postrec/data/intensity_scale.hpp"
+#include "postrec/data/scan.hpp"
+#include "postrec/prior_file.hpp"
+#include "postrec/prior_likelihood.hpp"
+#include "postrec/random.hpp"
+
+namespace postrec {
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+struct LikelihoodRequest {
+  fs::path prior;
+  CodePolicy code = CodePolicy::kRefuse;
+  std::optional<std::int64_t> slice;
+  std::string unit;                            ///< auto, hu, arbitrary, attenuation
+  bool smooth_phase = false;
+  std::optional<double> threshold;             ///< bits per dimension
+  std::optional<double> bin_width;             ///< of a stored number
+  std::uint64_t seed = 0;
+  PriorLikelihoodOptions how;
+};
+
+CommandOptions declared_options() {
+  CommandOptions options("likelihood", "SCAN...", 1, 100000,
+                         "How likely a prior finds each slice, in bits per dimension (low: likely), by its probability flow. SCAN: files, DICOM\n"
+                         "folders, or folders of files. Noise of level --sigma is added to a slice first: the density is that of noisy images.",
+                         "postrec likelihood head.nii.gz --slice 90 --prior brain-mr --threshold -2");
+  options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships (required)")                                     //
+      ("slice", po::value<std::int64_t>()->value_name("K"), "only this slice, counted from 0")                                                   //
+      ("unit", po::value<std::string>()->default_value("auto")->value_name("UNIT"), "of the numbers: auto, hu, arbitrary (plain numbers), or attenuation (HU, as 1 + HU/1000)")  //
+      ("phase", po::value<std::string>()->default_value("zero")->value_name("KIND"), "for priors of complex images: zero or smooth")              //
+      ("sigma", po::value<double>()->default_value(0.0, "0")->value_name("X"), "noise level in model units; 0: the prior's lowest")               //
+      ("probes", po::value<std::int64_t>()->default_value(4)->value_name("N"), "random vectors of the trace estimate")                           //
+      ("probe-basis", po::value<std::string>()->default_value("spectral")->value_name("KIND"), "where they are signs: spectral or pixels")        //
+      ("exact-trace", po::bool_switch(), "no probes: for images of at most 4096 numbers")                                                        //
+      ("rtol", po::value<double>()->default_value(1e-3, "1e-3")->value_name("X"), "tolerated error of a step, over the noise level")              //
+      ("atol", po::value<double>()->default_value(1e-4, "1e-4")->value_name("X"), "the same in bits per dimension")                               //
+      ("bin-width", po::value<double>()->value_name("X"), "also say it for numbers stored with this step")                                       //
+      ("threshold", po::value<double>()->value_name("X"), "mark slices above so many bits per dimension");
+  add_code_option(options);
+  add_run_options(options);
+  add_common_options(options);
+  return options;
+}
+
+LikelihoodRequest request_of(const CommandOptions& options) {
+  LikelihoodRequest result;
+  if (!options.has("prior")) throw Error(ErrorKind::kUsage, "--prior is missing", "give a .safetensors file or the name of one that ships");
+  result.prior = find_prior(options.get<std::string>("prior"));
+  result.code = code_policy(options);
+  if (options.has("slice")) result.slice = options.get<std::int64_t>("slice");
+  result.unit = options.choice("unit", {"auto", "hu", "arbitrary", "attenuation"});
+  result.smooth_phase = options.choice("phase", {"zero", "smooth"}) == "smooth";
+  if (options.has("threshold")) result.threshold = options.get<double>("threshold");
+  if (options.has("bin-width")) result.bin_width = options.get<double>("bin-width");
+  if (result.bin_width && !(*result.bin_width > 0 && std::isfinite(*result.bin_width)))
+    throw Error(ErrorKind::kUsage, "--bin-width is " + std::to_string(*result.bin_width), "it must be a positive number");
+  result.seed = options.get<std::uint64_t>("seed");
+  result.how.sigma = options.get<double>("sigma");
+  result.how.n_probes = options.get<std::int64_t>("probes");
+  result.how.probe_basis = options.choice("probe-basis", {"spectral", "pixels"}) == "spectral" ? ProbeBasis::kSpectral : ProbeBasis::kPixels;
+  result.how.exact_trace = options.get<bool>("exact-trace");
+  result.how.flow.rtol = options.get<double>("rtol");
+  result.how.flow.atol = options.get<double>("atol");
+  result.how.validate();
+  return result;
+}
+
+Image read_image(const fs::path& path, const LikelihoodRequest& request) {
+  ScanOptions options;
+  options.slice = request.slice;
+  Scan scan = read_scan(path, options);
+  for (const auto& warning : scan.warnings) console().information(warning);
+  Image image = scan.image;
+  if (request.unit == "attenuation") image.pixels = image.pixels / 1000.0 + 1.0;
+  if (request.unit != "auto") image.unit = request.unit == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
+  return image;
+}
+
+void require_fit(const Image& image, const Prior& prior, const fs::path& path) {
+  const std::string name = "'" + path.filename().string() + "'", who = "prior '" + prior.info().name + "'";
+  if (image.unit == IntensityUnit::kHounsfield && prior.info().intensity != PriorIntensity::kRelativeWater)
+    throw Error(ErrorKind::kConfiguration, name + " is CT in Hounsfield units and " + who + " is not for CT",
+                "to ask all the same give --unit attenuation (air 0, water 1) or --unit arbitrary (plain numbers)");
+  if (image.pixels.size(1) != prior.domain().shape.front())
+    throw Error(ErrorKind::kConfiguration, name + " has " + std::to_string(image.pixels.size(1)) + " channels, " + who + " is for " + std::to_string(prior.domain().shape.front()),
+                "give images of the prior's kind");
+}
+
+/// What is said of one slice.
+ordered_json judge(const at::Tensor& stored, IntensityUnit unit, const Prior& prior, std::int64_t number, const LikelihoodRequest& request, Observer& observer) {
+  const IntensityScale scale = IntensityScale::make(unit, prior.info().intensity, stored);
+  const at::Tensor model = scale.physical_to_model(scale.stored_to_physical(stored));
+  const at::ScalarType dtype = prior.domain().dtype;
+  const at::Tensor phase = request.smooth_phase ? smooth_phase_rad(derive_seed(request.seed, number, SeedPurpose::kPhase), model.size(1), model.size(2)) : at::Tensor();
+  const double sigma = request.how.sigma > 0 ? request.how.sigma : prior.range().minimum;
+  const at::Tensor noise = RandomStreams(derive_seed(request.seed, number, SeedPurpose::kNoise), 0, 1).normal(0, model.sizes().vec(), dtype);
+  PriorLikelihoodOptions how = request.how;
+  how.seed = derive_seed(request.seed, number, SeedPurpose::kSampling);
+
+  const PriorLikelihood found = prior_likelihood(prior, with_phase(model, phase, dtype).unsqueeze(0) + sigma * noise, how, observer);
+  if (found.interrupted) return {};
+  ordered_json line = {{"slice", number},
+                       {"bits_per_dimension", found.bits_per_dimension},
+                       {"standard_error", std::isfinite(found.standard_error) ? ordered_json(found.standard_error) : ordered_json(nullptr)},
+                       {"sigma", found.sigma},
+                       {"dimensions", found.dimensions},
+                       {"scale", scale.scale},
+                       {"nfe", found.nfe},
+                       {"vector_jacobian_products", found.n_products}};
+  if (request.bin_width)
+    line["quantised_bits_per_dimension"] = found.bits_per_dimension - std::log2(*request.bin_width / (scale.scale * scale.stored_per_physical));
+  if (request.threshold) line["unlikely"] = found.bits_per_dimension > *request.threshold;
+  return line;
+}
+
+void print_line(const ordered_json& line) {
+  char text[64];
+  const auto number = [&](const ordered_json& value, const char* format) {
+    std::snprintf(text, sizeof text, format, value.get<double>());
+    return std::string(text);
+  };
+  std::cout << line["file"].get<std::string>() << " slice " << line["slice"] << ": " << number(line["bits_per_dimension"], "%.4f") << " bits/dimension";
+  if (line["standard_error"].is_number()) std::cout << " +- " << number(line["standard_error"], "%.2g");
+  if (line.contains("quantised_bits_per_dimension")) std::cout << ", quantised " << number(line["quantised_bits_per_dimension"], "%.4f");
+  std::cout << ", sigma " << number(line["sigma"], "%.3g") << ", " << line["nfe"] << " evaluations" << (line.value("unlikely", false) ? ", UNLIKELY" : "") << std::endl;
+}
+
+bool is_empty(const at::Tensor& slice) { return slice.eq(slice.flatten()[0]).all().item<bool>(); }
+
+/// All slices of all scans, printed as they come. Ends early when the user interrupts.
+ordered_json judge_all(const std::vector<fs::path>& paths, const LikelihoodRequest& request, PriorInfo& info) {
+  ordered_json lines = ordered_json::array();
+  for (const fs::path& path : paths) {
+    const Image image = read_image(path, request);
+    const auto prior = load_prior(request.prior, image.geometry.spacing_mm[0], request.code);
+    info = prior->info();
+    require_fit(image, *prior, path);
+    Progress progress(image.pixels.size(0));
+    for (std::int64_t index = 0; index < image.pixels.size(0); ++index) {
+      progress.begin_part(index);
+      const std::int64_t number = request.slice.value_or(index);
+      if (is_empty(image.pixels[index])) {
+        progress.on_message("'" + path.filename().string() + "' slice " + std::to_string(number) + " is left out: all its pixels are the same");
+        continue;
+      }
+      ordered_json line = judge(image.pixels[index], image.unit, *prior, number, request, progress);
+      if (line.is_null()) return lines;
+      ordered_json named = {{"file", path.filename().string()}};
+      named.update(line);
+      lines.push_back(std::move(named));
+      if (!console().json()) print_line(lines.back());
+    }
+  }
+  return lines;
+}
+
+}  // namespace
+
+int run_likelihood(const std::vector<std::string>& arguments) {
+  CommandOptions options = declared_options();
+  if (!options.parse(arguments)) return 0;
+  apply_threads(options);
+  const LikelihoodRequest request = request_of(options);
+  catch_interrupts();
+  PriorInfo prior;
+  const ordered_json lines = judge_all(training_paths(options.operands()), request, prior);
+  if (console().json()) {
+    ordered_json result = run_header(typed_command());
+    result["prior"] = prior_json(prior);
+    result["seed"] = request.seed;
+    result["interrupted"] = interrupting_signal() != 0;
+    result["images"] = lines;
+    std::cout << result.dump(-1, ' ', false, ordered_json::error_handler_t::replace) << "\n";
+  }
+  if (interrupting_signal() == 0) return 0;
+  console().warning("interrupted: " + std::to_string(lines.size()) + " slice(s) were finished");
+  return 128 + interrupting_signal();
+}
+
+}  // namespace postrec

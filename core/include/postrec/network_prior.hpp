@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "postrec/denoising_network.hpp"
+#include "postrec/error_table.hpp"
+#include "postrec/prior.hpp"
+
+namespace postrec {
+
+/// A learned prior: a DenoisingNetwork with the measured covariance of its error.
+///
+/// Fully convolutional: any image size. Pixel sizes are not adapted to: the network sees images in pixels.
+class NetworkPrior : public Prior {
+ public:
+  /// Throws Error(kBadData) when table and network are of other bases or channels, or the range is not 0 < minimum < maximum.
+  NetworkPrior(DenoisingNetwork network, ErrorTable errors, SigmaRange range, PriorInfo info);
+
+  TensorSpec domain() const override { return network_.gaussian().domain(); }
+  const PriorInfo& info() const override { return info_; }
+  SigmaRange range() const override { return range_; }
+  /// Law: batch. The bits of an image do not depend on the others of its batch (CPU).
+  /// Law: threads. Nor on the number of threads (CPU, no group normalisation and no attention: those change by rounding).
+  at::Tensor denoise(const at::Tensor& x_t, double sigma) const override;
+  SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const override {
+    return errors_.at_sigma(sigma, image_shape);
+  }
+
+  const DenoisingNetwork& network() const { return network_; }
+  const ErrorTable& errors() const { return errors_; }
+
+ private:
+  DenoisingNetwork network_;
+  ErrorTable errors_;
+  SigmaRange range_;
+  PriorInfo info_;
+};
+
+}  // namespace postrec

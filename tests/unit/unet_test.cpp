@@ -1,0 +1,136 @@
+#include "postrec/unet.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "expect_error.hpp"
+#include "postrec/random.hpp"
+
+namespace postrec::test {
+namespace {
+
+UNetConfig small() {
+  UNetConfig config;
+  config.in_channels = 2;
+  config.out_channels = 1;
+  config.widths = {16, 16, 32};
+  config.blocks = {1, 1, 1};
+  config.embedding = 16;
+  return config;
+}
+
+std::vector<UNetConfig> variants() {
+  std::vector<UNetConfig> all(5, small());
+  all[1].group_norm = true;
+  all[2].attention = true;
+  all[3].unshuffle = 2;
+  all[4].unshuffle = 4;
+  all[4].group_norm = all[4].attention = true;
+  return all;
+}
+
+/// Weights of a network that has learned something: none is zero.
+Weights busy_weights(const UNetConfig& config) {
+  Weights weights = UNet::initial_weights(config, 3);
+  std::uint64_t draw = 1000;
+  for (auto& [name, weight] : weights) weight = weight + 0.05 * RandomStreams(4, 0, 1).normal(draw++, weight.sizes().vec(), at::kFloat).squeeze(0);
+  return weights;
+}
+
+at::Tensor input(std::int64_t batch, std::int64_t height, std::int64_t width) { return RandomStreams(5, 0, batch).normal(0, {2, height, width}, at::kFloat); }
+at::Tensor levels(std::int64_t batch) { return at::linspace(-1.0, 0.5, batch, at::kFloat); }
+
+TEST(UNet, AnyImageSizeKeepsItsShape) {
+  for (const UNetConfig& config : variants()) {
+    const UNet network(config, busy_weights(config));
+    for (const auto& [height, width] : {std::pair{32, 32}, {17, 23}, {1, 1}, {3, 40}, {16, 9}}) {
+      const at::Tensor y = network.forward(input(2, height, width), levels(2));
+      EXPECT_EQ(y.sizes(), at::IntArrayRef({2, 1, height, width}));
+      EXPECT_TRUE(at::isfinite(y).all().item<bool>()) << height << "x" << width;
+      EXPECT_GT(y.abs().max().item<double>(), 0.0);
+    }
+  }
+}
+
+TEST(UNet, ABatchIsItsSingles) {
+  for (const UNetConfig& config : variants()) {
+    const UNet network(config, busy_weights(config));
+    const at::Tensor x = input(3, 19, 14), c = levels(3), together = network.forward(x, c);
+    for (std::int64_t b = 0; b < 3; ++b)
+      // Convolutions may be summed in another order for another batch: float32 rounding over a few hundred terms, values of order 1.
+      EXPECT_TRUE(at::allclose(network.forward(x.slice(0, b, b + 1), c.slice(0, b, b + 1)), together.slice(0, b, b + 1), 1e-4, 1e-5));
+    EXPECT_FALSE(at::allclose(network.forward(x, c + 0.3), together, 1e-3, 1e-3)) << "the noise level makes no difference";
+  }
+}
+
+TEST(UNet, ANewNetworkAnswersZero) {
+  for (const UNetConfig& config : variants()) {
+    const UNet network(config, UNet::initial_weights(config, 1));
+    EXPECT_EQ(network.forward(input(2, 13, 21), levels(2)).abs().max().item<float>(), 0.0f);
+  }
+}
+
+TEST(UNet, GradientsReachEveryWeight) {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);  // so small a network waits for other threads longer than it computes
+  for (const UNetConfig& config : variants()) {
+    Weights weights = busy_weights(config);
+    for (auto& [name, weight] : weights) weight.set_requires_grad(true);
+    UNet(config, weights).forward(input(2, 16, 16), levels(2)).square().sum().backward();
+    for (const auto& [name, weight] : weights) {
+      ASSERT_TRUE(weight.grad().defined()) << name;
+      EXPECT_GT(weight.grad().abs().max().item<double>(), 0.0) << name;
+    }
+  }
+  at::set_num_threads(threads);
+}
+
+TEST(UNet, InitialWeightsAreHeNormal) {
+  const Weights weights = UNet::initial_weights(small(), 1), again = UNet::initial_weights(small(), 1), other = UNet::initial_weights(small(), 2);
+  const at::Tensor& kernel = weights.at("down2.block0.conv1.weight");
+  ASSERT_EQ(kernel.sizes(), at::IntArrayRef({32, 32, 3, 3}));
+  EXPECT_TRUE(kernel.equal(again.at("down2.block0.conv1.weight")));
+  EXPECT_FALSE(kernel.equal(other.at("down2.block0.conv1.weight")));
+  // 9216 numbers: their standard deviation is known to .7 %; 5 of these are a false-alarm rate of 6e-7.
+  EXPECT_NEAR(kernel.std().item<double>() / std::sqrt(2.0 / (32 * 9)), 1.0, 0.037);
+}
+
+TEST(UNet, ACoarseCellSeesFarAndAFineOneNear) {
+  // An impulse far from a pixel changes it through the coarse level: 3 levels of 3x3 kernels reach at least 12 pixels.
+  const UNetConfig config = small();
+  const UNet network(config, busy_weights(config));
+  const at::Tensor x = at::zeros({1, 2, 32, 32}), c = levels(1);
+  at::Tensor touched = x.clone();
+  touched[0][0][16][16] = 5.0;
+  const at::Tensor change = (network.forward(touched, c) - network.forward(x, c)).abs();
+  EXPECT_GT(change[0][0][16][28].item<double>(), 0.0);
+  EXPECT_GT(change[0][0][16][16].item<double>(), change[0][0][16][28].item<double>());
+}
+
+TEST(UNet, RefusesWhatMakesNoNetwork) {
+  const auto refused = [](auto change) {
+    UNetConfig config = small();
+    change(config);
+    expect_error(ErrorKind::kBadData, "", [&] { config.validate(); });
+  };
+  refused([](UNetConfig& c) { c.widths.clear(); });
+  refused([](UNetConfig& c) { c.blocks = {1, 1}; });
+  refused([](UNetConfig& c) { c.unshuffle = 3; });
+  refused([](UNetConfig& c) { c.group_norm = true, c.widths = {16, 17, 32}; });
+  refused([](UNetConfig& c) { c.widths = {16, -16, 32}; });
+  Weights weights = busy_weights(small());
+  weights.erase("input.bias");
+  expect_error(ErrorKind::kBadData, "input.bias", [&] { UNet(small(), weights); });
+  weights = busy_weights(small());
+  weights["more"] = at::zeros({1});
+  expect_error(ErrorKind::kBadData, "tensors", [&] { UNet(small(), weights); });
+  weights = busy_weights(small());
+  weights["input.bias"] = at::zeros({17});
+  expect_error(ErrorKind::kBadData, "input.bias", [&] { UNet(small(), weights); });
+}
+
+}  // namespace
+}  // namespace postrec::test
