@@ -156,8 +156,7 @@ void require_new_file(const fs::path& output, const CommandOptions& options) {
 }
 
 /// Trains, measures and writes a network.
-void train_and_save(const CommandOptions& options, const TrainOptions& how, TrainingOptions training, std::vector<TrainingSlice> slices, PriorInfo& info, const fs::path& output) {
-  const TrainingRun run = training_run(options, output);
+void train_and_save(const CommandOptions& options, const TrainOptions& how, TrainingOptions training, const TrainingRun& run, std::vector<TrainingSlice> slices, PriorInfo& info, const fs::path& output) {
   const TrainingSplit split = split_slices(std::move(slices), options, how);
   std::set<std::string> scans;
   for (const TrainingSlice& slice : split.training) scans.insert(slice.scan);
@@ -189,7 +188,11 @@ int run_train(const std::vector<std::string>& arguments) {
   const bool is_measured = options.has("measure");
   if (is_measured) require_measurable(options, output);
   std::optional<TrainingOptions> training;
-  if (is_network) training = network_options(options, how.basis, how.smooth_phase, how.slices.intensity);
+  TrainingRun run;
+  if (is_network) {
+    training = network_options(options, how.basis, how.smooth_phase, how.slices.intensity);
+    run = training_run(options, output);
+  }
 
   const auto paths = training_paths(options.operands());
   auto slices = read_all(paths, how);
@@ -199,7 +202,7 @@ int run_train(const std::vector<std::string>& arguments) {
     const TorchScriptModule module = module_to_measure(options, how.basis, slices.front().image.size(0));
     save_prior(output, measured_prior(module, slices, how.smooth_phase, how.seed, info));
   } else if (is_network) {
-    train_and_save(options, how, *training, std::move(slices), info, output);
+    train_and_save(options, how, *training, run, std::move(slices), info, output);
   } else {
     info.trained_on = scans_text(options.get<std::string>("trained-on"), how, paths.size(), n_slices);
     save_prior(output, fit_gaussian(slices, how, info, /*in_pixels=*/false));

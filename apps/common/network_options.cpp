@@ -120,7 +120,9 @@ TrainingRun training_run(const CommandOptions& options, const std::filesystem::p
   run.checkpoint_seconds = 60.0 * minutes;
   if (options.has("from")) run.start_from = options.get<std::string>("from");
   run.resume = options.has("resume");
-  run.overwrite = options.choice("on-existing", {"fail", "overwrite"}) == "overwrite";
+  const bool overwrite = options.choice("on-existing", {"fail", "overwrite"}) == "overwrite";
+  if (!run.resume && !overwrite && std::filesystem::exists(run.checkpoint))
+    throw Error(ErrorKind::kCannotCreate, "--checkpoint '" + run.checkpoint.string() + "' exists", "go on from it with --resume, or give another name or --on-existing overwrite");
   return run;
 }
 

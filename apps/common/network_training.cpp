@@ -31,11 +31,8 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 fs::path beside(const fs::path& checkpoint, const char* ending) { return checkpoint.string() + ending; }
 
 void begin(Trainer& trainer, const TrainingRun& run) {
-  const bool exists = fs::exists(run.checkpoint);
-  if (exists && !run.resume && !run.overwrite)
-    throw Error(ErrorKind::kCannotCreate, "--checkpoint '" + run.checkpoint.string() + "' exists", "go on from it with --resume, or give another name or --on-existing overwrite");
-  if (run.resume && !exists) console().information("there is no checkpoint '" + run.checkpoint.string() + "' yet: training begins");
-  if (exists && run.resume) return trainer.resume(run.checkpoint);
+  if (run.resume && fs::exists(run.checkpoint)) return trainer.resume(run.checkpoint);
+  if (run.resume) console().information("there is no checkpoint '" + run.checkpoint.string() + "' yet: training begins");
   if (!run.start_from.empty()) trainer.start_from(run.start_from);
 }
 

@@ -17,14 +17,12 @@ struct TrainingRun {
   double checkpoint_seconds = 120.0;
   std::filesystem::path start_from;            ///< a network to fine-tune; empty: fresh weights
   bool resume = false;                         ///< from the checkpoint; from the beginning where there is none yet
-  bool overwrite = false;                      ///< an old checkpoint, when not resuming
 };
 
 /// Makes the crops of `options` no larger than the largest image needs; images of 192 pixels and more leave the defaults alone.
 void fit_crops(TrainingOptions& options, const std::vector<TrainingSlice>& slices);
 
 /// Trains to the end of the options or until interrupted (then the checkpoint is written and Error(kInterrupted) thrown).
-/// Throws Error(kCannotCreate) when there is a checkpoint that is neither to be resumed nor overwritten.
 DenoisingNetwork train_network(const TrainingOptions& options, const GaussianPrior& gaussian, const TrainingSplit& split, const TrainingRun& run);
 
 /// The trained network with c(sigma) measured on up to sixteen validation slices, and the range of noise levels that it was trained for, as far

@@ -60,7 +60,7 @@ TEST_F(TrainNetwork, KilledAtAnyMomentAndResumedGivesTheSameBits) {
   while (ended.code != 0 && n_runs < 12) {
     const std::ptrdiff_t lines = 1 + static_cast<std::ptrdiff_t>(next() % 12);
     ChildOptions killing;
-    if (n_runs < 5)
+    if (n_runs < 4)
       killing.watch = [&](int pid, const std::string& err) {
         if (std::count(err.begin(), err.end(), '\n') < lines) return;
         ::usleep(next() % 60000);

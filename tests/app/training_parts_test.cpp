@@ -27,6 +27,7 @@ at::Tensor pattern(double f, std::int64_t n = 40) {
 
 TEST(Subjects, ComeFromNames) {
   EXPECT_EQ(subject_of_name("a/sub-01_ses-2_T1w.nii.gz"), "sub-01");
+  EXPECT_EQ(subject_of_name("sub-01_acq-fast_T1w.nii.gz"), "sub-01");
   EXPECT_EQ(subject_of_name("patient01_study2_T1W.nii.gz"), "patient01");
   EXPECT_EQ(subject_of_name("patient01_T2W.nii"), "patient01");
   EXPECT_EQ(subject_of_name("anna_Session3.mha"), "anna");

@@ -54,8 +54,8 @@ DenoisingNetwork trained_network(const MixturePrior& prior) {
   options.network.blocks = {1, 1};
   options.network.embedding = 64;
   options.network.conditions = SpectralNoise::kSummarySize;
-  options.n_steps = 1200;
-  options.n_decay_steps = 600;
+  options.n_steps = 1700;
+  options.n_decay_steps = 900;
   options.learning_rate = 3e-3;
   options.average_decay = 0.98;
   options.pixels_per_step = 32 * 64;
@@ -73,6 +73,13 @@ DenoisingNetwork trained_network(const MixturePrior& prior) {
 //
 // Errors are to E[x | x_t, y] by dense matrices, as a share of what the exact answer leaves open, E |x - E[x | x_t, y]|^2. Beside the network stand
 // the best possible answers of two shortcuts: the exact E[x | x_t], which ignores y, and the exact white-noise denoiser at the pivot.
+//
+//   sigma   network   white noise at the pivot   without y
+//   1.0     .12       .32                        .39
+//   2.0     .18       .54                        .66
+//   4.0     .13       .62                        .69
+//
+// Seeds are fixed, so that only the rounding of another processor's convolutions moves these figures, through the training: the bounds leave a third for it.
 TEST(ConditionalDenoiser, LearnsTheConditionalMean) {
   const int n_threads = at::get_num_threads();
   at::set_num_threads(1);  // training gives the same bits for the same number of threads
@@ -100,10 +107,9 @@ TEST(ConditionalDenoiser, LearnsTheConditionalMean) {
     }
     const double open = (as_real_rows(x) - exact).square().mean().item<double>();
     const double blind = (as_real_rows(prior.denoise(x_t, sigma)) - exact).square().mean().item<double>();
-    EXPECT_LT(learned, 0.2 * open) << sigma;
-    EXPECT_LT(learned, 0.5 * isotropic) << sigma;
+    EXPECT_LT(learned, 0.25 * open) << sigma;
+    EXPECT_LT(learned, 0.55 * isotropic) << sigma;
     EXPECT_LT(learned, 0.5 * blind) << sigma;
-    std::printf("sigma %.1f: open %.4f, errors over it: network %.4f, isotropic %.4f, without y %.4f\n", sigma, open, learned / open, isotropic / open, blind / open);
   }
   at::set_num_threads(n_threads);
 }

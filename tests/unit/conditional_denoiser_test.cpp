@@ -59,10 +59,10 @@ double distance(const at::Tensor& a, const at::Tensor& b) { return (as_real_rows
 TEST(ConditionalDenoiser, IsThePosteriorMeanOfAGaussian) {
   const auto op = masked_fourier();
   const MixturePrior prior(SpectralBasis::kDft, {{1.0, at::full({1, 8, 8}, 0.3).to(at::kComplexFloat), lorentzian_spectrum(8, 0.25)}}, {});
-  const at::Tensor y = op->forward(images(1)), x_t = 1.5 * images(3);
+  const at::Tensor y = op->forward(images(1)), x_t = 1.5 * images(2);
   for (const auto& [sigma, sigma_y] : {std::pair{0.4, 0.1}, {2.0, 0.05}, {0.1, 0.5}}) {
     const ConditionalDenoiser denoiser(new_network(SpectralNoise::kSummarySize), GaussianLikelihood(op, y[0], sigma_y));
-    const at::Tensor exact = exact_conditional_mean(prior, op, x_t, sigma, y.expand({3, 1, 8, 8}), sigma_y);
+    const at::Tensor exact = exact_conditional_mean(prior, op, x_t, sigma, y.expand({2, 1, 8, 8}), sigma_y);
     // The dense side takes A in single precision over sigma_y: 1e-7 times a condition number of a few hundred.
     EXPECT_LT((as_real_rows(denoiser.denoise(x_t, sigma)) - exact).abs().max().item<double>(), 1e-4) << sigma;
   }

@@ -55,7 +55,6 @@ class DenoisingNetwork {
 
   GaussianPrior gaussian_;
   UNet network_;
-  at::Tensor flat_spectrum_;                   ///< [cells], of all channels
   double data_variance_ = 0.0;
 };
 

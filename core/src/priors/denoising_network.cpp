@@ -30,8 +30,7 @@ at::Tensor per_image(const at::Tensor& values) { return values.view({-1, 1, 1, 1
 }  // namespace
 
 DenoisingNetwork::DenoisingNetwork(GaussianPrior gaussian, UNet network)
-    : gaussian_(std::move(gaussian)), network_(std::move(network)), flat_spectrum_(gaussian_.spectrum().flatten()),
-      data_variance_(flat_spectrum_.mean(at::kDouble).item<double>()) {
+    : gaussian_(std::move(gaussian)), network_(std::move(network)), data_variance_(gaussian_.spectrum().mean(at::kDouble).item<double>()) {
   const std::int64_t channels = real_channels(gaussian_);
   if (network_.config().in_channels != 2 * channels || network_.config().out_channels != channels)
     throw Error(ErrorKind::kBadData, "the network has " + std::to_string(network_.config().out_channels) + " channels, its Gaussian part " + std::to_string(channels),
@@ -49,8 +48,9 @@ UNetConfig DenoisingNetwork::config_for(const GaussianPrior& gaussian, UNetConfi
 }
 
 at::Tensor DenoisingNetwork::output_scale(const at::Tensor& sigma) const {
-  const at::Tensor s = flat_spectrum_.to(sigma.device()).unsqueeze(0), variance = sigma.square().unsqueeze(1);
-  return (s * variance / (s + variance)).mean(1).sqrt();
+  const at::Tensor s = gaussian_.spectrum().flatten(0, 1).to(sigma.device()), variance = sigma.square().view({-1, 1, 1});
+  // Row by row: the sum of a long line would be cut into one part a thread.
+  return (s * variance / (s + variance)).mean(2).mean(1).sqrt();
 }
 
 // Relative to white noise of the same level on the same frequencies, so that white noise gives what it gave on the table's.
