@@ -73,7 +73,8 @@ po::options_description CommandOptions::known_options() const {
 
 std::vector<std::string> CommandOptions::option_names() const {
   std::vector<std::string> names;
-  for (const auto& option : known_options().options()) names.push_back(option->long_name());
+  const po::options_description known = known_options();
+  for (const auto& option : known.options()) names.push_back(option->long_name());
   return names;
 }
 
