@@ -162,6 +162,7 @@ void train_and_save(const CommandOptions& options, const TrainOptions& how, Trai
   for (const TrainingSlice& slice : split.training) scans.insert(slice.scan);
   info.trained_on = scans_text(options.get<std::string>("trained-on"), how, scans.size(), split.training.size());
   info.training = training_text(training);
+  if (!run.start_from.empty()) info.training += "; fine-tuned from " + run.start_from.filename().string();
   fit_crops(training, split.training);
   const GaussianPrior gaussian = fit_gaussian(split.training, how, info, /*in_pixels=*/true);
   catch_interrupts();

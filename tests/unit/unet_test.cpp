@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -64,6 +65,46 @@ TEST(UNet, ABatchIsItsSingles) {
       EXPECT_TRUE(at::allclose(network.forward(x.slice(0, b, b + 1), c.slice(0, b, b + 1)), together.slice(0, b, b + 1), 1e-4, 1e-5));
     EXPECT_FALSE(at::allclose(network.forward(x, c + 0.3), together, 1e-3, 1e-3)) << "the noise level makes no difference";
   }
+}
+
+at::Tensor without_graph(const UNet& network, const at::Tensor& x, const at::Tensor& c_noise) {
+  const at::NoGradGuard no_grad;
+  return network.forward(x, c_noise);
+}
+
+TEST(UNet, InferenceIsTheDifferentiablePath) {
+  std::vector<UNetConfig> all = variants();
+  all.push_back(small());
+  all.back().widths = {48, 16, 32, 16};  // as many panels as not, deeper than wide, several blocks a level
+  all.back().blocks = {2, 1, 3, 2};
+  all.push_back(small());
+  all.back().widths = {12, 20, 28};      // widths that the prepared kernels do not take
+  all.push_back(small());
+  all.back().widths = {32};
+  all.back().blocks = {2};
+  for (const UNetConfig& config : all) {
+    const UNet network(config, busy_weights(config));
+    for (const auto& [height, width] : {std::pair{32, 48}, {17, 23}, {1, 1}, {3, 40}}) {
+      const at::Tensor x = input(3, height, width), c = levels(3);
+      const at::Tensor differentiable = network.forward(x, c), inference = without_graph(network, x, c);
+      // Float32 rounding, summed in another order: sums of a few hundred terms, some twenty layers deep.
+      EXPECT_LT((inference - differentiable).abs().max().item<double>(), 1e-5 * differentiable.abs().max().item<double>()) << height << "x" << width;
+    }
+  }
+}
+
+TEST(UNet, InferenceHasTheSameBitsForAnyBatchAndThreads) {
+  const int before = at::get_num_threads();
+  const UNet network(small(), busy_weights(small()));
+  const at::Tensor x = input(3, 33, 50), c = levels(1).expand({3});
+  at::set_num_threads(1);
+  const at::Tensor together = without_graph(network, x, c);
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    EXPECT_TRUE(without_graph(network, x, c).equal(together)) << threads;
+    for (std::int64_t b = 0; b < 3; ++b) EXPECT_TRUE(without_graph(network, x.narrow(0, b, 1), c.narrow(0, b, 1)).equal(together.narrow(0, b, 1))) << threads;
+  }
+  at::set_num_threads(before);
 }
 
 TEST(UNet, ANewNetworkAnswersZero) {

@@ -4,10 +4,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace postrec {
+
+class InferenceNetwork;
 
 /// Named weights, float32.
 using Weights = std::map<std::string, at::Tensor>;
@@ -34,6 +37,7 @@ struct UNetConfig {
 class UNet {
  public:
   /// Throws Error(kBadData) unless `weights` are exactly the tensors of shapes(config).
+  /// Weights that take no gradient are read here, once: changing them later changes nothing that is asked for without one.
   UNet(UNetConfig config, Weights weights);
 
   static std::map<std::string, std::vector<std::int64_t>> shapes(const UNetConfig& config);
@@ -49,6 +53,7 @@ class UNet {
   at::Tensor forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& condition = {}) const;
 
  private:
+  at::Tensor features(const at::Tensor& x, const at::Tensor& embedding) const;
   at::Tensor block(const std::string& name, const at::Tensor& x, const at::Tensor& embedding) const;
   at::Tensor convolution(const std::string& name, const at::Tensor& x, std::int64_t stride = 1) const;
   at::Tensor normalized(const std::string& name, const at::Tensor& x) const;
@@ -58,6 +63,7 @@ class UNet {
 
   UNetConfig config_;
   Weights weights_;
+  std::shared_ptr<const InferenceNetwork> inference_;  // null: there is none for these weights
 };
 
 }  // namespace postrec

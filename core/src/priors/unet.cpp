@@ -9,6 +9,7 @@
 #include <cmath>
 #include <utility>
 
+#include "inference_network.hpp"
 #include "postrec/error.hpp"
 #include "postrec/random.hpp"
 
@@ -160,6 +161,9 @@ UNet::UNet(UNetConfig config, Weights weights) : config_(std::move(config)), wei
   if (weights_.size() != expected.size()) throw Error(ErrorKind::kBadData, "the network has tensors that its architecture does not", "train the prior again");
   for (auto& [name, value] : weights_)
     if (value.dim() == 4) value = value.contiguous(at::MemoryFormat::ChannelsLast);
+#ifdef __x86_64__
+  inference_ = InferenceNetwork::make(config_, weights_);
+#endif
 }
 
 at::Tensor UNet::embed(const at::Tensor& c_noise, const at::Tensor& condition) const {
@@ -195,18 +199,12 @@ at::Tensor UNet::attended(const at::Tensor& x) const {
   return x + convolution("attention.out", mixed.transpose(1, 2).reshape_as(x));
 }
 
-at::Tensor UNet::forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& condition) const {
+at::Tensor UNet::features(const at::Tensor& x, const at::Tensor& embedding) const {
+#ifdef __x86_64__
+  if (inference_ && in_fixed_order(x)) return inference_->forward(x, embedding);
+#endif
   const auto levels = static_cast<std::int64_t>(config_.widths.size());
-  const std::int64_t cell = config_.unshuffle << (levels - 1);
-  const std::int64_t height = x.size(2), width = x.size(3);
-  const std::int64_t below = (cell - height % cell) % cell, right = (cell - width % cell) % cell;
-  // Reflection needs an image larger than what it adds.
-  const bool can_reflect = below < height && right < width;
-  at::Tensor h = below + right == 0 ? x : can_reflect ? at::reflection_pad2d(x, {0, right, 0, below}) : at::constant_pad_nd(x, {0, right, 0, below});
-  if (config_.unshuffle > 1) h = at::pixel_unshuffle(h, config_.unshuffle);
-  const at::Tensor embedding = embed(c_noise, condition);
-
-  h = convolution("input", h.contiguous(at::MemoryFormat::ChannelsLast));
+  at::Tensor h = convolution("input", x);
   std::vector<at::Tensor> skips;
   for (std::int64_t level = 0; level < levels; ++level) {
     for (std::int64_t i = 0; i < config_.blocks[level]; ++i) h = block(block_name("down", level, i), h, embedding);
@@ -220,7 +218,18 @@ at::Tensor UNet::forward(const at::Tensor& x, const at::Tensor& c_noise, const a
     h = convolution(level_name("join", level), at::cat({h, skips[level]}, 1));
     for (std::int64_t i = 0; i < config_.blocks[level]; ++i) h = block(block_name("up", level, i), h, embedding);
   }
-  h = convolution("output", activated(normalized("norm", h)));
+  return convolution("output", activated(normalized("norm", h)));
+}
+
+at::Tensor UNet::forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& condition) const {
+  const std::int64_t cell = config_.unshuffle << (config_.widths.size() - 1);
+  const std::int64_t height = x.size(2), width = x.size(3);
+  const std::int64_t below = (cell - height % cell) % cell, right = (cell - width % cell) % cell;
+  // Reflection needs an image larger than what it adds.
+  const bool can_reflect = below < height && right < width;
+  at::Tensor h = below + right == 0 ? x : can_reflect ? at::reflection_pad2d(x, {0, right, 0, below}) : at::constant_pad_nd(x, {0, right, 0, below});
+  if (config_.unshuffle > 1) h = at::pixel_unshuffle(h, config_.unshuffle);
+  h = features(h.contiguous(at::MemoryFormat::ChannelsLast), embed(c_noise, condition));
   if (config_.unshuffle > 1) h = at::pixel_shuffle(h, config_.unshuffle);
   return h.slice(2, 0, height).slice(3, 0, width);
 }
