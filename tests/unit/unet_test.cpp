@@ -93,16 +93,16 @@ TEST(UNet, InferenceIsTheDifferentiablePath) {
   }
 }
 
-TEST(UNet, InferenceHasTheSameBitsForAnyBatchAndThreads) {
+// A batch is NetworkPrior's concern: it takes the images one by one, since products of matrices of other sizes are summed in another order.
+TEST(UNet, InferenceHasTheSameBitsForAnyNumberOfThreads) {
   const int before = at::get_num_threads();
   const UNet network(small(), busy_weights(small()));
-  const at::Tensor x = input(3, 33, 50), c = levels(1).expand({3});
+  const at::Tensor x = input(3, 33, 50), c = levels(3);
   at::set_num_threads(1);
-  const at::Tensor together = without_graph(network, x, c);
-  for (const int threads : {1, 2, 3}) {
+  const at::Tensor alone = without_graph(network, x, c);
+  for (const int threads : {2, 3, 5}) {
     at::set_num_threads(threads);
-    EXPECT_TRUE(without_graph(network, x, c).equal(together)) << threads;
-    for (std::int64_t b = 0; b < 3; ++b) EXPECT_TRUE(without_graph(network, x.narrow(0, b, 1), c.narrow(0, b, 1)).equal(together.narrow(0, b, 1))) << threads;
+    EXPECT_TRUE(without_graph(network, x, c).equal(alone)) << threads;
   }
   at::set_num_threads(before);
 }

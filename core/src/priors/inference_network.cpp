@@ -84,11 +84,11 @@ InferenceNetwork::Features InferenceNetwork::joined(std::int64_t level, const at
   const std::string join = level_name("join", level);
   const at::Tensor low = plain(layers_.at(join + ".coarse"), plain(layer(level_name("grow", level)), coarse)), x = plain(layers_.at(join + ".skip"), skip);
   Features features{x, at::empty_like(x)};
-  const std::int64_t channels = x.size(1), height = x.size(2), width = x.size(3), row = width * channels;
+  const std::int64_t channels = x.size(1), width = x.size(3), row = width * channels;
   const float* const from = data(low);
   float *const to = data(x), *const activated = data(features.activated);
-  at::parallel_for(0, x.size(0) * height, 8, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t y = begin; y < end; ++y)  // whole cells: the height is even, so y / 2 counts the rows of all images
+  at::parallel_for(0, x.size(2), 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t y = begin; y < end; ++y)
       inference::add_doubled_row(from + y / 2 * (row / 2), to + y * row, activated + y * row, width, channels);
   });
   return features;
@@ -96,20 +96,13 @@ InferenceNetwork::Features InferenceNetwork::joined(std::int64_t level, const at
 
 void InferenceNetwork::convolve(const std::string& name, const at::Tensor& x, const Outcome& outcome) const {
   const at::Tensor& kernel = layers_.at(name).kernel;
-  const std::int64_t out_channels = kernel.size(1) * inference::kPanel, pixels = x.size(2) * x.size(3);
-  const auto of_image = [&](std::int64_t b) {
-    const auto part = [&](const at::Tensor& of, std::int64_t length) { return of.defined() ? data(of) + b * length : nullptr; };
-    const std::int64_t modulation = b * (outcome.scale.size(0) > 1 ? out_channels : 0);
-    return inference::Convolution{part(x, pixels * x.size(1)), data(kernel), data(outcome.scale) + modulation, data(outcome.shift) + modulation,
-                                  part(outcome.residual, pixels * out_channels), part(outcome.out, pixels * out_channels),
-                                  part(outcome.activated, pixels * out_channels), x.size(2), x.size(3), x.size(1), out_channels};
-  };
-  const inference::Convolution first = of_image(0);
-  const std::int64_t per_image = (inference::tiles(first) + inference::kTiles - 1) / inference::kTiles;
-  at::parallel_for(0, x.size(0) * per_image, 1, [&](std::int64_t begin, std::int64_t end) {
+  const inference::Convolution convolution{data(x), data(kernel), data(outcome.scale), data(outcome.shift), data(outcome.residual), data(outcome.out),
+                                           data(outcome.activated), x.size(2), x.size(3), x.size(1), kernel.size(1) * inference::kPanel};
+  const std::int64_t shares = (inference::tiles(convolution) + inference::kTiles - 1) / inference::kTiles;
+  at::parallel_for(0, shares, 1, [&](std::int64_t begin, std::int64_t end) {
     static thread_local std::vector<CacheLine> scratch;  // kept: so large a block would come from the system, and be cleared by it, every time
-    scratch.resize(inference::scratch_size(first) * sizeof(float) / sizeof(CacheLine));
-    for (std::int64_t i = begin; i < end; ++i) inference::convolve_tiles(of_image(i / per_image), i % per_image * inference::kTiles, scratch[0].numbers);
+    scratch.resize(inference::scratch_size(convolution) * sizeof(float) / sizeof(CacheLine));
+    for (std::int64_t i = begin; i < end; ++i) inference::convolve_tiles(convolution, i * inference::kTiles, scratch[0].numbers);
   });
 }
 
@@ -119,7 +112,7 @@ void InferenceNetwork::block(const std::string& name, Features& features, const 
   const at::Tensor modulated = at::empty_like(features.x);
   convolve(name + ".conv1", features.activated, {scale, shift, {}, {}, modulated});
   const at::Tensor& bias = layers_.at(name + ".conv2").bias;
-  convolve(name + ".conv2", modulated, {at::ones_like(bias).unsqueeze(0), bias.unsqueeze(0), features.x, features.x, activate ? features.activated : at::Tensor()});
+  convolve(name + ".conv2", modulated, {at::ones_like(bias), bias, features.x, features.x, activate ? features.activated : at::Tensor()});
 }
 
 void InferenceNetwork::blocks(const char* way, std::int64_t level, Features& features, const at::Tensor& embedding, bool activate) const {
@@ -129,6 +122,12 @@ void InferenceNetwork::blocks(const char* way, std::int64_t level, Features& fea
 }
 
 at::Tensor InferenceNetwork::forward(const at::Tensor& x, const at::Tensor& embedding) const {
+  std::vector<at::Tensor> answers;  // one by one: the features of one image stay in the cache
+  for (std::int64_t b = 0; b < x.size(0); ++b) answers.push_back(forward_one(x.narrow(0, b, 1), embedding.narrow(0, b, 1)));
+  return at::cat(answers);
+}
+
+at::Tensor InferenceNetwork::forward_one(const at::Tensor& x, const at::Tensor& embedding) const {
   const auto levels = static_cast<std::int64_t>(config_.widths.size());
   Features features = activated(plain(layer("input"), x));
   std::vector<at::Tensor> skips;
@@ -144,7 +143,7 @@ at::Tensor InferenceNetwork::forward(const at::Tensor& x, const at::Tensor& embe
   }
   const at::Tensor& bias = layers_.at("output").bias;
   const at::Tensor out = at::empty({x.size(0), bias.size(0), x.size(2), x.size(3)}, x.options().memory_format(at::MemoryFormat::ChannelsLast));
-  convolve("output", features.activated, {at::ones_like(bias).unsqueeze(0), bias.unsqueeze(0), {}, out, {}});
+  convolve("output", features.activated, {at::ones_like(bias), bias, {}, out, {}});
   return out.narrow(1, 0, weights_.at("output.bias").size(0));
 }
 

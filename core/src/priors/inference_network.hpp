@@ -16,7 +16,7 @@ namespace postrec {
 /// 3x3 convolutions with Winograd's F(2x2, 3x3) (2.25 times fewer products), and in the same pass over the pixels the modulation by the noise level,
 /// the residual and the activation. The 1x1 convolution of two joined images is the sum of one of each, so that nothing is concatenated,
 /// and the one of the coarse image comes before that image is doubled.
-/// Bits depend neither on the batch nor on the number of threads.
+/// Bits do not depend on the number of threads.
 class InferenceNetwork {
  public:
   /// Null where this network, these weights (they take gradients, or lie elsewhere) or this processor must do without.
@@ -29,17 +29,18 @@ class InferenceNetwork {
   struct Layer {
     at::Tensor kernel, bias;
   };
-  /// Features and their silu.
+  /// Features [1, C, H, W] and their silu.
   struct Features {
     at::Tensor x, activated;
   };
   /// What to do with v = scale (kernel * x) + shift + residual.
   struct Outcome {
-    at::Tensor scale, shift;          // [1 or B, out_channels]
+    at::Tensor scale, shift;              // one number a channel
     at::Tensor residual, out, activated;  // undefined: none
   };
 
   InferenceNetwork(const UNetConfig& config, const Weights& weights);
+  at::Tensor forward_one(const at::Tensor& x, const at::Tensor& embedding) const;
   void prepare(const std::string& name);
   Layer layer(const std::string& name) const;
   static at::Tensor plain(const Layer& layer, const at::Tensor& x, std::int64_t stride = 1);
