@@ -59,6 +59,8 @@ std::vector<TrainingSlice> read_training_slices(const fs::path& path, const Slic
   Image& image = scan.image;
   if (options.unit) image.unit = *options.unit;
   const at::Tensor pixels = block_means(image.pixels, options.reduce, path);
+  // A picture of bytes has no physical size: its pixel counts as one, reduced or not, as that of the picture to reconstruct will.
+  const double pixel_mm = image.geometry.spacing_mm[0] * static_cast<double>(options.intensity == PriorIntensity::kByte ? 1 : options.reduce);
   const at::Tensor physical = IntensityScale::make(image.unit, scan_intensity(options.intensity, image.unit), pixels).stored_to_physical(pixels);
   const at::Tensor fullness = physical.abs().mean(at::IntArrayRef({1, 2, 3}));
   const double enough = kAlmostEmpty * fullness.max().item<double>();
@@ -67,7 +69,7 @@ std::vector<TrainingSlice> read_training_slices(const fs::path& path, const Slic
   for (std::int64_t i = 0; i < physical.size(0); ++i) {
     if (!(fullness[i].item<double>() > enough)) continue;
     const at::Tensor model = IntensityScale::make(image.unit, options.intensity, physical[i]).physical_to_model(physical[i]);
-    slices.push_back({model.contiguous(), image.geometry.spacing_mm[0] * static_cast<double>(options.reduce), path.string(), subject});
+    slices.push_back({model.contiguous(), pixel_mm, path.string(), subject});
   }
   return slices;
 }
