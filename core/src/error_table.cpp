@@ -2,17 +2,16 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <string>
 #include <utility>
 
 #include "postrec/error.hpp"
 #include "postrec/random.hpp"
 #include "power_average.hpp"
+#include "shape_cache.hpp"
 #include "spectral_transform.hpp"
 #include "spectrum_table.hpp"
 
@@ -37,30 +36,15 @@ at::Tensor error_power(SpectralBasis basis, const at::Tensor& x0, const at::Tens
   return at::abs(coefficients).to(at::kDouble).square() * (x0.is_complex() ? 0.5 : 1.0);
 }
 
+/// How to read the table at the frequencies of an image.
+struct Reading {
+  at::Tensor along_rows;
+  at::Tensor along_columns;
+};
+
 }  // namespace
 
-class ErrorTable::Cache {
- public:
-  struct Reading {
-    at::Tensor along_rows;
-    at::Tensor along_columns;
-  };
-  template <class Make>
-  Reading get(const std::vector<std::int64_t>& shape, const Make& make) {
-    const std::lock_guard lock(mutex_);
-    if (shape != shape_) {
-      const c10::InferenceMode ordinary(false);  // whoever asks first, others may use it outside of inference
-      reading_ = make();
-      shape_ = shape;
-    }
-    return reading_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::int64_t> shape_;
-  Reading reading_;
-};
+class ErrorTable::Cache : public ShapeCache<Reading> {};
 
 std::vector<double> ErrorTable::standard_sigmas() {
   constexpr int kLevels = 48;
@@ -100,8 +84,8 @@ SpectralCovariance ErrorTable::at_sigma(double sigma, const std::vector<std::int
     log_c = log_eigenvalues_[i - 1] * (1.0 - weight) + log_eigenvalues_[i] * weight;
   }
   if (log_c.sizes() != at::IntArrayRef(image_shape)) {
-    const Cache::Reading reading = cache_->get(image_shape, [&] {
-      return Cache::Reading{axis_interpolation(basis_, log_c.size(1), axis_frequencies(basis_, image_shape[1])),
+    const Reading reading = cache_->get(image_shape, [&] {
+      return Reading{axis_interpolation(basis_, log_c.size(1), axis_frequencies(basis_, image_shape[1])),
                             axis_interpolation(basis_, log_c.size(2), axis_frequencies(basis_, image_shape[2])).t().contiguous()};
     });
     log_c = at::matmul(at::matmul(reading.along_rows, log_c), reading.along_columns);

@@ -1,15 +1,14 @@
 #include "postrec/gaussian_prior.hpp"
 
 #include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
 
 #include <cmath>
-#include <mutex>
 #include <string>
 #include <utility>
 
 #include "batched_vectors.hpp"
 #include "postrec/error.hpp"
+#include "shape_cache.hpp"
 #include "spectral_transform.hpp"
 #include "spectrum_table.hpp"
 
@@ -54,24 +53,7 @@ at::Tensor decay_exponent(const at::Tensor& log_table, const FrequencyGrid& grid
 
 }  // namespace
 
-class GaussianPrior::Cache {
- public:
-  template <class Make>
-  at::Tensor get(const std::vector<std::int64_t>& shape, const Make& make) {
-    const std::lock_guard lock(mutex_);
-    if (shape != shape_) {
-      const c10::InferenceMode with_graphs(false);  // whoever asks first, others may differentiate through it
-      table_ = make();
-      shape_ = shape;
-    }
-    return table_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::int64_t> shape_;
-  at::Tensor table_;
-};
+class GaussianPrior::Cache : public ShapeCache<at::Tensor> {};
 
 GaussianPrior::GaussianPrior(SpectralBasis basis, at::Tensor spectrum, at::Tensor mean, double pixel_mm, PriorInfo info)
     : basis_(basis), spectrum_(std::move(spectrum)), mean_(std::move(mean)), pixel_mm_(pixel_mm), info_(std::move(info)),

@@ -6,23 +6,15 @@
 #include <utility>
 
 #include "../batched_vectors.hpp"
-#include "postrec/error.hpp"
 #include "../spectral_transform.hpp"
+#include "learned_prior.hpp"
+#include "postrec/error.hpp"
 
 namespace postrec {
 namespace {
 
 std::int64_t real_channels(const GaussianPrior& gaussian) {
   return gaussian.spectrum().size(0) * (gaussian.basis() == SpectralBasis::kDft ? 2 : 1);
-}
-
-/// [B, C, H, W] complex -> [B, 2C, H, W]; a real image as it is.
-at::Tensor to_channels(const at::Tensor& x) {
-  return x.is_complex() ? at::view_as_real(x).permute({0, 1, 4, 2, 3}).flatten(1, 2) : x;
-}
-
-at::Tensor from_channels(const at::Tensor& x, bool is_complex) {
-  return is_complex ? at::view_as_complex(x.unflatten(1, {-1, 2}).permute({0, 1, 3, 4, 2}).contiguous()) : x;
 }
 
 at::Tensor per_image(const at::Tensor& values) { return values.view({-1, 1, 1, 1}); }

@@ -26,4 +26,10 @@ at::Tensor denoise_one_by_one(const at::Tensor& x_t, const std::function<at::Ten
   return at::cat(images);
 }
 
+at::Tensor to_channels(const at::Tensor& x) { return x.is_complex() ? at::view_as_real(x).permute({0, 1, 4, 2, 3}).flatten(1, 2) : x; }
+
+at::Tensor from_channels(const at::Tensor& x, bool is_complex) {
+  return is_complex ? at::view_as_complex(x.unflatten(1, {-1, 2}).permute({0, 1, 3, 4, 2}).contiguous()) : x;
+}
+
 }  // namespace postrec

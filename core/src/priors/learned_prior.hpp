@@ -19,4 +19,8 @@ void check_learned_prior(const std::string& name, const ErrorTable& errors, Spec
 /// its sums, depend on the batch: alone, an image has the same bits in every batch.
 at::Tensor denoise_one_by_one(const at::Tensor& x_t, const std::function<at::Tensor(const at::Tensor&)>& denoise);
 
+/// A network sees a complex image as two real channels: [B, C, H, W] complex -> [B, 2C, H, W], a real image as it is; and back.
+at::Tensor to_channels(const at::Tensor& x);
+at::Tensor from_channels(const at::Tensor& x, bool is_complex);
+
 }  // namespace postrec

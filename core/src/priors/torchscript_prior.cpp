@@ -48,12 +48,6 @@ auto guarded(const fs::path& path, const std::string& what, const std::string& h
   throw Error(ErrorKind::kBadData, "module " + quoted_path(path) + " " + what + ": " + printable(reason.substr(0, kReasonLimit)), hint);
 }
 
-at::Tensor to_channels(const at::Tensor& x) { return x.is_complex() ? at::view_as_real(x).permute({0, 1, 4, 2, 3}).flatten(1, 2).contiguous() : x; }
-
-at::Tensor from_channels(const at::Tensor& x, bool is_complex) {
-  return is_complex ? at::view_as_complex(x.unflatten(1, {-1, 2}).permute({0, 1, 3, 4, 2}).contiguous()) : x;
-}
-
 }  // namespace
 
 struct TorchScriptModule::Compiled {
@@ -82,7 +76,7 @@ at::Tensor TorchScriptModule::denoise(const at::Tensor& x_t, double sigma) const
 
 at::Tensor TorchScriptModule::denoise_images(const at::Tensor& x_t, double sigma) const {
   const double scale = convention_.input == ModuleInput::kVarianceExploding ? 1.0 : 1.0 / std::sqrt(1.0 + sigma * sigma);
-  const at::Tensor channels = to_channels(x_t), level = at::full({x_t.size(0)}, sigma, channels.options());
+  const at::Tensor channels = to_channels(x_t).contiguous(), level = at::full({x_t.size(0)}, sigma, channels.options());
   const at::Tensor output = guarded(path_, "failed on images of " + std::to_string(x_t.size(2)) + "x" + std::to_string(x_t.size(3)), "its forward must take (x [B, C, H, W], sigma [B])", [&] {
     // Profiling would let the first calls compute in another order than the later ones.
     const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
