@@ -64,7 +64,7 @@ double pixel_mm_of(const CommandOptions& options) {
 
 SamplerOptions sampler_options(const CommandOptions& options) {
   SamplerOptions result;
-  result.method = options.choice("method", {"sde", "ode"}) == "sde" ? "bridge" : "flow";
+  result.method = options.choice("method", {"sde", "ode"}) == "sde" ? "bridge" : "prior";
   result.n_samples = options.get<std::int64_t>("samples");
   result.batch_size = options.get<std::int64_t>("batch-size");
   result.n_steps = options.get<int>("steps");

@@ -1,39 +1,25 @@
 #include "postrec/sampler.hpp"
 
 #include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <functional>
-#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "batched_vectors.hpp"
 #include "postrec/error.hpp"
 #include "postrec/noise_schedule.hpp"
-#include "sampling_method.hpp"
+#include "method_table.hpp"
 
 namespace postrec {
 namespace {
 
-using MakeMethod = std::function<std::unique_ptr<SamplingMethod>(const SamplingTask&)>;
-
-const std::map<std::string, MakeMethod>& methods() {
-  static const std::map<std::string, MakeMethod> table = {{"bridge", make_bridge}, {"flow", make_flow}};
-  return table;
-}
-
 void require(bool good, const std::string& option, const std::string& value, const std::string& hint) {
   if (!good) throw Error(ErrorKind::kUsage, "sampler option " + option + " is " + value, hint);
-}
-
-std::string joined_names() {
-  std::string text;
-  for (const auto& [name, make] : methods()) text += (text.empty() ? "" : ", ") + name;
-  return text;
 }
 
 void check_shapes(const Prior& prior, const GaussianLikelihood* likelihood, const std::vector<std::int64_t>& image_shape) {
@@ -46,17 +32,44 @@ void check_shapes(const Prior& prior, const GaussianLikelihood* likelihood, cons
                 "choose a prior of the operator's kind");
 }
 
-NoiseSchedule schedule_for(const Prior& prior, const SamplerOptions& options) {
-  const SigmaRange range = prior.range();
-  return NoiseSchedule::karras(options.n_steps, options.sigma_max > 0.0 ? options.sigma_max : range.maximum,
-                               options.sigma_min > 0.0 ? options.sigma_min : range.minimum);
+void check_needs(const MethodEntry& method, bool has_measurement) {
+  if (method.needs == Needs::kMeasurement && !has_measurement)
+    throw Error(ErrorKind::kUsage, "method '" + method.info.name + "' needs a measurement", "without one use bridge or prior");
+  if (method.needs == Needs::kNoMeasurement && has_measurement)
+    throw Error(ErrorKind::kUsage, "method '" + method.info.name + "' samples the prior alone", "with a measurement use bridge");
 }
 
-void check_finite(const at::Tensor& x, const char* what, const Level& level) {
+SigmaRange level_range(const Prior& prior, const SamplerOptions& options) {
+  const SigmaRange range = prior.range();
+  return {options.sigma_min > 0.0 ? options.sigma_min : range.minimum, options.sigma_max > 0.0 ? options.sigma_max : range.maximum};
+}
+
+/// Levels for the budget: a level costs evaluations of the method times those of its solver.
+int level_count(const MethodEntry& method, const SolverEntry* solver, const SamplerOptions& options) {
+  if (options.nfe == 0) return options.n_steps;
+  const double per_level = method.evaluations * (solver ? solver->evaluations : 1.0);
+  return std::max(1, static_cast<int>(std::floor(static_cast<double>(options.nfe) / per_level + 1e-9)));
+}
+
+NoiseProcess process_for(const SigmaRange& range, const SamplerOptions& options) {
+  NoiseProcessOptions process;
+  process.sigma_min = range.minimum;
+  process.sigma_max = range.maximum;
+  return make_noise_process(options.process, process);
+}
+
+std::vector<double> levels_for(const NoiseProcess& process, int n_levels, const std::string& kind) {
+  const SigmaRange range = process.range();
+  if (kind == "karras") return NoiseSchedule::karras(n_levels, range.maximum, range.minimum).sigmas();
+  if (kind == "geometric") return NoiseSchedule::geometric(n_levels, range.maximum, range.minimum).sigmas();
+  return NoiseSchedule::even_in_time(n_levels, process).sigmas();
+}
+
+void check_finite(const at::Tensor& x, const Level& level) {
   for (const double square : dots(x, x))
     if (!std::isfinite(square))
-      throw Error(ErrorKind::kNumerical, std::string(what) + " is not finite at step " + std::to_string(level.step) + ", sigma " +
-                  std::to_string(level.sigma), "check the prior, the measurement and sigma_y");
+      throw Error(ErrorKind::kNumerical, "the sample is not finite at step " + std::to_string(level.step) + ", sigma " + std::to_string(level.sigma),
+                  "check the prior, the measurement and sigma_y");
 }
 
 double mean_of(const std::vector<double>& values) {
@@ -92,43 +105,44 @@ class Progress {
 // The loop that all methods share. Returns an undefined tensor when it was cancelled.
 at::Tensor sample_batch(const SamplingTask& task, SamplingMethod& method, const std::vector<double>& sigmas, Progress& progress,
                         std::vector<LevelRecord>& records) {
-  at::Tensor x = real_view(task.normal(kInitialDraw, task.image)).mul(sigmas.front());
-  if (task.image.dtype == at::kComplexFloat) x = at::view_as_complex(x);
+  at::Tensor x = method.start(sigmas.front());
   for (std::size_t i = 0; i < sigmas.size(); ++i) {
     if (progress.cancelled()) return {};
     const Level level{static_cast<int>(i), sigmas[i], i + 1 < sigmas.size() ? sigmas[i + 1] : 0.0};
     LevelRecord record;
-    const at::Tensor denoised = task.prior.denoise(x, level.sigma);
-    check_finite(denoised, "the denoised image", level);
-    const at::Tensor x0 = method.condition(x, denoised, level, record);
-    x = method.step(x, x0, level);
-    check_finite(x, "the sample", level);
+    task.step = level.step;
+    x = method.advance(x, level, record);
+    check_finite(x, level);
     progress.finished(level, record, x.size(0));
     records.push_back(std::move(record));
   }
   return x;
 }
 
-void add_to_report(SamplerReport& report, const std::vector<LevelRecord>& records, std::int64_t n_samples) {
+void add_to_report(SamplerReport& report, const std::vector<LevelRecord>& records) {
+  report.misfit_trace.resize(records.size(), 0.0);
+  report.solve_iterations.resize(records.size(), 0);
+  report.effective_share.resize(records.size(), 1.0);
   for (std::size_t i = 0; i < records.size(); ++i) {
-    for (const double misfit : records[i].misfit) report.misfit_trace[i] += misfit / static_cast<double>(n_samples);
+    for (const double misfit : records[i].misfit) report.misfit_trace[i] += misfit;
     report.solve_iterations[i] = std::max(report.solve_iterations[i], records[i].solve.iterations);
+    report.effective_share[i] = std::min(report.effective_share[i], records[i].effective_share);
   }
 }
 
+/// The smallest multiple of `group` that holds n.
+std::int64_t whole_groups(std::int64_t n, std::int64_t group) { return (n + group - 1) / group * group; }
+
 }  // namespace
 
-std::vector<std::string> sampler_names() {
-  std::vector<std::string> names;
-  for (const auto& [name, make] : methods()) names.push_back(name);
-  return names;
-}
-
 void SamplerOptions::validate() const {
-  require(methods().count(method) != 0, "method", "'" + method + "'", "known methods are " + joined_names());
+  const MethodEntry& entry = find_method(method);
+  complete_settings(entry, solver_of(entry, solver), settings);
   require(n_samples >= 1, "n_samples", std::to_string(n_samples), "at least 1 is needed");
   require(batch_size >= 0, "batch_size", std::to_string(batch_size), "it must be positive, or 0 for all samples together");
   require(n_steps >= 1, "n_steps", std::to_string(n_steps), "at least 1 is needed");
+  require(nfe >= 0, "nfe", std::to_string(nfe), "it must be positive, or 0 for n_steps levels");
+  require(levels == "karras" || levels == "geometric" || levels == "process", "levels", "'" + levels + "'", "it is karras, geometric or process");
   require(sigma_max >= 0.0 && std::isfinite(sigma_max), "sigma_max", std::to_string(sigma_max), "it must be positive, or 0 for the prior's");
   require(sigma_min >= 0.0 && std::isfinite(sigma_min), "sigma_min", std::to_string(sigma_min), "it must be positive, or 0 for the prior's");
   require(sigma_max == 0.0 || sigma_min < sigma_max, "sigma_min", std::to_string(sigma_min), "it must be below sigma_max");
@@ -140,37 +154,46 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
                const SamplerOptions& options, Observer& observer) {
   options.validate();
   check_shapes(prior, likelihood, image_shape);
-  const c10::InferenceMode no_autograd;
+  const MethodEntry& entry = find_method(options.method);
+  const SolverEntry* solver = solver_of(entry, options.solver);
+  check_needs(entry, likelihood != nullptr);
+  const at::NoGradGuard no_graph;
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<double> sigmas = schedule_for(prior, options).sigmas();
-  const std::int64_t batch_size = options.batch_size > 0 ? options.batch_size : options.n_samples;
+  const NoiseProcess process = process_for(level_range(prior, options), options);
+  const std::vector<double> levels = levels_for(process, level_count(entry, solver, options), options.levels);
+  const auto settings = complete_settings(entry, solver, options.settings);
+  const std::int64_t group = entry.group_setting.empty() ? entry.group_size : static_cast<std::int64_t>(settings.at(entry.group_setting));
+  const std::int64_t batch_size = whole_groups(options.batch_size > 0 ? options.batch_size : options.n_samples, group);
   const TensorSpec image{image_shape, prior.domain().dtype};
   const at::Device device = likelihood ? likelihood->y().device() : at::Device(at::kCPU);
 
   SamplerReport report;
-  report.nfe = static_cast<std::int64_t>(sigmas.size());
-  report.sigmas = sigmas;
-  report.misfit_trace.assign(sigmas.size(), 0.0);
-  report.solve_iterations.assign(sigmas.size(), 0);
-  Progress progress(observer, options.n_samples * report.nfe);
+  std::optional<Progress> progress;
   std::vector<at::Tensor> finished;
   std::int64_t n_finished = 0;
   while (n_finished < options.n_samples && !report.interrupted) {
-    const std::int64_t n = std::min(batch_size, options.n_samples - n_finished);
-    const SamplingTask task{prior, likelihood, image, device, RandomStreams(options.seed, n_finished, n), options.solve};
+    const std::int64_t n = whole_groups(std::min(batch_size, options.n_samples - n_finished), group);
+    const SamplingTask task{prior, likelihood, image, device, options.seed, n_finished, n, options.solve, process, levels, settings};
+    const auto method = make_method(entry, solver, task);
+    report.sigmas = method->levels();
+    if (!progress) progress.emplace(observer, options.n_samples * static_cast<std::int64_t>(report.sigmas.size()));
     std::vector<LevelRecord> records;
-    const at::Tensor x = sample_batch(task, *methods().at(options.method)(task), sigmas, progress, records);
+    const at::Tensor x = sample_batch(task, *method, report.sigmas, *progress, records);
+    report.network_seconds += task.network_seconds;
     report.interrupted = !x.defined();
     if (report.interrupted) break;
     finished.push_back(x);
     n_finished += n;
-    add_to_report(report, records, options.n_samples);
+    report.nfe = std::max(report.nfe, task.nfe);
+    add_to_report(report, records);
   }
-  for (double& misfit : report.misfit_trace) misfit *= static_cast<double>(options.n_samples) / std::max<std::int64_t>(n_finished, 1);
+  for (double& misfit : report.misfit_trace) misfit /= static_cast<double>(std::max<std::int64_t>(n_finished, 1));
   std::vector<std::int64_t> none = {0};
   none.insert(none.end(), image_shape.begin(), image_shape.end());
   Samples samples;
   samples.x = finished.empty() ? at::empty(none, at::TensorOptions().dtype(image.dtype).device(device)) : at::cat(finished);
+  // A last group may hold more samples than were asked for.
+  samples.x = samples.x.narrow(0, 0, std::min(samples.x.size(0), options.n_samples));
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   samples.report = std::move(report);
   return samples;

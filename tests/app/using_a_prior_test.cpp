@@ -41,7 +41,7 @@ TEST_F(Sample, WritesImagesAPictureAndWhatMadeThem) {
   // A CT prior's images are in HU: what is 0.4 of water there, its mean, is -600, give or take the mean of an image, sqrt(5 / 16) in units of water.
   ASSERT_EQ(draw("ct", {"--prior", path("ct.safetensors"), "--method", "ode"}).code, 0);
   EXPECT_EQ(run_json("ct")["unit"], "hu");
-  EXPECT_EQ(run_json("ct")["sampler"]["method"], "flow");
+  EXPECT_EQ(run_json("ct")["sampler"]["method"], "prior");
   EXPECT_NEAR(read_scan(path("ct/sample_1.nii.gz")).image.pixels.mean().item<double>(), -600.0, 4.5 * 1000.0 * std::sqrt(5.0 / 16.0));
 }
 

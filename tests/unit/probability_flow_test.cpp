@@ -133,12 +133,13 @@ TEST(ProbabilityFlow, StopsWhereTheObserverCancels) {
   EXPECT_NEAR(std::log(result.sigma / 0.1) / std::log(300.0), observer.fraction, 1e-3);
 }
 
-// The sampling method "flow": the same map by a fixed number of levels, of second order. Its end is denoised once more.
+// The solver dpm-solver-2m: the same map by a fixed number of levels, of second order. Its end is denoised once more.
 TEST(ProbabilityFlow, SamplingMethodIsOfSecondOrder) {
   const GaussianPrior prior = gaussian(SpectralBasis::kDct, 24, 0.3);
   const SigmaRange range = prior.range();
   SamplerOptions options;
-  options.method = "flow";
+  options.method = "prior";
+  options.solver = "dpm-solver-2m";
   options.n_samples = 3;
   options.seed = 7;
   Observer observer;
@@ -162,9 +163,9 @@ TEST(ProbabilityFlow, SamplingMethodRefusesAMeasurement) {
   const Bed bed = t2c_box6();
   const GaussianLikelihood likelihood(bed.op, bed.y, bed.sigma_y);
   SamplerOptions options;
-  options.method = "flow";
+  options.method = "prior";
   Observer observer;
-  expect_error(ErrorKind::kUsage, "flow", [&] { sample(*bed.prior, &likelihood, {1, 8, 8}, options, observer); });
+  expect_error(ErrorKind::kUsage, "the prior alone", [&] { sample(*bed.prior, &likelihood, {1, 8, 8}, options, observer); });
 }
 
 }  // namespace

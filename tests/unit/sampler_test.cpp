@@ -149,7 +149,12 @@ TEST(Sampler, validate) {
     change(how);
     expect_error(ErrorKind::kUsage, named, [&] { how.validate(); });
   };
-  refuse("known methods are bridge", [](SamplerOptions& o) { o.method = "magic"; });
+  refuse("known methods are ", [](SamplerOptions& o) { o.method = "magic"; });
+  refuse("known solvers are ", [](SamplerOptions& o) { o.method = "prior", o.solver = "magic"; });
+  refuse("takes steps of its own", [](SamplerOptions& o) { o.solver = "dpm-solver-2m"; });
+  refuse("has no setting 'colour'", [](SamplerOptions& o) { o.settings["colour"] = 1.0; });
+  refuse("nfe is -1", [](SamplerOptions& o) { o.nfe = -1; });
+  refuse("levels", [](SamplerOptions& o) { o.levels = "uneven"; });
   refuse("n_samples is 0", [](SamplerOptions& o) { o.n_samples = 0; });
   refuse("batch_size is -1", [](SamplerOptions& o) { o.batch_size = -1; });
   refuse("n_steps is 0", [](SamplerOptions& o) { o.n_steps = 0; });
@@ -159,7 +164,36 @@ TEST(Sampler, validate) {
   refuse("tolerance", [](SamplerOptions& o) { o.solve.tolerance = 0.0; });
   refuse("max_iterations", [](SamplerOptions& o) { o.solve.max_iterations = 0; });
   SamplerOptions().validate();
-  EXPECT_EQ(sampler_names(), (std::vector<std::string>{"bridge", "flow"}));
+}
+
+// Every name in the tables can be asked for, says where it comes from, and its defaults lie in their ranges.
+TEST(Sampler, CatalogueIsConsistent) {
+  for (const SamplerInfo& info : sampling_methods()) {
+    SamplerOptions how;
+    how.method = info.name;
+    for (const SamplerSetting& setting : info.settings) {
+      how.settings[setting.name] = setting.standard;
+      EXPECT_FALSE(setting.help.empty()) << info.name << " " << setting.name;
+    }
+    how.validate();
+    EXPECT_FALSE(info.summary.empty()) << info.name;
+    EXPECT_FALSE(info.source.empty()) << info.name;
+  }
+  for (const SamplerInfo& info : reverse_solvers()) {
+    SamplerOptions how;
+    how.method = "prior";
+    how.solver = info.name;
+    how.validate();
+    EXPECT_FALSE(info.source.empty()) << info.name;
+  }
+}
+
+TEST(Sampler, BudgetSetsTheLevels) {
+  const Problem problem = masking_problem();
+  Observer observer;
+  SamplerOptions how = options(1, 0, 4);
+  how.nfe = 7;
+  EXPECT_EQ(sample(*problem.prior, nullptr, {1, 37, 37}, how, observer).report.nfe, 7);
 }
 
 TEST(Sampler, RefusesWhatDoesNotFitTogether) {

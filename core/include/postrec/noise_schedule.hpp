@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include "postrec/noise_process.hpp"
+
 namespace postrec {
 
 /// Decreasing diffusion noise levels sigma_0 > ... > sigma_{n-1} > 0.
@@ -10,6 +12,12 @@ namespace postrec {
 class NoiseSchedule {
  public:
   static NoiseSchedule karras(int n_levels, double sigma_max, double sigma_min, double rho = 7.0);
+
+  /// sigma_i = smax (smin/smax)^(i/(n-1)). [Song 2019]
+  static NoiseSchedule geometric(int n_levels, double sigma_max, double sigma_min);
+
+  /// Even in the time of a process, from its largest level to its smallest. [Song 2021]
+  static NoiseSchedule even_in_time(int n_levels, const NoiseProcess& process);
 
   const std::vector<double>& sigmas() const { return sigmas_; }
 

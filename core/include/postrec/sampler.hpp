@@ -3,6 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,10 +16,15 @@
 namespace postrec {
 
 struct SamplerOptions {
-  std::string method = "bridge";               ///< see sampler_names()
+  std::string method = "bridge";               ///< see sampling_methods()
+  std::string solver;                          ///< of the reverse process, see reverse_solvers(); empty: the method's own
+  std::map<std::string, double> settings;      ///< of method and solver, by the names that they declare
   std::int64_t n_samples = 8;
-  std::int64_t batch_size = 0;                 ///< samples computed together; 0: all of them
-  int n_steps = 20;                            ///< network evaluations per sample
+  std::int64_t batch_size = 0;                 ///< samples computed together; 0: all of them. Rounded up to whole groups of the method
+  int n_steps = 20;                            ///< noise levels
+  std::int64_t nfe = 0;                        ///< network evaluations per sample: sets the number of levels; 0: n_steps does
+  std::string process = "edm";                 ///< noise process whose reverse the solvers follow: edm, ve, vp, sub-vp, ncsn
+  std::string levels = "karras";               ///< karras, geometric, or process (even in the time of the noise process)
   double sigma_max = 0.0;                      ///< 0: the prior's
   double sigma_min = 0.0;                      ///< 0: the prior's
   std::uint64_t seed = 0;
@@ -27,12 +35,14 @@ struct SamplerOptions {
 };
 
 struct SamplerReport {
-  std::int64_t nfe = 0;                        ///< network evaluations per sample
+  std::int64_t nfe = 0;                        ///< network evaluations per sample; a vector-Jacobian product counts as one more
   double seconds = 0.0;
+  double network_seconds = 0.0;                ///< of them in the prior
   bool interrupted = false;                    ///< fewer samples than asked for, because the observer cancelled
   std::vector<double> sigmas;
-  std::vector<double> misfit_trace;            ///< reduced chi-square of the denoised image at each level, mean over samples
+  std::vector<double> misfit_trace;            ///< reduced chi-square of the denoised image at each level, mean over samples; 0 where a method does not say
   std::vector<int> solve_iterations;           ///< of conjugate gradients at each level, the largest over batches
+  std::vector<double> effective_share;         ///< effective sample size over the size of the group at each level, smallest of all groups; 1 without weights
 };
 
 struct Samples {
@@ -40,12 +50,31 @@ struct Samples {
   SamplerReport report;
 };
 
-/// The methods that `SamplerOptions::method` accepts.
-std::vector<std::string> sampler_names();
+/// A number that a method or solver can be told.
+struct SamplerSetting {
+  std::string name;                            ///< lower-hyphen
+  double standard = 0.0;                       ///< the published default, unless the help says otherwise
+  double minimum = 0.0;                        ///< inclusive, as the maximum
+  double maximum = std::numeric_limits<double>::infinity();
+  std::string help;
+};
+
+/// A method or solver that a user can name.
+struct SamplerInfo {
+  std::string name;                            ///< lower-hyphen: "pigdm"
+  std::string summary;                         ///< one sentence
+  std::string source;                          ///< "[Song 2023, algorithm 1]"
+  std::vector<SamplerSetting> settings;
+  std::string solver;                          ///< the method's own choice; empty: it walks by itself and takes none
+};
+
+/// What `SamplerOptions::method` and `solver` accept, in the order of their names.
+std::vector<SamplerInfo> sampling_methods();
+std::vector<SamplerInfo> reverse_solvers();
 
 /// Samples of p(x | y), or of p(x) when `likelihood` is null. `image_shape` is [C, (D,) H, W].
 /// Law: reproducible. The same seed gives bit-identical samples on the CPU whatever the batch size and thread count.
-/// Throws Error(kNumerical) on a NaN, naming the step.
+/// Throws Error: kNumerical on a NaN, naming the step; kUsage on a method that needs a measurement (or none) or what this operator cannot do.
 Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const std::vector<std::int64_t>& image_shape,
                const SamplerOptions& options, Observer& observer);
 

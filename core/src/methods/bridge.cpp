@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "../batched_vectors.hpp"
-#include "../sampling_method.hpp"
+#include "../entries.hpp"
 
 namespace postrec {
 namespace {
@@ -14,9 +14,16 @@ namespace {
 /// steps, where x0 given x_t is Gaussian with covariance C. [core/README.md; Song 2021b, eq. 7 for the bridge]
 class Bridge : public SamplingMethod {
  public:
-  explicit Bridge(const SamplingTask& task) : task_(task) {}
+  using SamplingMethod::SamplingMethod;
 
-  at::Tensor condition(const at::Tensor& /*x_t*/, const at::Tensor& denoised, const Level& level, LevelRecord& record) override {
+  at::Tensor advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) override {
+    const at::Tensor x0 = draw(task_.denoise(x_t, level.sigma), level, record);
+    return level.next_sigma == 0.0 ? x0 : cross(x_t, x0, level);
+  }
+
+ private:
+  /// x0 given y, for x0 ~ N(denoised, C(sigma)).
+  at::Tensor draw(const at::Tensor& denoised, const Level& level, LevelRecord& record) const {
     const SpectralCovariance covariance = task_.prior.error_covariance(level.sigma, task_.image.shape);
     const at::Tensor white_image = task_.normal(draw_at(level.step, Draw::kWhiteImage), task_.image);
     if (!task_.likelihood) return denoised + covariance.apply_factor(white_image);
@@ -24,15 +31,14 @@ class Bridge : public SamplingMethod {
     return task_.likelihood->draw_posterior(denoised, covariance, white_image, white_data, solve_options(level), record.solve, &record.misfit);
   }
 
-  at::Tensor step(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) override {
-    if (level.next_sigma == 0.0) return x0;
+  /// x at the next level given x_t and x0.
+  at::Tensor cross(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) const {
     const double ratio = level.next_sigma / level.sigma, keep = ratio * ratio;
     const double spread = level.next_sigma * std::sqrt(1.0 - keep);
     const at::Tensor noise = task_.normal(draw_at(level.step, Draw::kBridge), task_.image);
     return linear_combination(1.0, linear_combination(keep, x_t, 1.0 - keep, x0), spread, noise);
   }
 
- private:
   // An error of the draw that is small against the noise which the next level brings is forgotten there. So the solver may stop where its
   // error in the data, ||A e||, is below tolerance * ||A|| next_sigma: at high noise after a few iterations, at the last level not before
   // the error is small against the posterior's own spread.
@@ -42,12 +48,17 @@ class Bridge : public SamplingMethod {
     return options;
   }
 
-  const SamplingTask& task_;
   const double norm_ = task_.likelihood ? task_.likelihood->op().norm_bound() : 0.0;
 };
 
 }  // namespace
 
-std::unique_ptr<SamplingMethod> make_bridge(const SamplingTask& task) { return std::make_unique<Bridge>(task); }
+MethodEntry bridge_entry() {
+  MethodEntry entry;
+  entry.info = {"bridge", "Exact draws of x0 given y and the denoised image, with the measured covariance of its error (BR).", "[core/README.md]", {}, ""};
+  entry.needs = Needs::kEither;
+  entry.walk = [](const SamplingTask& task) { return std::make_unique<Bridge>(task); };
+  return entry;
+}
 
 }  // namespace postrec

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "guidance.hpp"
+#include "postrec/sampler.hpp"
+#include "sampling_method.hpp"
+#include "solver.hpp"
+
+namespace postrec {
+
+enum class Needs { kMeasurement, kNoMeasurement, kEither };
+
+/// A method as the loop finds it: either it walks by itself, or it guides a solver.
+struct MethodEntry {
+  SamplerInfo info;
+  Needs needs = Needs::kMeasurement;
+  double evaluations = 1.0;                    ///< of the network a level (walks) or a call (guidance), for budgets; products with the Jacobian count
+  std::int64_t group_size = 1;                 ///< samples that know of each other; when `group_setting` is not empty, that setting has it
+  std::string group_setting;
+  std::function<std::unique_ptr<SamplingMethod>(const SamplingTask&)> walk;
+  std::function<std::unique_ptr<Guidance>(const SamplingTask&)> guide;
+};
+
+struct SolverEntry {
+  SamplerInfo info;
+  double evaluations = 1.0;                    ///< calls of the denoiser a level, for budgets
+  std::function<std::unique_ptr<Solver>(const SamplingTask&)> make;
+};
+
+/// Every method and solver by name. Each file of methods/, guidance/ and solvers/ has one function that makes its entry; method_table.cpp lists them.
+const std::map<std::string, MethodEntry>& method_table();
+const std::map<std::string, SolverEntry>& solver_table();
+
+/// Throws Error(kUsage) that names the nearest known one.
+const MethodEntry& find_method(const std::string& name);
+const SolverEntry& find_solver(const std::string& name);
+
+/// The solver that goes with a method: the one asked for, or the method's own; null for a method that walks by itself.
+/// Throws Error(kUsage) when it takes none.
+const SolverEntry* solver_of(const MethodEntry& method, const std::string& asked);
+
+/// The settings of method and solver with defaults filled in. Throws Error(kUsage) on unknown names and values out of range.
+std::map<std::string, double> complete_settings(const MethodEntry& method, const SolverEntry* solver, const std::map<std::string, double>& given);
+
+/// The method for one batch: the walk itself, or its guidance with the solver.
+std::unique_ptr<SamplingMethod> make_method(const MethodEntry& method, const SolverEntry* solver, const SamplingTask& task);
+
+}  // namespace postrec

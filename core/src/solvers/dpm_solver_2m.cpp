@@ -1,0 +1,52 @@
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "../batched_vectors.hpp"
+#include "../entries.hpp"
+
+namespace postrec {
+namespace {
+
+/// The probability flow in log sigma by a multistep rule of second order: the image as a straight line through the last two denoised ones, so that
+/// a level costs one evaluation. Its end is the denoised image of the last level. [Lu 2022, DPM-Solver++(2M), algorithm 2]
+class DpmSolver2m : public Solver {
+ public:
+  using Solver::Solver;
+
+  at::Tensor step(const at::Tensor& x_t, const Level& level, const Denoiser& denoise) override {
+    const at::Tensor denoised = denoise(x_t, level.sigma);
+    if (level.next_sigma == 0.0) return denoised;
+    const double length = std::log(level.sigma / level.next_sigma);
+    const double slope = before_.defined() ? 0.5 * length / length_before_ : 0.0;
+    const at::Tensor ahead = before_.defined() ? linear_combination(1.0 + slope, denoised, -slope, before_) : denoised;
+    before_ = denoised;
+    length_before_ = length;
+    const double keep = level.next_sigma / level.sigma;
+    return linear_combination(keep, x_t, 1.0 - keep, ahead);
+  }
+
+  std::map<std::string, at::Tensor> state() const override {
+    if (!before_.defined()) return {};
+    return {{"denoised", before_}, {"length", at::full({1}, length_before_, at::kDouble)}};
+  }
+  void restore(const std::map<std::string, at::Tensor>& state) override {
+    before_ = state.at("denoised");
+    length_before_ = state.at("length").item<double>();
+  }
+
+ private:
+  at::Tensor before_;                          ///< denoised at the level before
+  double length_before_ = 0.0;                 ///< of that step, in log sigma
+};
+
+}  // namespace
+
+SolverEntry dpm_solver_2m_entry() {
+  SolverEntry entry;
+  entry.info = {"dpm-solver-2m", "The probability flow by a multistep rule of second order; no noise is added.", "[Lu 2022, algorithm 2]", {}, ""};
+  entry.make = [](const SamplingTask& task) { return std::make_unique<DpmSolver2m>(task); };
+  return entry;
+}
+
+}  // namespace postrec
