@@ -14,6 +14,8 @@
 #include "postrec/error.hpp"
 #include "postrec/noise_schedule.hpp"
 #include "method_table.hpp"
+#include "pace.hpp"
+#include "sampler_checkpoint.hpp"
 
 namespace postrec {
 namespace {
@@ -81,7 +83,7 @@ double mean_of(const std::vector<double>& values) {
 /// Tells the observer how far the whole job is.
 class Progress {
  public:
-  Progress(Observer& observer, std::int64_t total) : observer_(observer), total_(total) {}
+  Progress(Observer& observer, std::int64_t done, std::int64_t total) : observer_(observer), total_(total), done_(done) {}
 
   bool cancelled() const { return observer_.cancelled(); }
 
@@ -98,37 +100,103 @@ class Progress {
  private:
   Observer& observer_;
   std::int64_t total_;
-  std::int64_t done_ = 0;
+  std::int64_t done_;
   bool warned_ = false;
 };
 
-// The loop that all methods share. Returns an undefined tensor when it was cancelled.
-at::Tensor sample_batch(const SamplingTask& task, SamplingMethod& method, const std::vector<double>& sigmas, Progress& progress,
-                        std::vector<LevelRecord>& records) {
-  at::Tensor x = method.start(sigmas.front());
-  for (std::size_t i = 0; i < sigmas.size(); ++i) {
-    if (progress.cancelled()) return {};
-    const Level level{static_cast<int>(i), sigmas[i], i + 1 < sigmas.size() ? sigmas[i + 1] : 0.0};
-    LevelRecord record;
-    task.step = level.step;
-    x = method.advance(x, level, record);
-    check_finite(x, level);
-    progress.finished(level, record, x.size(0));
-    records.push_back(std::move(record));
-  }
-  return x;
-}
-
 void add_to_report(SamplerReport& report, const std::vector<LevelRecord>& records) {
-  report.misfit_trace.resize(records.size(), 0.0);
-  report.solve_iterations.resize(records.size(), 0);
-  report.effective_share.resize(records.size(), 1.0);
+  report.misfit_trace.resize(std::max(report.misfit_trace.size(), records.size()), 0.0);
+  report.solve_iterations.resize(report.misfit_trace.size(), 0);
+  report.effective_share.resize(report.misfit_trace.size(), 1.0);
   for (std::size_t i = 0; i < records.size(); ++i) {
     for (const double misfit : records[i].misfit) report.misfit_trace[i] += misfit;
     report.solve_iterations[i] = std::max(report.solve_iterations[i], records[i].solve.iterations);
     report.effective_share[i] = std::min(report.effective_share[i], records[i].effective_share);
   }
 }
+
+/// The run between levels: where it stands, when that is written, and when time is up.
+class Run {
+ public:
+  Run(const SamplerOptions& options, const std::string& identity, Pace& pace)
+      : clock_(options.clock ? options.clock : steady_seconds), interval_s_(options.checkpoint_interval_s), pace_(pace) {
+    if (options.checkpoint.empty()) return;
+    file_.emplace(options.checkpoint, identity);
+    if (auto saved = file_->load()) state = std::move(*saved);
+    last_saved_ = clock_();
+  }
+
+  std::int64_t n_finished() const { return state.finished.defined() ? state.finished.size(0) : 0; }
+
+  // The loop that all methods share. False when it was cancelled.
+  bool walk(const SamplingTask& task, SamplingMethod& method, Progress& progress) {
+    begin(task, method);
+    for (auto& i = state.level; i < static_cast<std::int64_t>(state.levels.size());) {
+      if (progress.cancelled()) return stop(task, method);
+      if (pace_.thin(state.levels, static_cast<std::size_t>(i))) state.report.levels_left_out = true;
+      const bool last = i + 1 == static_cast<std::int64_t>(state.levels.size());
+      const Level level{static_cast<int>(i), state.levels[i], last ? 0.0 : state.levels[i + 1]};
+      LevelRecord record;
+      task.step = level.step;
+      state.x = method.advance(state.x, level, record);
+      check_finite(state.x, level);
+      pace_.finished_level();
+      progress.finished(level, record, state.x.size(0));
+      state.records.push_back(std::move(record));
+      ++i;
+      if (file_ && clock_() - last_saved_ >= interval_s_) save(task, method);
+    }
+    end(task);
+    return true;
+  }
+
+  static double steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+  SamplerState state;
+
+ private:
+  void begin(const SamplingTask& task, SamplingMethod& method) {
+    if (state.x.defined()) {
+      state.x = state.x.to(task.device);
+      method.restore(state.method);
+      task.nfe = state.nfe;
+      return;
+    }
+    state.levels = method.levels();
+    state.level = 0;
+    state.records.clear();
+    state.x = method.start(state.levels.front());
+  }
+
+  void end(const SamplingTask& task) {
+    state.finished = state.finished.defined() ? at::cat({state.finished.to(task.device), state.x}) : state.x;
+    state.x = at::Tensor();
+    state.level = 0;
+    if (state.report.sigmas.empty()) state.report.sigmas = state.levels;
+    state.report.nfe = std::max(state.report.nfe, task.nfe);
+    state.report.network_seconds += task.network_seconds;
+    add_to_report(state.report, state.records);
+    if (file_) file_->save(state);
+  }
+
+  bool stop(const SamplingTask& task, const SamplingMethod& method) {
+    if (file_) save(task, method);
+    return false;
+  }
+
+  void save(const SamplingTask& task, const SamplingMethod& method) {
+    state.method = method.state();
+    state.nfe = task.nfe;
+    file_->save(state);
+    last_saved_ = clock_();
+  }
+
+  std::function<double()> clock_;
+  double interval_s_;
+  double last_saved_ = 0.0;
+  Pace& pace_;
+  std::optional<SamplerCheckpoint> file_;
+};
 
 /// The smallest multiple of `group` that holds n.
 std::int64_t whole_groups(std::int64_t n, std::int64_t group) { return (n + group - 1) / group * group; }
@@ -143,6 +211,7 @@ void SamplerOptions::validate() const {
   require(n_steps >= 1, "n_steps", std::to_string(n_steps), "at least 1 is needed");
   require(nfe >= 0, "nfe", std::to_string(nfe), "it must be positive, or 0 for n_steps levels");
   require(levels == "karras" || levels == "geometric" || levels == "process", "levels", "'" + levels + "'", "it is karras, geometric or process");
+  require(deadline_s >= 0.0 && std::isfinite(deadline_s), "deadline_s", std::to_string(deadline_s), "it must be positive, or 0 for none");
   require(sigma_max >= 0.0 && std::isfinite(sigma_max), "sigma_max", std::to_string(sigma_max), "it must be positive, or 0 for the prior's");
   require(sigma_min >= 0.0 && std::isfinite(sigma_min), "sigma_min", std::to_string(sigma_min), "it must be positive, or 0 for the prior's");
   require(sigma_max == 0.0 || sigma_min < sigma_max, "sigma_min", std::to_string(sigma_min), "it must be below sigma_max");
@@ -167,35 +236,35 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   const TensorSpec image{image_shape, prior.domain().dtype};
   const at::Device device = likelihood ? likelihood->y().device() : at::Device(at::kCPU);
 
-  SamplerReport report;
+  Pace pace(options.deadline_s, options.clock ? options.clock : Run::steady_seconds);
+  Run run(options, options.checkpoint.empty() ? "" : run_identity(prior, likelihood, image_shape, options), pace);
   std::optional<Progress> progress;
-  std::vector<at::Tensor> finished;
-  std::int64_t n_finished = 0;
-  while (n_finished < options.n_samples && !report.interrupted) {
-    const std::int64_t n = whole_groups(std::min(batch_size, options.n_samples - n_finished), group);
-    const SamplingTask task{prior, likelihood, image, device, options.seed, n_finished, n, options.solve, process, levels, settings};
+  bool interrupted = false, out_of_time = false;
+  while (run.n_finished() < options.n_samples && !interrupted && !out_of_time) {
+    const std::int64_t left = options.n_samples - run.n_finished(), n = whole_groups(std::min(batch_size, left), group);
+    out_of_time = !pace.another_batch(n);
+    if (out_of_time) break;
+    const SamplingTask task{prior, likelihood, image, device, options.seed, run.n_finished(), n, options.solve, process, levels, settings};
     const auto method = make_method(entry, solver, task);
-    report.sigmas = method->levels();
-    if (!progress) progress.emplace(observer, options.n_samples * static_cast<std::int64_t>(report.sigmas.size()));
-    std::vector<LevelRecord> records;
-    const at::Tensor x = sample_batch(task, *method, report.sigmas, *progress, records);
-    report.network_seconds += task.network_seconds;
-    report.interrupted = !x.defined();
-    if (report.interrupted) break;
-    finished.push_back(x);
-    n_finished += n;
-    report.nfe = std::max(report.nfe, task.nfe);
-    add_to_report(report, records);
+    if (!progress) {
+      const auto n_levels = static_cast<std::int64_t>(method->levels().size());
+      progress.emplace(observer, run.n_finished() * n_levels + n * run.state.level, options.n_samples * n_levels);
+    }
+    pace.begin_batch(n, (left + batch_size - 1) / batch_size);
+    interrupted = !run.walk(task, *method, *progress);
   }
-  for (double& misfit : report.misfit_trace) misfit /= static_cast<double>(std::max<std::int64_t>(n_finished, 1));
+
+  Samples samples;
+  samples.report = run.state.report;
+  samples.report.interrupted = interrupted;
+  samples.report.samples_left_out = out_of_time;
+  for (double& misfit : samples.report.misfit_trace) misfit /= static_cast<double>(std::max<std::int64_t>(run.n_finished(), 1));
   std::vector<std::int64_t> none = {0};
   none.insert(none.end(), image_shape.begin(), image_shape.end());
-  Samples samples;
-  samples.x = finished.empty() ? at::empty(none, at::TensorOptions().dtype(image.dtype).device(device)) : at::cat(finished);
+  samples.x = run.n_finished() == 0 ? at::empty(none, at::TensorOptions().dtype(image.dtype).device(device)) : run.state.finished.to(device);
   // A last group may hold more samples than were asked for.
   samples.x = samples.x.narrow(0, 0, std::min(samples.x.size(0), options.n_samples));
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  samples.report = std::move(report);
+  samples.report.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return samples;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <map>
 #include <string>
@@ -29,6 +30,10 @@ struct SamplerOptions {
   double sigma_min = 0.0;                      ///< 0: the prior's
   std::uint64_t seed = 0;
   SolveOptions solve;
+  double deadline_s = 0.0;                     ///< leave out levels, then samples, so that sample() ends within this time; 0: never
+  std::filesystem::path checkpoint;            ///< where to write the run's state between levels; a file there is gone on from. Empty: nowhere
+  double checkpoint_interval_s = 20.0;
+  std::function<double()> clock;               ///< seconds, rising; empty: the system's steady clock
 
   /// Throws Error(kUsage) that names the option, its value and what would be right.
   void validate() const;
@@ -39,14 +44,16 @@ struct SamplerReport {
   double seconds = 0.0;
   double network_seconds = 0.0;                ///< of them in the prior
   bool interrupted = false;                    ///< fewer samples than asked for, because the observer cancelled
-  std::vector<double> sigmas;
+  bool levels_left_out = false;                ///< because of the deadline
+  bool samples_left_out = false;               ///< because of the deadline
+  std::vector<double> sigmas;                  ///< of the first batch, as all after it, where the deadline left none out
   std::vector<double> misfit_trace;            ///< reduced chi-square of the denoised image at each level, mean over samples; 0 where a method does not say
   std::vector<int> solve_iterations;           ///< of conjugate gradients at each level, the largest over batches
   std::vector<double> effective_share;         ///< effective sample size over the size of the group at each level, smallest of all groups; 1 without weights
 };
 
 struct Samples {
-  at::Tensor x;                                ///< [n, domain]; n < n_samples only when interrupted
+  at::Tensor x;                                ///< [n, domain]; n < n_samples only when interrupted or out of time
   SamplerReport report;
 };
 
@@ -73,7 +80,8 @@ std::vector<SamplerInfo> sampling_methods();
 std::vector<SamplerInfo> reverse_solvers();
 
 /// Samples of p(x | y), or of p(x) when `likelihood` is null. `image_shape` is [C, (D,) H, W].
-/// Law: reproducible. The same seed gives bit-identical samples on the CPU whatever the batch size and thread count.
+/// Law: reproducible. The same seed gives bit-identical samples on the CPU whatever the batch size and thread count (without a deadline).
+/// Law: resume. A run that was stopped at any moment and goes on from its checkpoint gives the same samples as an uninterrupted one.
 /// Throws Error: kNumerical on a NaN, naming the step; kUsage on a method that needs a measurement (or none) or what this operator cannot do.
 Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const std::vector<std::int64_t>& image_shape,
                const SamplerOptions& options, Observer& observer);
