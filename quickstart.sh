@@ -13,7 +13,7 @@ reconstruct() { build/bin/postrec reconstruct "$@" --simulate --seed 1 --on-exis
 
 echo
 echo "== MRI: Colin27 head, 8 coils, acceleration 4 =="
-reconstruct "$results/scans/head_mr.nii.gz" --output "$results/mri" --slice 90 --prior brain-mr --phase smooth --noise 0.01 \
+reconstruct "$results/scans/head_mr.nii.gz" --output "$results/mri" --slice 90 --samples 32 --prior brain-mr --phase smooth --noise 0.01 \
   --operator mri-fourier --simulate-coils 8 --set mask-pattern=variable-density --set acceleration=4 --set n-acs-lines=24
 
 echo

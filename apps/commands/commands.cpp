@@ -20,6 +20,7 @@ const std::vector<Command>& commands() {
       {"sample", "draw images from a prior", run_sample},
       {"likelihood", "how likely a prior finds images, in bits per dimension", run_likelihood},
       {"evaluate", "compare a result with the true image", run_evaluate},
+      {"calibrate", "whether the uncertainty of a sampler can be trusted", run_calibrate},
       {"plugins", "list, describe or check operator plugins", run_plugins},
       {"help", "help COMMAND, or help exit-codes", run_help},
   };

@@ -18,6 +18,7 @@ int run_train(const std::vector<std::string>& arguments);
 int run_sample(const std::vector<std::string>& arguments);
 int run_likelihood(const std::vector<std::string>& arguments);
 int run_evaluate(const std::vector<std::string>& arguments);
+int run_calibrate(const std::vector<std::string>& arguments);
 int run_plugins(const std::vector<std::string>& arguments);
 int run_help(const std::vector<std::string>& arguments);
 

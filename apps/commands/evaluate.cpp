@@ -6,9 +6,14 @@
 #include <nlohmann/json.hpp>
 
 #include "commands/commands.hpp"
+#include "common/comparison.hpp"
 #include "common/console.hpp"
+#include "common/interrupt.hpp"
 #include "common/options.hpp"
 #include "common/quality.hpp"
+#include "common/result_folder.hpp"
+#include "common/sampler_options.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/data/scan.hpp"
 
 namespace postrec {
@@ -19,9 +24,23 @@ namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 CommandOptions declared_options() {
-  CommandOptions options("evaluate", "RESULT", 1, 1, "Compares a result folder of postrec reconstruct with the true image.",
-                         "postrec evaluate result --truth head.nii.gz --log-format json");
-  options.add()("truth", po::value<std::string>()->value_name("IMAGE"), "the true image: all of it, or just the result's slices (required)");
+  CommandOptions options("evaluate", "RESULT | IMAGE...", 1, 10000, "Compares a RESULT of postrec reconstruct with the true image; or, with --compare, methods on the same data.",
+                         "postrec evaluate head.nii.gz --compare bridge,dps:zeta=0.5,pigdm/ancestral --slices 60,90\n"
+                         "    --operator mri-fourier --set acceleration=8 --simulate-coils 8 --noise 0.02 --seconds 20");
+  options.add()("truth", po::value<std::string>()->value_name("IMAGE"), "the true image: all of it, or just the result's slices")                                      //
+      ("compare", po::value<std::vector<std::string>>()->composing()->value_name("METHOD,..."), "METHOD[/SOLVER][:SETTING=NUMBER...], on simulated data of IMAGE...")  //
+      ("slices", po::value<std::string>()->value_name("LIST"), "compare on these slices, 3,7,10-14, instead of all")                                                   //
+      ("seconds", po::value<double>()->value_name("X"), "compare at equal time a slice: as many levels as fit")                                                        //
+      ("table", po::value<std::string>()->value_name("FILE"), "also write the comparison here: .json or .csv")                                                         //
+      ("on-existing", po::value<std::string>()->default_value("fail")->value_name("HOW"), "when it exists: fail or overwrite");
+  add_measurement_options(options);
+  add_sampler_options(options);
+  options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships")                                    //
+      ("interval", po::value<double>()->default_value(0.9, "0.9")->value_name("P"), "probability inside the intervals")              //
+      ("device", po::value<std::string>()->default_value("auto")->value_name("DEVICE"), "cpu, cuda or auto");
+  add_code_option(options);
+  add_run_options(options);
+  add_plugin_options(options);
   add_common_options(options);
   return options;
 }
@@ -38,17 +57,23 @@ ordered_json read_run(const fs::path& folder) {
 
 at::Tensor read_volume(const fs::path& folder, const char* name) { return read_scan(folder / name).image.pixels; }
 
-/// The slices of the truth that the result has: all, when it has as many, otherwise those with the result's numbers.
+/// What the folder holds; a run whose uncertainty was withheld has no intervals.
+ImagesToJudge read_images(const fs::path& folder, const ordered_json& run) {
+  ImagesToJudge images = {read_volume(folder, "mean.nii.gz"), read_volume(folder, "sample_1.nii.gz"), read_volume(folder, "pseudo_inverse.nii.gz")};
+  images.level = run.value("interval_level", 0.0);
+  images.n_samples = run.value("samples_kept", std::int64_t{0});
+  if (uncertainty_withheld(run)) return images;
+  images.lower = read_volume(folder, "interval_lower.nii.gz");
+  images.upper = read_volume(folder, "interval_upper.nii.gz");
+  images.standard_deviation = read_volume(folder, "standard_deviation.nii.gz");
+  return images;
+}
+
+/// The slices of the truth that the result has.
 at::Tensor matching_truth(const at::Tensor& truth, const at::Tensor& mean, const ordered_json& run, const std::string& path) {
-  at::Tensor chosen = truth;
-  if (truth.size(0) != mean.size(0)) {
-    std::vector<std::int64_t> numbers;
-    for (const auto& slice : run["slices"]) numbers.push_back(slice.value("slice", std::int64_t{-1}));
-    for (const auto number : numbers)
-      if (number < 0 || number >= truth.size(0))
-        throw Error(ErrorKind::kBadData, "--truth '" + path + "' has no slice " + std::to_string(number), "give the image that the result is of");
-    chosen = truth.index_select(0, at::tensor(numbers, at::kLong));
-  }
+  std::vector<std::int64_t> numbers;
+  for (const auto& slice : run["slices"]) numbers.push_back(slice.value("slice", std::int64_t{-1}));
+  const at::Tensor chosen = matching_slices(truth, numbers, "--truth '" + path + "'");
   if (chosen.sizes() != mean.sizes())
     throw Error(ErrorKind::kBadData, "--truth '" + path + "' has slices of " + std::to_string(truth.size(-2)) + "x" + std::to_string(truth.size(-1)),
                 "the result's are " + std::to_string(mean.size(-2)) + "x" + std::to_string(mean.size(-1)));
@@ -61,9 +86,110 @@ ordered_json chi2_per_slice(const ordered_json& run) {
   return values;
 }
 
-void print_table(const ordered_json& figures) {
+void print_quality(const ordered_json& figures) {
   std::cout << quality_table(figures) << "the interval was made for: " << figures["interval_level"] << "\nreduced chi-square of the samples, slice by slice:\n";
   for (const auto& slice : figures["reduced_chi2"]) std::cout << "  " << slice.dump() << "\n";
+}
+
+int evaluate_result(const CommandOptions& options) {
+  if (options.operands().size() > 1) throw Error(ErrorKind::kUsage, "postrec evaluate: '" + options.operands()[1] + "' is one word too many", "give one result, or --compare");
+  const fs::path folder = options.operands().front();
+  if (!options.has("truth")) throw Error(ErrorKind::kUsage, "--truth is missing", "give the true image, or --compare");
+  const auto truth_path = options.get<std::string>("truth");
+
+  const ordered_json run = read_run(folder);
+  const ImagesToJudge images = read_images(folder, run);
+  const at::Tensor truth = matching_truth(read_scan(truth_path).image.pixels, images.mean, run, truth_path);
+  const IntensityUnit unit = run["unit"] == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
+
+  ordered_json figures = judge(images, truth, unit);
+  figures["interval_level"] = images.level;
+  figures["reduced_chi2"] = chi2_per_slice(run);
+  figures["origin"] = run.value("origin", "");
+  if (console().json()) {
+    std::cout << figures.dump() << "\n";
+  } else {
+    print_quality(figures);
+  }
+  return 0;
+}
+
+std::vector<CaseOptions> compared_cases(const CommandOptions& options) {
+  CaseOptions request = case_options(options, /*simulate=*/!options.has("truth"));
+  if (request.slice && options.has("slices")) throw Error(ErrorKind::kUsage, "--slice and --slices are both given", "give one of them");
+  if (options.has("truth") && options.operands().size() > 1) throw Error(ErrorKind::kUsage, "--truth is given for several measurements", "compare on one of them");
+  std::vector<CaseOptions> cases;
+  for (const auto& operand : options.operands()) {
+    request.input = operand;
+    if (!options.has("slices")) {
+      cases.push_back(request);
+      continue;
+    }
+    for (const auto slice : parse_slices(options.get<std::string>("slices"))) {
+      request.slice = slice;
+      cases.push_back(request);
+    }
+  }
+  return cases;
+}
+
+std::vector<ComparedMethod> compared_methods(const CommandOptions& options) {
+  for (const char* option : {"sampler", "solver", "sampler-set"})
+    if (options.has(option)) throw Error(ErrorKind::kUsage, std::string("--") + option + " is given with --compare", "write --compare METHOD/SOLVER:SETTING=NUMBER");
+  SamplerOptions shared = sampler_options(options);
+  shared.seed = options.get<std::uint64_t>("seed");
+  std::vector<ComparedMethod> methods;
+  for (const auto& list : options.get<std::vector<std::string>>("compare"))
+    for (std::size_t begin = 0, end = 0; begin <= list.size(); begin = end + 1) {
+      end = std::min(list.find(',', begin), list.size());
+      methods.push_back(parse_method(list.substr(begin, end - begin), shared));
+    }
+  return methods;
+}
+
+ComparisonRequest comparison_request(const CommandOptions& options) {
+  ComparisonRequest request;
+  request.cases = compared_cases(options);
+  request.methods = compared_methods(options);
+  request.session.plugins = plugin_search(options);
+  if (options.has("prior")) request.session.prior = options.get<std::string>("prior");
+  request.session.code = code_policy(options);
+  request.session.interval_level = options.get<double>("interval");
+  if (!(request.session.interval_level > 0 && request.session.interval_level < 1))
+    throw Error(ErrorKind::kUsage, "--interval is " + std::to_string(request.session.interval_level), "it must lie between 0 and 1, e.g. 0.9");
+  request.session.device = options.choice("device", {"auto", "cpu", "cuda"});
+  if (options.has("seconds")) request.seconds = options.get<double>("seconds");
+  if (options.has("seconds") && !(request.seconds > 0)) throw Error(ErrorKind::kUsage, "--seconds is " + std::to_string(request.seconds), "it must be positive");
+  if (options.has("truth")) request.truth = options.get<std::string>("truth");
+  return request;
+}
+
+/// The file of --table, when there may be one.
+std::optional<fs::path> table_file(const CommandOptions& options) {
+  const bool overwrite = options.choice("on-existing", {"fail", "overwrite"}) == "overwrite";
+  if (!options.has("table")) return std::nullopt;
+  const fs::path file = options.get<std::string>("table");
+  if (file.extension() != ".json" && file.extension() != ".csv")
+    throw Error(ErrorKind::kUsage, "--table '" + file.string() + "' is neither .json nor .csv", "give a name that ends so");
+  if (!overwrite && fs::exists(file))
+    throw Error(ErrorKind::kCannotCreate, "--table '" + file.string() + "' exists", "give another name or --on-existing overwrite");
+  const fs::path parent = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!fs::is_directory(parent)) throw Error(ErrorKind::kCannotCreate, "there is no folder '" + parent.string() + "' for --table", "make it first");
+  return file;
+}
+
+int evaluate_methods(const CommandOptions& options) {
+  apply_threads(options);
+  const ComparisonRequest request = comparison_request(options);
+  const auto file = table_file(options);
+  catch_interrupts();
+
+  ordered_json comparison = run_header(typed_command());
+  comparison.update(compare_methods(request));
+  const auto as_text = [&](int indent) { return comparison.dump(indent, ' ', false, ordered_json::error_handler_t::replace) + "\n"; };
+  if (file) write_text_atomically(*file, file->extension() == ".json" ? as_text(2) : comparison_csv(comparison));
+  std::cout << (console().json() ? as_text(-1) : comparison_table(comparison));
+  return comparison["interrupted"].get<bool>() ? 128 + interrupting_signal() : 0;
 }
 
 }  // namespace
@@ -71,27 +197,7 @@ void print_table(const ordered_json& figures) {
 int run_evaluate(const std::vector<std::string>& arguments) {
   CommandOptions options = declared_options();
   if (!options.parse(arguments)) return 0;
-  const fs::path folder = options.operands().front();
-  if (!options.has("truth")) throw Error(ErrorKind::kUsage, "--truth is missing", "give the true image");
-  const auto truth_path = options.get<std::string>("truth");
-
-  const ordered_json run = read_run(folder);
-  const ImagesToJudge images = {read_volume(folder, "mean.nii.gz"), read_volume(folder, "sample_1.nii.gz"), read_volume(folder, "pseudo_inverse.nii.gz"),
-                                read_volume(folder, "interval_lower.nii.gz"), read_volume(folder, "interval_upper.nii.gz"),
-                                run.value("interval_level", 0.0), run.value("samples_kept", std::int64_t{0})};
-  const at::Tensor truth = matching_truth(read_scan(truth_path).image.pixels, images.mean, run, truth_path);
-  const IntensityUnit unit = run["unit"] == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
-
-  ordered_json figures = judge(images, truth, unit);
-  figures["interval_level"] = run.value("interval_level", 0.0);
-  figures["reduced_chi2"] = chi2_per_slice(run);
-  figures["origin"] = run.value("origin", "");
-  if (console().json()) {
-    std::cout << figures.dump() << "\n";
-  } else {
-    print_table(figures);
-  }
-  return 0;
+  return options.has("compare") ? evaluate_methods(options) : evaluate_result(options);
 }
 
 }  // namespace postrec

@@ -4,11 +4,14 @@
 #include <nlohmann/json.hpp>
 
 #include "commands/commands.hpp"
+#include "common/checkpoint_folder.hpp"
 #include "common/console.hpp"
 #include "common/interrupt.hpp"
 #include "common/nearest_name.hpp"
 #include "common/options.hpp"
+#include "common/questions.hpp"
 #include "common/result_folder.hpp"
+#include "common/sampler_options.hpp"
 
 namespace postrec {
 namespace {
@@ -23,13 +26,12 @@ CommandOptions declared_options() {
   add_output_options(options);
   options.add()("simulate", po::bool_switch(), "INPUT is an image: compute its measurement first");
   add_measurement_options(options);
-  options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships: brain-mr, ct (chosen by unit)")  //
-      ("sampler", po::value<std::string>()->default_value("bridge")->value_name("NAME"), "method of sampling")                   //
-      ("samples", po::value<std::int64_t>()->default_value(20)->value_name("N"), "how many per slice")                            //
-      ("steps", po::value<int>()->default_value(20)->value_name("N"), "noise levels, one use of the prior each")                 //
-      ("batch-size", po::value<std::int64_t>()->default_value(8)->value_name("N"), "samples computed together; 0: all")          //
-      ("tolerance", po::value<double>()->default_value(1e-3, "1e-3")->value_name("X"), "of the linear solver; see core/README.md")         //
+  add_sampler_options(options);
+  add_question_options(options);
+  options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships: brain-mr, ct (chosen by unit)")         //
       ("interval", po::value<double>()->default_value(0.9, "0.9")->value_name("P"), "probability inside the interval images")           //
+      ("deadline", po::value<double>()->default_value(0.0, "0")->value_name("SECONDS"), "leave out levels, then samples, to end in time; 0: never")  //
+      ("resume", po::bool_switch(), "go on with a run that was stopped, from its last noise level")                                             //
       ("device", po::value<std::string>()->default_value("auto")->value_name("DEVICE"), "cpu, cuda or auto");
   add_code_option(options);
   add_run_options(options);
@@ -43,12 +45,10 @@ SessionOptions session_options(const CommandOptions& options) {
   result.plugins = plugin_search(options);
   if (options.has("prior")) result.prior = options.get<std::string>("prior");
   result.code = code_policy(options);
-  result.sampler.method = options.get<std::string>("sampler");
-  result.sampler.n_samples = options.get<std::int64_t>("samples");
-  result.sampler.batch_size = options.get<std::int64_t>("batch-size");
-  result.sampler.n_steps = options.get<int>("steps");
+  result.sampler = sampler_options(options);
   result.sampler.seed = options.get<std::uint64_t>("seed");
-  result.sampler.solve.tolerance = options.get<double>("tolerance");
+  result.deadline_s = options.get<double>("deadline");
+  if (!(result.deadline_s >= 0)) throw Error(ErrorKind::kUsage, "--deadline is " + std::to_string(result.deadline_s), "it must be positive, or 0 for none");
   result.interval_level = options.get<double>("interval");
   if (!(result.interval_level > 0 && result.interval_level < 1))
     throw Error(ErrorKind::kUsage, "--interval is " + std::to_string(result.interval_level), "it must lie between 0 and 1, e.g. 0.9");
@@ -73,22 +73,30 @@ int run_reconstruct(const std::vector<std::string>& arguments) {
   if (!options.parse(arguments)) return 0;
   apply_threads(options);
   const CaseOptions case_request = case_options(options, options.get<bool>("simulate"));
-  Session session(session_options(options));
+  SessionOptions wanted = session_options(options);
+  wanted.sampler.validate();
   OutputFolder output = required_output(options, {case_request.input}, {"run.json"});
+  CheckpointFolder checkpoints(output.final_path(), options.get<bool>("resume"));
+  wanted.checkpoints = checkpoints.path();
+  Session session(wanted);
   catch_interrupts();
 
   const Case input = read_case(case_request, session.registry());
+  const Questions questions = read_questions(options, input, session.registry());
   CaseResult result;
   {
     Progress progress(static_cast<std::int64_t>(input.slices.size()));
     result = reconstruct_case(input, session, progress);
   }
-  const auto run = write_result(output.folder(), typed_command(), input, result, session);
+  const auto run = write_result(output.folder(), typed_command(), input, result, session, questions);
   output.commit();
   say_result(output, run);
-  if (!result.interrupted) return 0;
+  if (!result.interrupted) {
+    checkpoints.clear();
+    return 0;
+  }
   console().warning("interrupted: " + std::to_string(result.slices.size()) + " slice(s) with " + std::to_string(result.slices.front().samples.size(0)) +
-                    " sample(s) each were kept in '" + output.final_path().string() + "'");
+                    " sample(s) each were kept in '" + output.final_path().string() + "'; go on with --resume");
   return 128 + interrupting_signal();
 }
 

@@ -79,10 +79,25 @@ void require_domain(const Operator& op, const at::Tensor& image, const std::stri
                 "leave height, width and channels out of --set, or set them to the scan's");
 }
 
-double simulated_sigma_y(const CaseOptions& options, const Image& image, const at::Tensor& physical) {
+/// The sigma_y that the noise model alone says, if it does. Then nobody else may.
+std::optional<double> sigma_y_of_model(const NoiseModel& noise, const CaseOptions& options) {
+  const auto sigma_y = noise.sigma_y();
+  if (sigma_y && (options.sigma_y || options.noise))
+    throw Error(ErrorKind::kUsage, std::string(options.sigma_y ? "--sigma-y" : "--noise") + " is given with " +
+                    (noise.kind() == NoiseKind::kPoisson ? "--noise-model poisson" : "--noise-covariance"), "the noise model already says how large the noise is");
+  return sigma_y;
+}
+
+// Without a sigma_y, weights are inverse variances.
+constexpr double kInverseVariances = 1.0;
+constexpr const char* kInverseVariancesSource = "none given: the weights are inverse variances";
+
+double simulated_sigma_y(const CaseOptions& options, const NoiseModel& noise, const Image& image, const at::Tensor& physical) {
+  if (const auto sigma_y = sigma_y_of_model(noise, options)) return *sigma_y;
   if (options.sigma_y && options.noise) throw Error(ErrorKind::kUsage, "--sigma-y and --noise are both given", "give one of them");
   if (options.sigma_y) return *options.sigma_y;
   if (options.noise) return *options.noise * reference_intensity(image, physical);
+  if (noise.kind() == NoiseKind::kWeighted) return kInverseVariances;
   throw Error(ErrorKind::kUsage, "--simulate needs the noise of the measurement",
               "give --noise (in units of the image's 99.5th percentile, for CT in mm of water) or --sigma-y (in the measurement's unit)");
 }
@@ -97,12 +112,14 @@ Case simulate_case(const CaseOptions& options, PluginRegistry& registry) {
   const at::Tensor physical = physical_pixels(image);
 
   Case result;
+  result.noise = NoiseModel(options.noise_model, n_slices);
   result.notes = scan.warnings;
-  result.sigma_y_source = "simulated";
+  for (const auto& note : result.noise.notes()) result.notes.push_back(note);
+  result.sigma_y_source = result.noise.sigma_y() ? result.noise.sigma_y_source() : "simulated";
   Measurement& measurement = result.measurement;
   measurement.origin = MeasurementOrigin::kSimulated;
   measurement.operator_name = type.name;
-  measurement.sigma_y = simulated_sigma_y(options, image, physical);
+  measurement.sigma_y = simulated_sigma_y(options, result.noise, image, physical);
   measurement.geometry = geometry_from_slice(image.geometry, numbers.front());
   measurement.unit = image.unit;
 
@@ -125,7 +142,7 @@ Case simulate_case(const CaseOptions& options, PluginRegistry& registry) {
     const at::Tensor phase = options.smooth_phase ? smooth_phase_rad(derive_seed(options.seed, number, SeedPurpose::kPhase), height, width) : at::Tensor();
     const at::Tensor x = with_phase(physical[number], phase, op->domain().dtype);
     result.slices.push_back({static_cast<std::int64_t>(y.size()), number});
-    y.push_back(simulate_slice(*op, x, measurement.sigma_y, derive_seed(options.seed, number, SeedPurpose::kNoise)));
+    y.push_back(result.noise.slice(number, op->codomain()).simulate(*op, x, measurement.sigma_y, derive_seed(options.seed, number, SeedPurpose::kNoise)));
   }
   measurement.y = at::stack(y);
   result.truth = image.pixels.index_select(0, at::tensor(numbers, at::kLong));
@@ -140,14 +157,20 @@ void require_acquired_options(const CaseOptions& options) {
 
 void find_sigma_y(const CaseOptions& options, Case& result) {
   Measurement& measurement = result.measurement;
-  if (options.sigma_y) {
+  if (const auto sigma_y = sigma_y_of_model(result.noise, options)) {
+    measurement.sigma_y = *sigma_y;
+    result.sigma_y_source = result.noise.sigma_y_source();
+  } else if (options.sigma_y) {
     measurement.sigma_y = *options.sigma_y;
     result.sigma_y_source = "given";
   } else if (measurement.sigma_y > 0) {
     result.sigma_y_source = "measurement file";
-  } else if (const auto estimate = estimate_kspace_noise(measurement.y)) {
-    measurement.sigma_y = *estimate;
-    result.sigma_y_source = "estimated from the outermost 5 % of the acquired k-space (median magnitude / 1.177)";
+  } else if (result.noise.kind() == NoiseKind::kWeighted) {
+    measurement.sigma_y = kInverseVariances;
+    result.sigma_y_source = kInverseVariancesSource;
+  } else if (const auto estimate = estimate_noise(measurement.y)) {
+    measurement.sigma_y = estimate->sigma_y;
+    result.sigma_y_source = "estimated from " + estimate->from;
     result.notes.push_back("the noise was " + result.sigma_y_source);
   } else {
     throw Error(ErrorKind::kUsage, "'" + options.input.string() + "' does not say how noisy it is", "give --sigma-y, the standard deviation in its unit");
@@ -165,6 +188,8 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   const OperatorType& type = required_operator(registry, measurement.operator_name, options.input);
   apply_settings(measurement.parameters, type, options.settings);
   const double pixel = pixel_mm(measurement.geometry, result.notes);
+  result.noise = NoiseModel(options.noise_model, measurement.y.size(0));
+  for (const auto& note : result.noise.notes()) result.notes.push_back(note);
   if (bare) fill_from_measurement(measurement.parameters, type, measurement.y, pixel);
   fill_parameter(measurement.parameters, type, "pixel-mm", pixel);
   find_sigma_y(options, result);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/noise_model.hpp"
 #include "postrec/host/plugin_registry.hpp"
 #include "postrec/measurement.hpp"
 
@@ -23,6 +24,7 @@ struct CaseOptions {
   std::optional<IntensityUnit> unit;           ///< instead of what the file says
   std::optional<double> sigma_y;               ///< per real component, in the unit of the measurement
   std::optional<double> noise;                 ///< simulation: sigma_y of the scan divided by its reference intensity
+  NoiseOptions noise_model;                    ///< how the noise is distributed
   bool smooth_phase = false;                   ///< simulation of complex images: a smooth phase instead of none
   std::int64_t simulate_coils = 0;             ///< simulation: so many synthetic receive coils; 0: what the operator does without
   std::uint64_t seed = 0;
@@ -35,7 +37,8 @@ struct CaseSlice {
 
 /// A measurement with all that the walk needs to know about it.
 struct Case {
-  Measurement measurement;
+  Measurement measurement;                     ///< its y: photon counts with a Poisson noise model, and then sigma_y is 0
+  NoiseModel noise;                            ///< .slice(CaseSlice::number, codomain) is that of a slice
   std::vector<CaseSlice> slices;               ///< those to reconstruct
   at::Tensor truth;                            ///< simulated: the image, float32 [slice of y, C, H, W], as stored; else undefined
   std::string sigma_y_source;                  ///< "given", "measurement file", "simulated" or "estimated ...": how sigma_y was found

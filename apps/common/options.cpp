@@ -9,6 +9,7 @@
 
 #include "common/console.hpp"
 #include "common/nearest_name.hpp"
+#include "common/noise_options.hpp"
 
 namespace postrec {
 namespace {
@@ -31,18 +32,18 @@ constexpr const char* kOperand = "operand";
   throw Error(kind, where + error.what(), help);
 }
 
-std::pair<std::string, std::string> key_value(const std::string& text) {
+std::pair<std::string, std::string> key_value(const std::string& option, const std::string& text) {
   const auto equals = text.find('=');
-  if (equals == 0 || equals == std::string::npos) throw Error(ErrorKind::kUsage, "--set '" + text + "' is not a setting", "write --set key=value");
+  if (equals == 0 || equals == std::string::npos) throw Error(ErrorKind::kUsage, "--" + option + " '" + text + "' is not a setting", "write --" + option + " key=value");
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
 void require_each_key_once(const std::vector<po::option>& typed) {
-  std::set<std::string> seen;
+  std::set<std::pair<std::string, std::string>> seen;
   for (const auto& option : typed) {
-    if (option.string_key != "set" || option.value.empty()) continue;
-    const std::string key = key_value(option.value.front()).first;
-    if (!seen.insert(key).second) throw Error(ErrorKind::kUsage, "--set " + key + " is given twice", "say it once");
+    if ((option.string_key != "set" && option.string_key != "sampler-set") || option.value.empty()) continue;
+    const std::string key = key_value(option.string_key, option.value.front()).first;
+    if (!seen.emplace(option.string_key, key).second) throw Error(ErrorKind::kUsage, "--" + option.string_key + " " + key + " is given twice", "say it once");
   }
 }
 
@@ -64,10 +65,17 @@ po::options_description_easy_init CommandOptions::add_group(const std::string& t
   return groups_.back().options.add_options();
 }
 
+po::options_description_easy_init CommandOptions::add_topic(const std::string& name, const std::string& title, std::string more) {
+  visible_.add_options()(("help-" + name).c_str(), ("more options: " + title).c_str());
+  topics_.push_back({name, po::options_description("Options of " + title, kHelpWidth, kHelpWidth / 2), std::move(more)});
+  return topics_.back().options.add_options();
+}
+
 po::options_description CommandOptions::known_options() const {
   po::options_description all;
   all.add(visible_);
   for (const Group& group : groups_) all.add(group.options);
+  for (const Topic& topic : topics_) all.add(topic.options);
   return all;
 }
 
@@ -93,12 +101,22 @@ std::string CommandOptions::help() const {
   return text.str();
 }
 
+bool CommandOptions::print_topic() const {
+  for (const Topic& topic : topics_)
+    if (has("help-" + topic.name)) {
+      std::cout << topic.options << topic.more << "\nAll other options: postrec " << command_ << " --help\n";
+      return true;
+    }
+  return false;
+}
+
 bool CommandOptions::parse(const std::vector<std::string>& arguments) {
   parse_command_line(arguments);
   if (has("help")) {
     std::cout << help();
     return false;
   }
+  if (print_topic()) return false;
   if (has("config")) parse_config_file(get<std::string>("config"));
   console().quiet = get<bool>("quiet");
   console().format = choice("log-format", {"text", "json"}) == "json" ? LogFormat::kJson : LogFormat::kText;
@@ -155,12 +173,12 @@ void add_plugin_options(CommandOptions& options) {
       ("plugin-allow", po::value<std::string>()->value_name("FILE"), "only plugins whose sha256 stands in this file");
 }
 
-std::vector<std::pair<std::string, std::string>> settings_of(const CommandOptions& options) {
+std::vector<std::pair<std::string, std::string>> settings_of(const CommandOptions& options, const std::string& option) {
   std::vector<std::pair<std::string, std::string>> settings;
   std::set<std::string> seen;
-  if (!options.has("set")) return settings;
-  for (const auto& text : options.get<std::vector<std::string>>("set")) {
-    const auto setting = key_value(text);
+  if (!options.has(option)) return settings;
+  for (const auto& text : options.get<std::vector<std::string>>(option)) {
+    const auto setting = key_value(option, text);
     if (seen.insert(setting.first).second) settings.push_back(setting);
   }
   return settings;
@@ -191,6 +209,7 @@ void add_measurement_options(CommandOptions& options) {
       ("noise", po::value<double>()->value_name("X"), "to simulate: noise over reference intensity")                                       //
       ("phase", po::value<std::string>()->default_value("zero")->value_name("KIND"), "to simulate complex images: zero or smooth")          //
       ("simulate-coils", po::value<std::int64_t>()->default_value(0)->value_name("N"), "to simulate: N synthetic receive coils");
+  add_noise_options(options);
 }
 
 CaseOptions case_options(const CommandOptions& options, bool simulate) {
@@ -198,7 +217,7 @@ CaseOptions case_options(const CommandOptions& options, bool simulate) {
   result.input = options.operands().front();
   result.simulate = simulate;
   if (options.has("operator")) result.operator_name = options.get<std::string>("operator");
-  result.settings = settings_of(options);
+  result.settings = settings_of(options, "set");
   if (options.has("slice")) result.slice = options.get<std::int64_t>("slice");
   const std::string unit = options.choice("unit", {"auto", "hu", "arbitrary"});
   if (unit != "auto") result.unit = unit == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
@@ -208,6 +227,7 @@ CaseOptions case_options(const CommandOptions& options, bool simulate) {
   result.simulate_coils = options.get<std::int64_t>("simulate-coils");
   if (result.simulate_coils < 0 || result.simulate_coils > 1024)
     throw Error(ErrorKind::kUsage, "--simulate-coils is " + std::to_string(result.simulate_coils), "it must be 0 to 1024");
+  result.noise_model = noise_options(options);
   result.seed = options.get<std::uint64_t>("seed");
   return result;
 }
@@ -230,7 +250,7 @@ void add_output_options(CommandOptions& options) {
 
 OutputFolder required_output(const CommandOptions& options, const std::vector<std::filesystem::path>& inputs, const std::vector<std::string>& marker_files) {
   if (!options.has("output")) throw Error(ErrorKind::kUsage, "--output is missing", "give the name of a folder to write");
-  const bool overwrite = options.choice("on-existing", {"fail", "overwrite"}) == "overwrite";
+  const bool overwrite = options.choice("on-existing", {"fail", "overwrite"}) == "overwrite" || (options.has("resume") && options.get<bool>("resume"));
   return OutputFolder(options.get<std::string>("output"), overwrite ? OnExisting::kOverwrite : OnExisting::kFail, inputs, marker_files);
 }
 

@@ -27,6 +27,9 @@ class CommandOptions {
   /// A group of options that have a meaning only with `--option value`, and a help of their own: `postrec COMMAND --option value --help`.
   boost::program_options::options_description_easy_init add_group(const std::string& title, const std::string& option, const std::string& value);
 
+  /// A group of options that has a help of its own, `postrec COMMAND --help-NAME`, so that the main one fits a screen. `more` is shown below them.
+  boost::program_options::options_description_easy_init add_topic(const std::string& name, const std::string& title, std::string more);
+
   /// False when --help was asked for and printed. Also sets the console's format and quietness.
   bool parse(const std::vector<std::string>& arguments);
 
@@ -46,7 +49,14 @@ class CommandOptions {
     boost::program_options::options_description options;
   };
 
+  struct Topic {
+    std::string name;
+    boost::program_options::options_description options;
+    std::string more;
+  };
+
   std::string help() const;
+  bool print_topic() const;
   boost::program_options::options_description known_options() const;
   void parse_command_line(const std::vector<std::string>& arguments);
   void parse_config_file(const std::string& path);
@@ -61,6 +71,7 @@ class CommandOptions {
   std::string example_;
   boost::program_options::options_description visible_;
   std::list<Group> groups_;
+  std::list<Topic> topics_;
   boost::program_options::variables_map values_;
   std::vector<std::string> operand_values_;
 };
@@ -69,8 +80,8 @@ class CommandOptions {
 void add_plugin_options(CommandOptions& options);
 PluginSearch plugin_search(const CommandOptions& options);
 
-/// The key=value pairs of --set. Values of the command line stand before those of the config file, so the first of a key wins.
-std::vector<std::pair<std::string, std::string>> settings_of(const CommandOptions& options);
+/// The key=value pairs of --set, or of another option like it. Values of the command line stand before those of the config file, so the first of a key wins.
+std::vector<std::pair<std::string, std::string>> settings_of(const CommandOptions& options, const std::string& option);
 
 /// --allow-code: whether a prior may be a program (TorchScript).
 void add_code_option(CommandOptions& options);

@@ -65,7 +65,7 @@ void Progress::on_step(const Step& step) {
   const double seconds_left = fraction > 0 ? seconds * (1 - fraction) / fraction : 0.0;
   if (!json) return draw_bar(fraction, seconds_left, step);
   const nlohmann::ordered_json line = {{"level", "progress"}, {"part", part_},        {"parts", n_parts_},          {"done", step.done},     {"total", step.total},
-                                       {"sigma", step.sigma}, {"misfit", step.misfit / measured_share_}, {"fraction", fraction}, {"seconds_left", seconds_left}};
+                                       {"sigma", step.sigma}, {"misfit", step.misfit}, {"fraction", fraction}, {"seconds_left", seconds_left}};
   std::fputs((line.dump() + "\n").c_str(), stderr);
 }
 
@@ -78,7 +78,7 @@ void Progress::draw_bar(double fraction, double seconds_left, const Step& step) 
   const int full = static_cast<int>(fraction * kBarWidth);
   const std::string bar = std::string(full, '#') + std::string(kBarWidth - full, '.');
   std::fprintf(stderr, "\r\033[K[%s] %3.0f %%  %s left", bar.c_str(), 100 * fraction, clock_text(seconds_left).c_str());
-  if (step.misfit > 0) std::fprintf(stderr, "  misfit %.2f", step.misfit / measured_share_);
+  if (step.misfit > 0) std::fprintf(stderr, "  misfit %.2f", step.misfit);
   std::fflush(stderr);
   bar_drawn_ = true;
 }

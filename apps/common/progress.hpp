@@ -15,12 +15,8 @@ class Progress : public Observer {
   explicit Progress(std::int64_t n_parts);
   ~Progress() override;
 
-  /// The steps that follow belong to this part, counted from 0; `measured_share` of the measurement's entries was measured at all, and their
-  /// misfit is shown per such entry.
-  void begin_part(std::int64_t part, double measured_share = 1.0) {
-    part_ = part;
-    measured_share_ = measured_share;
-  }
+  /// The steps that follow belong to this part, counted from 0.
+  void begin_part(std::int64_t part) { part_ = part; }
   /// For parts that have no steps.
   void finish_part(std::int64_t part);
 
@@ -36,7 +32,6 @@ class Progress : public Observer {
 
   std::int64_t n_parts_;
   std::int64_t part_ = 0;
-  double measured_share_ = 1.0;
   bool terminal_;
   bool bar_drawn_ = false;
   std::int64_t n_messages_ = 0;

@@ -52,6 +52,13 @@ ordered_json judge_image(const at::Tensor& images, const at::Tensor& truths) {
   return {{"psnr_db", mean_or_null(psnr, n)}, {"ssim", mean_or_null(similarity, n_windows)}, {"nrmse", mean_or_null(error, n)}};
 }
 
+/// Root mean square of the standard deviation over that of the error; n samples make a mean whose own variance adds 1/n of theirs.
+ordered_json spread_over_error(const ImagesToJudge& images, const at::Tensor& truth, const at::Tensor& where) {
+  const auto rms = [&](const at::Tensor& values) { return std::sqrt(values.masked_select(where).to(at::kDouble).square().mean().item<double>()); };
+  const double ratio = rms(images.standard_deviation) * std::sqrt(1.0 + 1.0 / static_cast<double>(images.n_samples)) / rms(images.mean - truth);
+  return std::isfinite(ratio) ? ordered_json(ratio) : ordered_json(nullptr);
+}
+
 std::string cell(const ordered_json& value, const char* format) {
   if (!value.is_number()) return "-";
   char text[32];
@@ -70,14 +77,16 @@ ordered_json judge(const ImagesToJudge& images, const at::Tensor& truth, Intensi
   add("mean", images.mean);
   add("one_sample", images.one_sample);
   add("pseudo_inverse", images.pseudo_inverse);
+  const at::Tensor object = object_pixels(model_truth), all = at::ones_like(object);
   if (images.lower.defined() && images.upper.defined()) {
-    const at::Tensor object = object_pixels(model_truth);
     const auto inside = [&](const at::Tensor& where) {
       return where.any().item<bool>() ? ordered_json(interval_coverage(images.lower.masked_select(where), images.upper.masked_select(where), truth.masked_select(where)))
                                       : ordered_json(nullptr);
     };
-    quality["interval_coverage"] = {{"all", inside(at::ones_like(object))}, {"object", inside(object)}, {"expected", std::min(images.level, interval_level_of(images.n_samples))}};
+    quality["interval_coverage"] = {{"all", inside(all)}, {"object", inside(object)}, {"expected", std::min(images.level, interval_level_of(images.n_samples))}};
   }
+  if (images.standard_deviation.defined() && images.mean.defined())
+    quality["spread_over_error"] = {{"all", spread_over_error(images, truth, all)}, {"object", spread_over_error(images, truth, object)}};
   return quality;
 }
 
@@ -95,6 +104,8 @@ std::string quality_table(const ordered_json& quality) {
     table += "true values inside the interval: " + cell(coverage["object"], "%.3f") + " of the object's pixels (right is " + cell(coverage["expected"], "%.3f") + "), " +
              cell(coverage["all"], "%.3f") + " of all\n";
   }
+  if (quality.contains("spread_over_error"))
+    table += "spread over error of the mean: " + cell(quality["spread_over_error"]["object"], "%.2f") + " in the object (right is 1)\n";
   return table;
 }
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "common/simulation.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/likelihood.hpp"
@@ -23,9 +25,8 @@ IntensityScale scale_of(const Case& input, const Prior& prior, const at::Tensor&
   return IntensityScale::make(input.measurement.unit, prior.info().intensity, reference);
 }
 
-/// Chi-square per entry that was measured at all: the likelihood divides by the size of the measurement, samples that a mask left out included.
-std::vector<double> reduced_chi2(const GaussianLikelihood& likelihood, const at::Tensor& samples, double measured_share) {
-  const at::Tensor chi2 = (likelihood.reduced_chi2(samples).cpu().to(at::kDouble) / measured_share).contiguous();
+std::vector<double> reduced_chi2(const GaussianLikelihood& likelihood, const at::Tensor& samples) {
+  const at::Tensor chi2 = likelihood.reduced_chi2(samples).cpu().to(at::kDouble).contiguous();
   return {chi2.data_ptr<double>(), chi2.data_ptr<double>() + chi2.numel()};
 }
 
@@ -43,6 +44,13 @@ SliceResult as_stored(const Samples& samples, const Summary& summary, const Inte
   return result;
 }
 
+/// A volume of samples needs as many of each slice; a deadline may have left out some. What was computed from all of them stays.
+void keep_as_many_samples(std::vector<SliceResult>& slices) {
+  std::int64_t fewest = slices.front().samples.size(0);
+  for (const SliceResult& slice : slices) fewest = std::min(fewest, slice.samples.size(0));
+  for (SliceResult& slice : slices) slice.samples = slice.samples.narrow(0, 0, fewest);
+}
+
 }  // namespace
 
 CaseResult reconstruct_case(const Case& input, Session& session, Progress& progress) {
@@ -53,16 +61,17 @@ CaseResult reconstruct_case(const Case& input, Session& session, Progress& progr
     const auto op = make_operator(session.registry(), measurement, slice.index);
     if (!prior) prior = session.prior(op->domain(), measurement.unit, measurement.geometry.spacing_mm[0]);
 
-    const double measured_share = measured_entries(*op).to(at::kDouble).mean().item<double>();
-    progress.begin_part(static_cast<std::int64_t>(&slice - input.slices.data()), measured_share);
+    progress.begin_part(&slice - input.slices.data());
 
     const at::Tensor y = measurement.y[slice.index].to(session.device());
-    const at::Tensor direct = direct_reconstruction(*op, y);
+    const SliceNoise noise = input.noise.slice(slice.number, op->codomain());
+    const at::Tensor direct = direct_reconstruction(*op, noise.linear_data(y));
     const IntensityScale scale = scale_of(input, *prior, direct);
-    const GaussianLikelihood likelihood(op, y / scale.scale, measurement.sigma_y / scale.scale);
+    const std::int64_t n_left = input.slices.data() + input.slices.size() - &slice;
+    const FoundLikelihood found = noise.likelihood(op, y, measurement.sigma_y, scale.scale, *prior, session.sampler_options(slice.number, n_left), progress);
 
-    const SamplerOptions options = session.sampler_options(slice.number);
-    const Samples samples = sample(*prior, &likelihood, op->domain().shape, options, progress);
+    const SamplerOptions options = session.sampler_options(slice.number, n_left);
+    const Samples samples = sample(*prior, &found.likelihood, op->domain().shape, options, progress);
     result.interrupted = samples.report.interrupted;
     if (result.interrupted && (samples.x.size(0) == 0 || !result.slices.empty())) break;
 
@@ -70,12 +79,15 @@ CaseResult reconstruct_case(const Case& input, Session& session, Progress& progr
     SliceResult& finished = result.slices.emplace_back(as_stored(samples, summary, scale, direct));
     finished.number = slice.number;
     finished.seed = options.seed;
-    finished.reduced_chi2 = reduced_chi2(likelihood, samples.x, measured_share);
-    for (double& misfit : finished.report.misfit_trace) misfit /= measured_share;
+    finished.report.nfe += found.nfe;
+    finished.report.seconds += found.seconds;
+    finished.fit = examine_prior_fit(*prior, found.likelihood, samples.x, options.seed);
+    finished.reduced_chi2 = reduced_chi2(found.likelihood, samples.x);
     if (result.interrupted) break;
   }
   if (result.slices.empty()) throw Error(ErrorKind::kInterrupted, "interrupted before the first sample was finished", "nothing is written");
   result.prior = prior->info();
+  keep_as_many_samples(result.slices);
   return result;
 }
 

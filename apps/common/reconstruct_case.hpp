@@ -10,6 +10,7 @@
 #include "common/progress.hpp"
 #include "common/session.hpp"
 #include "postrec/prior.hpp"
+#include "postrec/prior_fit.hpp"
 #include "postrec/sampler.hpp"
 
 namespace postrec {
@@ -27,6 +28,7 @@ struct SliceResult {
   at::Tensor samples;                          ///< [n, C, H, W]
   at::Tensor pseudo_inverse;                   ///< the direct reconstruction that the samples are to beat
   std::vector<double> reduced_chi2;            ///< per sample
+  PriorFit fit;                                ///< whether the prior fits this slice
   SamplerReport report;
 };
 

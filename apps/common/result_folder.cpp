@@ -3,16 +3,20 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "common/console.hpp"
 #include "common/preview.hpp"
 #include "common/quality.hpp"
 #include "common/version.hpp"
+#include "postrec/answers.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/write_image.hpp"
+#include "postrec/prior_fit.hpp"
 
 namespace postrec {
 namespace {
@@ -37,6 +41,64 @@ at::Tensor finished_truth(const Case& input, const CaseResult& result) {
   return input.truth.defined() ? input.truth.narrow(0, 0, static_cast<std::int64_t>(result.slices.size())) : at::Tensor();
 }
 
+/// Whether the prior fits each slice, and what follows from it.
+struct Trust {
+  std::vector<PriorFit> fits;
+  std::vector<std::string> reasons;            ///< empty: fits
+  bool forced = false;
+
+  bool all_fit() const { return std::all_of(reasons.begin(), reasons.end(), [](const auto& reason) { return reason.empty(); }); }
+  /// Slices whose uncertainty is told.
+  std::vector<bool> told() const {
+    std::vector<bool> slices;
+    for (const auto& reason : reasons) slices.push_back(forced || reason.empty());
+    return slices;
+  }
+  bool any_told() const {
+    const auto slices = told();
+    return std::find(slices.begin(), slices.end(), true) != slices.end();
+  }
+};
+
+Trust trust_of(const CaseResult& result, bool forced) {
+  Trust trust;
+  trust.forced = forced;
+  for (const SliceResult& slice : result.slices) {
+    trust.fits.push_back(slice.fit);
+    trust.reasons.push_back(prior_misfit(trust.fits.back()));
+  }
+  return trust;
+}
+
+ordered_json trust_json(const Trust& trust, const CaseResult& result) {
+  ordered_json slices = ordered_json::array(), withheld = ordered_json::array();
+  const auto told = trust.told();
+  for (std::size_t i = 0; i < trust.fits.size(); ++i) {
+    const PriorFit& fit = trust.fits[i];
+    ordered_json slice = {{"slice", result.slices[i].number}, {"fits", trust.reasons[i].empty()}, {"reduced_chi2", fit.reduced_chi2}};
+    slice.update({{"error_inflation", fit.error_inflation}, {"visible_share", fit.visible_share}, {"sigma", fit.sigma}});
+    if (!trust.reasons[i].empty()) slice["reason"] = trust.reasons[i];
+    slices.push_back(slice);
+    if (!told[i]) withheld.push_back(result.slices[i].number);
+  }
+  return {{"fits", trust.all_fit()}, {"forced", trust.forced && !trust.all_fit()}, {"uncertainty_withheld_in_slices", withheld}, {"slices", slices}};
+}
+
+/// The slices that the prior does not fit, with the reason of the first; empty when it fits all.
+std::string distrust_text(const ordered_json& fit) {
+  std::string numbers, reason;
+  for (const auto& slice : fit["slices"]) {
+    if (slice["fits"].get<bool>()) continue;
+    numbers += (numbers.empty() ? "" : ", ") + slice["slice"].dump();
+    if (reason.empty()) reason = slice["reason"].get<std::string>();
+  }
+  if (numbers.empty()) return "";
+  const std::string where = "the prior does not fit slice(s) " + numbers + ": " + reason;
+  return fit["forced"].get<bool>() ? where + ". The uncertainty is told because of --force and is not to be trusted"
+                                   : where + ". The uncertainty there is withheld (standard deviation, intervals, probabilities); the samples are kept, but their spread is "
+                                             "not to be trusted. --force gives all of it";
+}
+
 struct Volumes {
   explicit Volumes(const CaseResult& result)
       : mean(stacked(result, &SliceResult::mean)), standard_deviation(stacked(result, &SliceResult::standard_deviation)),
@@ -47,23 +109,37 @@ struct Volumes {
 };
 
 void write_volumes(const fs::path& folder, const Volumes& volumes, const ImageGeometry& geometry, IntensityUnit unit) {
-  const auto write = [&](const std::string& name, const at::Tensor& pixels) { write_nifti(folder / (name + ".nii.gz"), Image{pixels, geometry, unit}); };
-  write("mean", volumes.mean);
-  write("standard_deviation", volumes.standard_deviation);
-  write("interval_lower", volumes.lower);
-  write("interval_upper", volumes.upper);
-  write("pseudo_inverse", volumes.pseudo_inverse);
+  write_nifti(folder / "mean.nii.gz", Image{volumes.mean, geometry, unit});
+  write_nifti(folder / "pseudo_inverse.nii.gz", Image{volumes.pseudo_inverse, geometry, unit});
   write_samples(folder, volumes.samples, geometry, unit);
 }
 
-void write_pictures(const fs::path& folder, const Volumes& volumes, const at::Tensor& truth, const ImageGeometry& geometry, IntensityUnit unit) {
+/// The maps that say how uncertain the image is. Slices where that is withheld hold what no map can say: a standard deviation and a probability of -1,
+/// an interval whose lower bound is above its upper one.
+void write_uncertainty(const fs::path& folder, const Volumes& volumes, const Questions& questions, const Trust& trust, const ImageGeometry& geometry, IntensityUnit unit) {
+  if (!trust.any_told()) return;
+  const std::vector<bool> told = trust.told();
+  const auto write = [&](const std::string& name, const at::Tensor& map, double withheld) {
+    const at::Tensor pixels = map.clone();
+    for (std::size_t i = 0; i < told.size(); ++i)
+      if (!told[i]) pixels[static_cast<std::int64_t>(i)].fill_(withheld);
+    write_nifti(folder / (name + ".nii.gz"), Image{pixels, geometry, unit});
+  };
+  write("standard_deviation", volumes.standard_deviation, -1.0);
+  write("interval_lower", volumes.lower, 1.0);
+  write("interval_upper", volumes.upper, -1.0);
+  for (const double threshold : questions.thresholds) write("probability_above_" + threshold_text(threshold), probability_above(volumes.samples, threshold), -1.0);
+}
+
+void write_pictures(const fs::path& folder, const Volumes& volumes, const at::Tensor& truth, const Trust& trust, const ImageGeometry& geometry, IntensityUnit unit) {
   const std::int64_t middle = volumes.mean.size(0) / 2;
   const GreyWindow window = grey_window(truth.defined() ? truth[middle] : volumes.mean[middle], unit);
   const auto write = [&](const char* name, const at::Tensor& slice, GreyWindow grey) { write_preview(folder / name, slice, geometry, grey); };
   write("mean.png", volumes.mean[middle], window);
   write("sample_1.png", volumes.samples[0][middle], window);
   write("pseudo_inverse.png", volumes.pseudo_inverse[middle], window);
-  write("standard_deviation.png", volumes.standard_deviation[middle], grey_window(volumes.standard_deviation[middle], IntensityUnit::kArbitrary));
+  if (trust.told()[static_cast<std::size_t>(middle)])
+    write("standard_deviation.png", volumes.standard_deviation[middle], grey_window(volumes.standard_deviation[middle], IntensityUnit::kArbitrary));
   if (truth.defined()) write("truth.png", truth[middle], window);
 }
 
@@ -93,6 +169,10 @@ ordered_json slices_json(const CaseResult& result) {
                       {"reduced_chi2", slice.reduced_chi2},
                       {"nfe", slice.report.nfe},
                       {"seconds", slice.report.seconds},
+                      {"network_seconds", slice.report.network_seconds},
+                      {"levels_left_out", slice.report.levels_left_out},
+                      {"samples_left_out", slice.report.samples_left_out},
+                      {"effective_share", slice.report.effective_share},
                       {"sigmas", slice.report.sigmas},
                       {"misfit_trace", slice.report.misfit_trace},
                       {"solve_iterations", slice.report.solve_iterations}});
@@ -100,8 +180,10 @@ ordered_json slices_json(const CaseResult& result) {
 }
 
 ordered_json sampler_json(const SamplerOptions& options) {
-  return {{"method", options.method},   {"samples", options.n_samples}, {"steps", options.n_steps},          {"batch_size", options.batch_size},
-          {"seed", options.seed},       {"sigma_max", options.sigma_max}, {"sigma_min", options.sigma_min}, {"tolerance", options.solve.tolerance}};
+  return {{"method", options.method},       {"solver", options.solver},       {"settings", options.settings},   {"samples", options.n_samples},
+          {"steps", options.n_steps},       {"nfe", options.nfe},             {"batch_size", options.batch_size}, {"seed", options.seed},
+          {"process", options.process},     {"levels", options.levels},       {"sigma_max", options.sigma_max}, {"sigma_min", options.sigma_min},
+          {"tolerance", options.solve.tolerance}};
 }
 
 std::string utc_now() {
@@ -187,25 +269,39 @@ std::string report_text(const ordered_json& run) {
   text += run["interrupted"].get<bool>() ? ", INTERRUPTED before the rest\n" : "\n";
   text += "sigma_y " + formatted("%.4g", run["sigma_y"]["value"].get<double>()) + " (" + run["sigma_y"]["source"].get<std::string>() + "), reduced chi-square " +
           formatted("%.3f", mean_chi2(run)) + " (about 1 when right), " + formatted("%.1f", run["seconds"].get<double>()) + " s\n";
+  if (const std::string distrust = distrust_text(run["prior_fit"]); !distrust.empty()) text += "WARNING: " + distrust + "\n";
   if (run.contains("quality")) text += quality_table(run["quality"]);
+  if (run.contains("regions")) text += region_text(run["regions"]);
   const double level = run["interval_level"].get<double>();
   text += "intervals hold a further sample with probability " + formatted("%.3f", level) + "\n";
   for (const auto& note : run["notes"]) text += "note: " + note.get<std::string>() + "\n";
   return text + "Research software, not a medical device: not for diagnosis.\n";
 }
 
-ordered_json write_result(const fs::path& folder, const std::vector<std::string>& command, const Case& input, const CaseResult& result, Session& session) {
+bool uncertainty_withheld(const ordered_json& run) {
+  return run.contains("prior_fit") && !run["prior_fit"].value("uncertainty_withheld_in_slices", ordered_json::array()).empty();
+}
+
+ordered_json write_result(const fs::path& folder, const std::vector<std::string>& command, const Case& input, const CaseResult& result, Session& session,
+                          const Questions& questions) {
   const Measurement& measurement = input.measurement;
   const ImageGeometry geometry = geometry_from_slice(measurement.geometry, input.slices.front().index);
   const Volumes volumes(result);
   const at::Tensor truth = finished_truth(input, result);
+  const Trust trust = trust_of(result, questions.force);
   write_volumes(folder, volumes, geometry, measurement.unit);
-  write_pictures(folder, volumes, truth, geometry, measurement.unit);
+  write_uncertainty(folder, volumes, questions, trust, geometry, measurement.unit);
+  write_pictures(folder, volumes, truth, trust, geometry, measurement.unit);
 
   ordered_json run = run_json(command, input, result, session);
-  if (truth.defined())
-    run["quality"] = judge({volumes.mean, volumes.samples[0], volumes.pseudo_inverse, volumes.lower, volumes.upper, session.options().interval_level, volumes.samples.size(0)},
-                           truth, measurement.unit);
+  run["prior_fit"] = trust_json(trust, result);
+  if (truth.defined()) {
+    ImagesToJudge images = {volumes.mean, volumes.samples[0], volumes.pseudo_inverse, volumes.lower, volumes.upper, session.options().interval_level, volumes.samples.size(0)};
+    images.standard_deviation = volumes.standard_deviation;
+    run["quality"] = judge(images, truth, measurement.unit);
+  }
+  if (!questions.regions.empty()) run["regions"] = region_answers(questions, volumes.samples, truth, session.options().interval_level, trust.told());
+  if (const std::string distrust = distrust_text(run["prior_fit"]); !distrust.empty()) console().warning(distrust);
   write_text_atomically(folder / "report.txt", report_text(run));
   write_text_atomically(folder / "run.json", run.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   return run;

@@ -5,14 +5,22 @@
 #include <string>
 #include <vector>
 
+#include "common/questions.hpp"
 #include "common/reconstruct_case.hpp"
 
 namespace postrec {
 
 /// Writes a finished case into an existing folder: the volumes, the pictures, report.txt and, last, run.json.
 /// `command` is what the user typed. Returns what run.json holds. The files are listed in apps/README.md.
+///
+/// Where the prior does not fit a slice (prior_fit.hpp), how uncertain it is there is withheld unless questions.force: standard deviation and
+/// probability are -1 and the interval is empty (lower 1, upper -1) in that slice, or the files are not written where no slice fits; regions that reach into it
+/// have a mean alone; a warning gives the reason.
 nlohmann::ordered_json write_result(const std::filesystem::path& folder, const std::vector<std::string>& command, const Case& input, const CaseResult& result,
-                                    Session& session);
+                                    Session& session, const Questions& questions = {});
+
+/// Whether a run.json says that the uncertainty of some slice was withheld.
+bool uncertainty_withheld(const nlohmann::ordered_json& run);
 
 /// What every run.json begins with: program and versions, when, and what the user typed.
 nlohmann::ordered_json run_header(const std::vector<std::string>& command);

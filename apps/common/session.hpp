@@ -2,6 +2,7 @@
 
 #include <c10/core/Device.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -23,6 +24,8 @@ struct SessionOptions {
   SamplerOptions sampler;                      ///< its seed is the user's; each slice derives its own
   double interval_level = 0.9;
   std::string device = "auto";                 ///< cpu, cuda, auto
+  double deadline_s = 0.0;                     ///< for all slices together, from the making of the session; 0: none
+  std::filesystem::path checkpoints;           ///< folder for the state of slices at work; empty: none
 };
 
 /// What the cases of one run share: the plugins, the options and the device to compute on.
@@ -39,13 +42,15 @@ class Session {
   /// and what load_prior throws.
   std::unique_ptr<Prior> prior(const TensorSpec& domain, IntensityUnit unit, double pixel_mm) const;
 
-  /// The options of one slice: those of the user with the slice's own seed.
-  SamplerOptions sampler_options(std::int64_t slice_number) const;
+  /// The options of one slice: those of the user with the slice's own seed, its checkpoint, and its share of the time that is left
+  /// for it and the `n_left` - 1 after it.
+  SamplerOptions sampler_options(std::int64_t slice_number, std::int64_t n_left = 1) const;
 
  private:
   SessionOptions options_;
   PluginRegistry registry_;
   c10::Device device_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
 /// "cpu", "cuda" or "auto", which is CUDA where there is a device. Throws Error(kUnavailable) for CUDA without one.

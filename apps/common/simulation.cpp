@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "postrec/likelihood.hpp"
 #include "postrec/random.hpp"
 
 namespace postrec {
@@ -32,12 +33,6 @@ at::Tensor with_phase(const at::Tensor& image, const at::Tensor& phase_rad, at::
   if (!at::isComplexType(dtype)) return image.to(dtype);
   if (!phase_rad.defined()) return at::complex(image, at::zeros_like(image));
   return at::complex(image * at::cos(phase_rad), image * at::sin(phase_rad));
-}
-
-at::Tensor measured_entries(const Operator& op) {
-  const TensorSpec domain = op.domain();
-  const at::Tensor probe = RandomStreams(0, 0, 1).normal(0, domain.shape, domain.dtype);
-  return op.forward(probe).squeeze(0).abs().gt(0);
 }
 
 at::Tensor simulate_slice(const Operator& op, const at::Tensor& x, double sigma_y, std::uint64_t seed) {

@@ -15,10 +15,6 @@ at::Tensor smooth_phase_rad(std::uint64_t seed, std::int64_t height, std::int64_
 /// A real image as an operator's domain wants it: itself, or complex with this phase (undefined: zero phase).
 at::Tensor with_phase(const at::Tensor& image, const at::Tensor& phase_rad, at::ScalarType dtype);
 
-/// Whether each entry of the measurement depends on the image at all, boolean [codomain]: the samples that a mask leaves out and the rays
-/// that miss the image do not, and carry no noise in a simulation. Asked of the operator with a random image, which no row cancels.
-at::Tensor measured_entries(const Operator& op);
-
 /// y = A x + sigma_y n at the measured entries, 0 elsewhere; x [domain] -> [codomain]. `seed` names the noise.
 at::Tensor simulate_slice(const Operator& op, const at::Tensor& x, double sigma_y, std::uint64_t seed);
 

@@ -96,6 +96,13 @@ at::Tensor GaussianPrior::denoise(const at::Tensor& x_t, double sigma) const {
   return from_natural_basis(basis_, times_table(to_natural_basis(basis_, x_t - mean), shrink)) + mean;
 }
 
+at::Tensor GaussianPrior::denoise_under(const at::Tensor& z, const SpectralNoise& noise) const {
+  const at::Tensor s = to_natural_order(basis_, spectrum_for(z.sizes().slice(1).vec())).to(z.device());
+  const at::Tensor mean = mean_.to(z.device()).view({-1, 1, 1});
+  const at::Tensor shrink = s / (s + noise.natural_variance().squeeze(0));
+  return from_natural_basis(basis_, times_table(to_natural_basis(basis_, z - mean), shrink)) + mean;
+}
+
 SpectralCovariance GaussianPrior::error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const {
   const at::Tensor s = spectrum_for(image_shape);
   return SpectralCovariance(basis_, s * (sigma * sigma) / (s + sigma * sigma));

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <mutex>
@@ -85,6 +86,12 @@ double flat_eigenvalue(const at::Tensor& eigenvalues) {
 
 }  // namespace
 
+at::Tensor measured_entries(const Operator& op, const at::Device& device) {
+  const TensorSpec domain = op.domain();
+  const at::Tensor probe = RandomStreams(0, 0, 1).normal(0, domain.shape, domain.dtype).to(device);
+  return op.forward(probe).squeeze(0).abs().gt(0);
+}
+
 GaussianLikelihood::GaussianLikelihood(std::shared_ptr<const Operator> op, at::Tensor y, double sigma_y)
     : op_(std::move(op)), y_(std::move(y)), sigma_y_(sigma_y), spectrum_(std::make_shared<Spectrum>()) {
   if (!op_->traits().linear) throw Error(ErrorKind::kUsage, "the operator is not linear", "the samplers need a linear operator");
@@ -95,16 +102,38 @@ GaussianLikelihood::GaussianLikelihood(std::shared_ptr<const Operator> op, at::T
     throw Error(ErrorKind::kBadData, "the measurement holds NaN or infinity", "every number of it must be finite");
   if (!(sigma_y_ > 0.0) || !std::isfinite(sigma_y_))
     throw Error(ErrorKind::kBadData, "sigma_y is " + std::to_string(sigma_y_), "the noise standard deviation must be positive");
+  const at::Tensor measured = measured_entries(*op_, y_.device());
+  const std::int64_t n_entries = measured.sum().item<std::int64_t>();
+  n_measured_ = n_entries * (y_.is_complex() ? 2 : 1);
+  if (n_entries < y_.numel()) y_ = times_table(y_.unsqueeze(0), measured.to(at::kFloat)).squeeze(0);
 }
 
 std::vector<double> GaussianLikelihood::chi2_of_residual(const at::Tensor& residual) const {
   std::vector<double> chi2 = dots(residual, residual);
-  for (double& value : chi2) value /= static_cast<double>(real_components(residual)) * sigma_y_ * sigma_y_;
+  for (double& value : chi2) value /= static_cast<double>(std::max<std::int64_t>(n_measured_, 1)) * sigma_y_ * sigma_y_;
   return chi2;
 }
 
 at::Tensor GaussianLikelihood::reduced_chi2(const at::Tensor& x) const {
   return at::tensor(chi2_of_residual(y_ - op_->forward(x)), at::kFloat);
+}
+
+/// H = I + F^H A^H A F/sigma_y^2, and what is close to its inverse (empty: nothing is).
+struct GaussianLikelihood::WhiteSystem {
+  LinearMap apply, precondition;
+};
+
+GaussianLikelihood::WhiteSystem GaussianLikelihood::white_system(const SpectralCovariance& covariance, const at::Device& device) const {
+  const double precision = 1.0 / (sigma_y_ * sigma_y_);
+  WhiteSystem system;
+  system.apply = [this, covariance, precision](const at::Tensor& u) {
+    return linear_combination(1.0, u, precision, covariance.apply_factor_adjoint(op_->normal(covariance.apply_factor(u))));
+  };
+  if (const at::Tensor diagonal = spectrum_->diagonal(*op_, covariance.basis(), device); diagonal.defined()) {
+    const at::Tensor inverse = (covariance.factor_eigenvalues() * diagonal * precision).add(1.0).reciprocal();
+    system.precondition = [inverse](const at::Tensor& r) { return times_table(r, inverse); };
+  }
+  return system;
 }
 
 at::Tensor GaussianLikelihood::draw_posterior(const at::Tensor& mean, const SpectralCovariance& covariance, const at::Tensor& white_image,
@@ -125,20 +154,30 @@ at::Tensor GaussianLikelihood::draw_posterior(const at::Tensor& mean, const Spec
 
   // (I + F^H A^H A F/sigma_y^2) u = F^H A^H (y - A mean + sigma_y n2)/sigma_y^2 + n1
   const at::Tensor right_side = linear_combination(precision, covariance.apply_factor_adjoint(perturbed), 1.0, white_image);
-  const auto system = [&](const at::Tensor& u) {
-    return linear_combination(1.0, u, precision, covariance.apply_factor_adjoint(op_->normal(covariance.apply_factor(u))));
-  };
-  LinearMap precondition;
-  if (const at::Tensor diagonal = spectrum_->diagonal(*op_, covariance.basis(), mean.device()); diagonal.defined()) {
-    const at::Tensor inverse = (covariance.factor_eigenvalues() * diagonal * precision).add(1.0).reciprocal();
-    precondition = [inverse](const at::Tensor& r) { return times_table(r, inverse); };
-  }
+  const WhiteSystem system = white_system(covariance, mean.device());
   at::Tensor u = white_image;
   // u ~ N(H^-1 b, H^-1): the draw is spread about its mean by sqrt(n) in the norm of H, n real components. The solver's error e has the norm
   // e^H H e = r^H H^-1 r, about r^H M r. So a tolerance relative to sqrt(n) bounds the error by what it must be small against, at every sigma.
   const double spread = std::sqrt(static_cast<double>(real_components(mean)));
-  report = conjugate_gradients(system, precondition, right_side, u, options, spread);
+  report = conjugate_gradients(system.apply, system.precondition, right_side, u, options, spread);
   return mean + covariance.apply_factor(u);
+}
+
+std::vector<double> GaussianLikelihood::data_distance(const at::Tensor& mean, const SpectralCovariance& covariance, at::Tensor& u,
+                                                      const SolveOptions& options, SolveReport& report) const {
+  const double precision = 1.0 / (sigma_y_ * sigma_y_);
+  const at::Tensor residual = y_ - op_->forward(mean);
+  const at::Tensor backprojected = covariance.apply_factor_adjoint(op_->adjoint(residual));
+  const at::Tensor right_side = linear_combination(precision, backprojected, 0.0, backprojected);
+  const WhiteSystem system = white_system(covariance, mean.device());
+  if (!u.defined()) u = at::zeros_like(right_side);
+  const double spread = std::sqrt(static_cast<double>(real_components(mean)));
+  report = conjugate_gradients(system.apply, system.precondition, right_side, u, options, spread);
+  const at::Tensor unexplained = residual - op_->forward(covariance.apply_factor(u));
+  const std::vector<double> in_data = dots(unexplained, unexplained), in_image = dots(u, u);
+  std::vector<double> distance(in_data.size());
+  for (std::size_t i = 0; i < distance.size(); ++i) distance[i] = precision * in_data[i] + in_image[i];
+  return distance;
 }
 
 }  // namespace postrec

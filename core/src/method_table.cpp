@@ -70,12 +70,17 @@ std::string number_text(double value) {
 }  // namespace
 
 const std::map<std::string, MethodEntry>& method_table() {
-  static const auto table = by_name<MethodEntry>({bridge_entry(), unguided_entry()});
+  static const auto table = by_name<MethodEntry>({bridge_entry(), bridge_smc_entry(), twisted_smc_entry(), unguided_entry(), class_guidance_entry(),
+                                                   dds_entry(), dps_entry(), eps_entry(), mmps_entry(), pigdm_entry(), pigdm_calibrated_entry(), projection_entry(),
+                                                   annealed_langevin_entry(), daps_entry(), daps_exact_entry(), ddrm_entry(), diffpir_entry(),
+                                                   preconditioned_langevin_entry(), split_gibbs_entry()});
   return table;
 }
 
 const std::map<std::string, SolverEntry>& solver_table() {
-  static const auto table = by_name<SolverEntry>({dpm_solver_2m_entry()});
+  static const auto table = by_name<SolverEntry>({dpm_solver_2m_entry(), adaptive_sde_entry(), ancestral_entry(), dpm_solver_2m_sde_entry(), euler_maruyama_entry(),
+                                                   flow_adaptive_entry(), flow_heun_entry(), predictor_corrector_entry(), predictor_corrector_hmc_entry(),
+                                                   reverse_diffusion_entry(), stochastic_heun_entry()});
   return table;
 }
 

@@ -29,6 +29,8 @@ struct MethodEntry {
 struct SolverEntry {
   SamplerInfo info;
   double evaluations = 1.0;                    ///< calls of the denoiser a level, for budgets
+  std::string evaluations_setting;             ///< when not empty, that setting is how many calls more
+  bool adaptive = false;                       ///< steps follow a tolerance, for each sample by itself: batches of one, and no budget
   std::function<std::unique_ptr<Solver>(const SamplingTask&)> make;
 };
 

@@ -45,6 +45,10 @@ at::Tensor squared_norms(const at::Tensor& x) {
   return at::tensor(dots(x, x), at::kDouble).to(x.device());
 }
 
+at::Tensor white(double sigma, const at::Device& device) {
+  return at::full({1, 1, 1}, sigma * sigma, at::TensorOptions().dtype(at::kFloat).device(device));
+}
+
 }  // namespace
 
 MixturePrior::MixturePrior(SpectralBasis basis, std::vector<Component> components, PriorInfo info)
@@ -80,10 +84,10 @@ SigmaRange MixturePrior::range() const {
   return {0.01 * std::sqrt(mean), 10.0 * std::sqrt(largest)};
 }
 
-at::Tensor MixturePrior::responsibilities(const at::Tensor& x_in_basis, double sigma) const {
+at::Tensor MixturePrior::responsibilities(const at::Tensor& x_in_basis, const at::Tensor& noise) const {
   std::vector<at::Tensor> log_weights;
   for (std::size_t k = 0; k < components_.size(); ++k) {
-    const at::Tensor variance = spectra_[k].to(x_in_basis.device()) + sigma * sigma;
+    const at::Tensor variance = spectra_[k].to(x_in_basis.device()) + noise;
     const at::Tensor whitened = times_table(x_in_basis - means_in_basis_[k].to(x_in_basis.device()), variance.rsqrt());
     const double log_determinant = variance.to(at::kDouble).log().sum().item<double>() * (x_in_basis.is_complex() ? 2.0 : 1.0);
     log_weights.push_back(-0.5 * squared_norms(whitened) + (std::log(components_[k].weight) - 0.5 * log_determinant));
@@ -91,19 +95,24 @@ at::Tensor MixturePrior::responsibilities(const at::Tensor& x_in_basis, double s
   return at::softmax(at::stack(log_weights, 1), 1);
 }
 
-at::Tensor MixturePrior::denoise_in_basis(const at::Tensor& x, double sigma, const at::Tensor& weights) const {
+at::Tensor MixturePrior::denoise_in_basis(const at::Tensor& x, const at::Tensor& noise, const at::Tensor& weights) const {
   at::Tensor result = at::zeros_like(x);
   for (std::size_t k = 0; k < components_.size(); ++k) {
     const at::Tensor mean = means_in_basis_[k].to(x.device()), s = spectra_[k].to(x.device());
-    const at::Tensor denoised = mean + times_table(x - mean, s / (s + sigma * sigma));
+    const at::Tensor denoised = mean + times_table(x - mean, s / (s + noise));
     result = result + times_column(denoised, column(weights.select(1, static_cast<std::int64_t>(k)).to(at::kFloat)));
   }
   return result;
 }
 
 at::Tensor MixturePrior::denoise(const at::Tensor& x_t, double sigma) const {
-  const at::Tensor x = to_natural_basis(basis_, x_t);
-  return from_natural_basis(basis_, denoise_in_basis(x, sigma, responsibilities(x, sigma)));
+  const at::Tensor x = to_natural_basis(basis_, x_t), variance = white(sigma, x_t.device());
+  return from_natural_basis(basis_, denoise_in_basis(x, variance, responsibilities(x, variance)));
+}
+
+at::Tensor MixturePrior::denoise_under(const at::Tensor& z, const SpectralNoise& noise) const {
+  const at::Tensor x = to_natural_basis(basis_, z), variance = noise.natural_variance().squeeze(0);
+  return from_natural_basis(basis_, denoise_in_basis(x, variance, responsibilities(x, variance)));
 }
 
 SpectralCovariance MixturePrior::error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const {
@@ -122,11 +131,12 @@ at::Tensor MixturePrior::measure_error(double sigma) const {
     const TensorSpec spec = domain();
     const RandomStreams streams(kErrorSeed, 0, kErrorSamples);
     const double parts = spec.dtype == at::kComplexFloat ? 2.0 : 1.0;
+    const at::Tensor variance = white(sigma, at::kCPU);
     for (std::size_t from = 0; from < components_.size(); ++from) {
       const at::Tensor noise = streams.normal(from, spec.shape, spec.dtype);
       const at::Tensor x = means_in_basis_[from] + times_table(noise, (spectra_[from] + sigma * sigma).sqrt());
-      const at::Tensor weights = responsibilities(x, sigma);
-      const at::Tensor denoised = denoise_in_basis(x, sigma, weights);
+      const at::Tensor weights = responsibilities(x, variance);
+      const at::Tensor denoised = denoise_in_basis(x, variance, weights);
       for (std::size_t k = 0; k < components_.size(); ++k) {
         const at::Tensor shrink = spectra_[k] / (spectra_[k] + sigma * sigma);
         const at::Tensor gap = means_in_basis_[k] + times_table(x - means_in_basis_[k], shrink) - denoised;

@@ -3,12 +3,18 @@
 #include <ATen/ATen.h>
 
 #include "batched_vectors.hpp"
+#include "postrec/error.hpp"
 
 namespace postrec {
 
 at::Tensor Prior::score(const at::Tensor& x_t, double sigma) const {
   const double precision = 1.0 / (sigma * sigma);
   return linear_combination(precision, denoise(x_t, sigma), -precision, x_t);
+}
+
+at::Tensor Prior::denoise_under(const at::Tensor& /*z*/, const SpectralNoise& /*noise*/) const {
+  throw Error(ErrorKind::kUnavailable, "prior '" + info().name + "' knows white noise only",
+              "train it with --conditional masked-fourier, or choose a method that takes any prior");
 }
 
 }  // namespace postrec

@@ -47,9 +47,11 @@ SigmaRange level_range(const Prior& prior, const SamplerOptions& options) {
 }
 
 /// Levels for the budget: a level costs evaluations of the method times those of its solver.
-int level_count(const MethodEntry& method, const SolverEntry* solver, const SamplerOptions& options) {
+int level_count(const MethodEntry& method, const SolverEntry* solver, const SamplerOptions& options, const std::map<std::string, double>& settings) {
   if (options.nfe == 0) return options.n_steps;
-  const double per_level = method.evaluations * (solver ? solver->evaluations : 1.0);
+  double calls = solver ? solver->evaluations : 1.0;
+  if (solver && !solver->evaluations_setting.empty()) calls += settings.at(solver->evaluations_setting);
+  const double per_level = method.evaluations * calls;
   return std::max(1, static_cast<int>(std::floor(static_cast<double>(options.nfe) / per_level + 1e-9)));
 }
 
@@ -144,10 +146,18 @@ class Run {
       progress.finished(level, record, state.x.size(0));
       state.records.push_back(std::move(record));
       ++i;
-      if (file_ && clock_() - last_saved_ >= interval_s_) save(task, method);
+      if (due()) save(task, method);
     }
     end(task);
+    if (due()) keep();
     return true;
+  }
+
+  /// Writes a state between batches: the samples that are finished.
+  void keep() {
+    if (!file_) return;
+    file_->save(state);
+    last_saved_ = clock_();
   }
 
   static double steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -176,8 +186,9 @@ class Run {
     state.report.nfe = std::max(state.report.nfe, task.nfe);
     state.report.network_seconds += task.network_seconds;
     add_to_report(state.report, state.records);
-    if (file_) file_->save(state);
   }
+
+  bool due() const { return file_ && clock_() - last_saved_ >= interval_s_; }
 
   bool stop(const SamplingTask& task, const SamplingMethod& method) {
     if (file_) save(task, method);
@@ -187,8 +198,7 @@ class Run {
   void save(const SamplingTask& task, const SamplingMethod& method) {
     state.method = method.state();
     state.nfe = task.nfe;
-    file_->save(state);
-    last_saved_ = clock_();
+    keep();
   }
 
   std::function<double()> clock_;
@@ -205,7 +215,10 @@ std::int64_t whole_groups(std::int64_t n, std::int64_t group) { return (n + grou
 
 void SamplerOptions::validate() const {
   const MethodEntry& entry = find_method(method);
-  complete_settings(entry, solver_of(entry, solver), settings);
+  const SolverEntry* steps = solver_of(entry, solver);
+  complete_settings(entry, steps, settings);
+  if (steps && steps->adaptive)
+    require(nfe == 0, "nfe", std::to_string(nfe), "solver '" + steps->info.name + "' takes the steps that its tolerance asks for; set that");
   require(n_samples >= 1, "n_samples", std::to_string(n_samples), "at least 1 is needed");
   require(batch_size >= 0, "batch_size", std::to_string(batch_size), "it must be positive, or 0 for all samples together");
   require(n_steps >= 1, "n_steps", std::to_string(n_steps), "at least 1 is needed");
@@ -229,10 +242,11 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   const at::NoGradGuard no_graph;
   const auto start = std::chrono::steady_clock::now();
   const NoiseProcess process = process_for(level_range(prior, options), options);
-  const std::vector<double> levels = levels_for(process, level_count(entry, solver, options), options.levels);
   const auto settings = complete_settings(entry, solver, options.settings);
+  const std::vector<double> levels = levels_for(process, level_count(entry, solver, options, settings), options.levels);
   const std::int64_t group = entry.group_setting.empty() ? entry.group_size : static_cast<std::int64_t>(settings.at(entry.group_setting));
-  const std::int64_t batch_size = whole_groups(options.batch_size > 0 ? options.batch_size : options.n_samples, group);
+  const std::int64_t asked = options.batch_size > 0 ? options.batch_size : options.n_samples;
+  const std::int64_t batch_size = whole_groups(solver && solver->adaptive ? 1 : asked, group);
   const TensorSpec image{image_shape, prior.domain().dtype};
   const at::Device device = likelihood ? likelihood->y().device() : at::Device(at::kCPU);
 
@@ -244,7 +258,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
     const std::int64_t left = options.n_samples - run.n_finished(), n = whole_groups(std::min(batch_size, left), group);
     out_of_time = !pace.another_batch(n);
     if (out_of_time) break;
-    const SamplingTask task{prior, likelihood, image, device, options.seed, run.n_finished(), n, options.solve, process, levels, settings};
+    const SamplingTask task{prior, likelihood, image, device, options.seed, run.n_finished(), n, options.solve, process, levels, settings, options.classifier};
     const auto method = make_method(entry, solver, task);
     if (!progress) {
       const auto n_levels = static_cast<std::int64_t>(method->levels().size());
@@ -253,6 +267,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
     pace.begin_batch(n, (left + batch_size - 1) / batch_size);
     interrupted = !run.walk(task, *method, *progress);
   }
+  if (!interrupted) run.keep();                // whoever comes back finds the samples
 
   Samples samples;
   samples.report = run.state.report;

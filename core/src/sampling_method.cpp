@@ -50,6 +50,14 @@ at::Tensor SamplingTask::denoise(const at::Tensor& x_t, double sigma) const {
   return denoised;
 }
 
+at::Tensor SamplingTask::denoise_under(const at::Tensor& z, const SpectralNoise& noise, double sigma) const {
+  const Stopwatch stopwatch(network_seconds);
+  ++nfe;
+  const at::Tensor denoised = prior.denoise_under(z, noise);
+  check_finite(denoised, step, sigma);
+  return denoised;
+}
+
 DenoisedWithJacobian SamplingTask::denoise_with_jacobian(const at::Tensor& x_t, double sigma) const {
   const Stopwatch stopwatch(network_seconds);
   ++nfe;

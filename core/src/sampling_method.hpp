@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "postrec/classifier.hpp"
+#include "postrec/error.hpp"
 #include "postrec/likelihood.hpp"
 #include "postrec/noise_process.hpp"
 #include "postrec/prior.hpp"
@@ -35,6 +37,7 @@ struct SamplingTask {
   NoiseProcess process;                        ///< whose reverse the solvers follow; covers the levels
   std::vector<double> sigmas;                  ///< the levels that the user's options make
   std::map<std::string, double> settings;      ///< every declared setting of method and solver, defaults filled in
+  const Classifier* classifier = nullptr;      ///< for class guidance
   mutable int step = 0;                        ///< of the loop, for messages
   mutable std::int64_t nfe = 0;                ///< evaluations per sample so far
   mutable double network_seconds = 0.0;
@@ -48,16 +51,21 @@ struct SamplingTask {
 
   /// The prior's denoiser; counted, timed, and checked: throws Error(kNumerical) when the answer is not finite.
   at::Tensor denoise(const at::Tensor& x_t, double sigma) const;
-  /// The same with its Jacobian; each product counts as an evaluation. Throws Error(kUnavailable) with a prior that cannot be differentiated.
+  /// E[x | x + n = z] for noise with a spectrum, counted, timed and checked as denoise is; sigma names it in messages. Throws as Prior::denoise_under.
+  at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise, double sigma) const;
+  /// D(x_t, sigma) with its Jacobian; each product counts as an evaluation. Throws Error(kUnavailable) with a prior that cannot be differentiated.
   DenoisedWithJacobian denoise_with_jacobian(const at::Tensor& x_t, double sigma) const;
 };
 
 /// The positions of a sample's random stream: what is drawn at which step. Fixed for ever, so that a seed means the same samples.
 enum class Draw : std::uint64_t { kWhiteImage, kWhiteData, kBridge, kStep, kCorrector, kGuidanceImage, kGuidanceData, kResample, kCount = 16 };
 constexpr std::uint64_t kInitialDraw = 0;
-/// `repeat`: which of several draws for the same purpose within one step, below 2^20.
+/// `repeat`: which of several draws for the same purpose within one step, below 2^16. A position has 32 bits, step and purpose the lower 16 of them.
 constexpr std::uint64_t draw_at(int step, Draw purpose, std::uint64_t repeat = 0) {
-  return (repeat << 40) + static_cast<std::uint64_t>(step + 1) * static_cast<std::uint64_t>(Draw::kCount) + static_cast<std::uint64_t>(purpose);
+  constexpr auto kPurposes = static_cast<std::uint64_t>(Draw::kCount);
+  if (step + 1 >= static_cast<int>((1u << 16) / kPurposes))
+    throw Error(ErrorKind::kUsage, "a sampler with a step " + std::to_string(step), "at most 4095 steps have random numbers of their own");
+  return (repeat << 16) + static_cast<std::uint64_t>(step + 1) * kPurposes + static_cast<std::uint64_t>(purpose);
 }
 
 struct Level {

@@ -100,7 +100,7 @@ TEST_F(Resume, EveryMethodAndSolver) {
     SCOPED_TRACE(how.method + " " + how.solver);
     const GaussianLikelihood* likelihood = how.method == "prior" ? nullptr : &likelihood_;
     Observer observer;
-    StopAfter stop(3);
+    StopAfter stop(2);                        // in the middle of a batch, or between two where a method takes few steps
     try {
       how.checkpoint.clear();
       const Samples whole = sample(*bed_.prior, likelihood, {1, 8, 8}, how, observer);

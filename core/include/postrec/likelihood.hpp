@@ -12,18 +12,25 @@
 
 namespace postrec {
 
-/// y = A x + n, n ~ N(0, sigma_y^2 I) per real component.
+/// Which entries of the measurement depend on the image at all, boolean [codomain]: the samples that a mask or a weight of 0 leaves out and
+/// the rays that miss the image do not. Asked of the operator with a random image, which no row cancels.
+at::Tensor measured_entries(const Operator& op, const at::Device& device = at::kCPU);
+
+/// y = A x + n, n ~ N(0, sigma_y^2 I) per real component. Other noise becomes this by whitened_operator.hpp.
 class GaussianLikelihood {
  public:
-  /// y: [codomain], without a batch axis. Throws Error(kBadData) on a shape or type that is not the operator's, on NaN, on sigma_y <= 0,
+  /// y: [codomain], without a batch axis. Entries that were not measured say nothing and are set to 0.
+  /// Throws Error(kBadData) on a shape or type that is not the operator's, on NaN, on sigma_y <= 0,
   /// and Error(kUsage) on an operator that is not linear.
   GaussianLikelihood(std::shared_ptr<const Operator> op, at::Tensor y, double sigma_y);
 
   const Operator& op() const { return *op_; }
   const at::Tensor& y() const { return y_; }
   double sigma_y() const { return sigma_y_; }
+  /// Real components of the measured entries.
+  std::int64_t n_measured() const { return n_measured_; }
 
-  /// ||A x - y||^2 / (m sigma_y^2) per sample, [B, domain] -> [B]; m counts real components. About 1 when right.
+  /// ||A x - y||^2 / (m sigma_y^2) per sample, [B, domain] -> [B]; m = n_measured(). About 1 when right.
   at::Tensor reduced_chi2(const at::Tensor& x) const;
 
   /// An exact draw of x0 ~ p(x0 | y) for x0 ~ N(mean, C), one per sample of `mean` [B, domain].
@@ -35,14 +42,24 @@ class GaussianLikelihood {
                             const at::Tensor& white_data, const SolveOptions& options, SolveReport& report,
                             std::vector<double>* mean_chi2 = nullptr) const;
 
+  /// r^H S^-1 r per sample, r = y - A mean, S = A C A^H + sigma_y^2 I: how far the data are from what x0 ~ N(mean, C) predicts, [B, domain] -> [B].
+  /// It is the least ||r - A F u||^2/sigma_y^2 + ||u||^2 over u, so a solver's error enters squared: the figure is at most
+  /// tolerance^2 n too large, n real components of the image. `u` [B, domain] holds the first guess (0 when undefined) and receives the solution.
+  std::vector<double> data_distance(const at::Tensor& mean, const SpectralCovariance& covariance, at::Tensor& u, const SolveOptions& options,
+                                    SolveReport& report) const;
+
  private:
   class Spectrum;
+  struct WhiteSystem;
+
+  WhiteSystem white_system(const SpectralCovariance& covariance, const at::Device& device) const;
 
   std::vector<double> chi2_of_residual(const at::Tensor& residual) const;
 
   std::shared_ptr<const Operator> op_;
   at::Tensor y_;
   double sigma_y_;
+  std::int64_t n_measured_ = 0;
   std::shared_ptr<Spectrum> spectrum_;         ///< what is known of A^H A in the basis of the covariance; shared by copies
 };
 

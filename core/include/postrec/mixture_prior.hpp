@@ -33,15 +33,16 @@ class MixturePrior : public Prior {
   const PriorInfo& info() const override { return info_; }
   SigmaRange range() const override;
   at::Tensor denoise(const at::Tensor& x_t, double sigma) const override;
+  at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise) const override;
   SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const override;
 
   SpectralBasis basis() const { return basis_; }
   const std::vector<Component>& components() const { return components_; }
 
  private:
-  /// r_k for each sample, double [B, K].
-  at::Tensor responsibilities(const at::Tensor& x_in_basis, double sigma) const;
-  at::Tensor denoise_in_basis(const at::Tensor& x_in_basis, double sigma, const at::Tensor& weights) const;
+  /// r_k for each sample, double [B, K]. `variance`: of the noise, frequency 0 first, [C or 1, H or 1, W or 1].
+  at::Tensor responsibilities(const at::Tensor& x_in_basis, const at::Tensor& variance) const;
+  at::Tensor denoise_in_basis(const at::Tensor& x_in_basis, const at::Tensor& variance, const at::Tensor& weights) const;
   at::Tensor measure_error(double sigma) const;
   const ErrorTable& error_table() const;
 

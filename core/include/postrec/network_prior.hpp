@@ -25,6 +25,8 @@ class NetworkPrior : public Prior {
   /// Law: batch. The bits of an image do not depend on the others of its batch (CPU).
   /// Law: threads. Nor on the number of threads (CPU, no group normalisation and no attention: those change by rounding).
   at::Tensor denoise(const at::Tensor& x_t, double sigma) const override;
+  /// Only when the network was trained for noise spectra; a law as of denoise.
+  at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise) const override;
   SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const override {
     return errors_.at_sigma(sigma, image_shape);
   }

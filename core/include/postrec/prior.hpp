@@ -8,6 +8,7 @@
 
 #include "postrec/operator.hpp"
 #include "postrec/spectral_covariance.hpp"
+#include "postrec/spectral_noise.hpp"
 
 namespace postrec {
 
@@ -49,6 +50,10 @@ class Prior {
 
   /// E[x | x + sigma n = x_t], [B, domain] -> [B, domain].
   virtual at::Tensor denoise(const at::Tensor& x_t, double sigma) const = 0;
+
+  /// E[x | x + n = z] for noise with a spectrum, one table for the batch, in the basis of error_covariance: what methods need that put x_t and y
+  /// into one noisy image. Throws Error(kUnavailable) with a prior that knows white noise only.
+  virtual at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise) const;
 
   /// Covariance of the denoiser's error at sigma, per real component, for images of this shape [C, (D,) H, W]:
   /// C = Q diag(c) Q^H, measured on held-out images or exact. [samplers: table c(sigma)]

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "postrec/classifier.hpp"
 #include "postrec/likelihood.hpp"
 #include "postrec/observer.hpp"
 #include "postrec/prior.hpp"
@@ -34,6 +35,7 @@ struct SamplerOptions {
   std::filesystem::path checkpoint;            ///< where to write the run's state between levels; a file there is gone on from. Empty: nowhere
   double checkpoint_interval_s = 20.0;
   std::function<double()> clock;               ///< seconds, rising; empty: the system's steady clock
+  const Classifier* classifier = nullptr;      ///< for the method class-guidance; borrowed
 
   /// Throws Error(kUsage) that names the option, its value and what would be right.
   void validate() const;

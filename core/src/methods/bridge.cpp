@@ -1,3 +1,5 @@
+#include "bridge.hpp"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -7,51 +9,35 @@
 #include "../entries.hpp"
 
 namespace postrec {
-namespace {
 
-/// The bridge sampler (BR): x0 is drawn exactly from p(x0 | y) for x0 ~ N(D, C(sigma)), C the measured covariance of the denoiser's error,
-/// and x moves to the next level by the law of x_t given x_s and x0, which for x_t = x0 + t n is Gaussian. Exact, whatever the number of
-/// steps, where x0 given x_t is Gaussian with covariance C. [core/README.md; Song 2021b, eq. 7 for the bridge]
-class Bridge : public SamplingMethod {
- public:
-  using SamplingMethod::SamplingMethod;
+at::Tensor Bridge::advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) {
+  const at::Tensor denoised = task_.denoise(x_t, level.sigma);
+  const at::Tensor x0 = draw(denoised, task_.prior.error_covariance(level.sigma, task_.image.shape), level, record);
+  return level.next_sigma == 0.0 ? x0 : cross(x_t, x0, level);
+}
 
-  at::Tensor advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) override {
-    const at::Tensor x0 = draw(task_.denoise(x_t, level.sigma), level, record);
-    return level.next_sigma == 0.0 ? x0 : cross(x_t, x0, level);
-  }
+at::Tensor Bridge::draw(const at::Tensor& denoised, const SpectralCovariance& covariance, const Level& level, LevelRecord& record) const {
+  const at::Tensor white_image = task_.normal(draw_at(level.step, Draw::kWhiteImage), task_.image);
+  if (!task_.likelihood) return denoised + covariance.apply_factor(white_image);
+  const at::Tensor white_data = task_.normal(draw_at(level.step, Draw::kWhiteData), task_.likelihood->op().codomain());
+  return task_.likelihood->draw_posterior(denoised, covariance, white_image, white_data, solve_options(level), record.solve, &record.misfit);
+}
 
- private:
-  /// x0 given y, for x0 ~ N(denoised, C(sigma)).
-  at::Tensor draw(const at::Tensor& denoised, const Level& level, LevelRecord& record) const {
-    const SpectralCovariance covariance = task_.prior.error_covariance(level.sigma, task_.image.shape);
-    const at::Tensor white_image = task_.normal(draw_at(level.step, Draw::kWhiteImage), task_.image);
-    if (!task_.likelihood) return denoised + covariance.apply_factor(white_image);
-    const at::Tensor white_data = task_.normal(draw_at(level.step, Draw::kWhiteData), task_.likelihood->op().codomain());
-    return task_.likelihood->draw_posterior(denoised, covariance, white_image, white_data, solve_options(level), record.solve, &record.misfit);
-  }
+at::Tensor Bridge::cross(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) const {
+  const double ratio = level.next_sigma / level.sigma, keep = ratio * ratio;
+  const double spread = level.next_sigma * std::sqrt(1.0 - keep);
+  const at::Tensor noise = task_.normal(draw_at(level.step, Draw::kBridge), task_.image);
+  return linear_combination(1.0, linear_combination(keep, x_t, 1.0 - keep, x0), spread, noise);
+}
 
-  /// x at the next level given x_t and x0.
-  at::Tensor cross(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) const {
-    const double ratio = level.next_sigma / level.sigma, keep = ratio * ratio;
-    const double spread = level.next_sigma * std::sqrt(1.0 - keep);
-    const at::Tensor noise = task_.normal(draw_at(level.step, Draw::kBridge), task_.image);
-    return linear_combination(1.0, linear_combination(keep, x_t, 1.0 - keep, x0), spread, noise);
-  }
-
-  // An error of the draw that is small against the noise which the next level brings is forgotten there. So the solver may stop where its
-  // error in the data, ||A e||, is below tolerance * ||A|| next_sigma: at high noise after a few iterations, at the last level not before
-  // the error is small against the posterior's own spread.
-  SolveOptions solve_options(const Level& level) const {
-    SolveOptions options = task_.solve;
-    options.tolerance *= std::max(1.0, norm_ * level.next_sigma / task_.likelihood->sigma_y());
-    return options;
-  }
-
-  const double norm_ = task_.likelihood ? task_.likelihood->op().norm_bound() : 0.0;
-};
-
-}  // namespace
+// An error of the draw that is small against the noise which the next level brings is forgotten there. So the solver may stop where its
+// error in the data, ||A e||, is below tolerance * ||A|| next_sigma: at high noise after a few iterations, at the last level not before
+// the error is small against the posterior's own spread.
+SolveOptions Bridge::solve_options(const Level& level) const {
+  SolveOptions options = task_.solve;
+  options.tolerance *= std::max(1.0, norm_ * level.next_sigma / task_.likelihood->sigma_y());
+  return options;
+}
 
 MethodEntry bridge_entry() {
   MethodEntry entry;

@@ -18,4 +18,9 @@ at::Tensor NetworkPrior::denoise(const at::Tensor& x_t, double sigma) const {
   return denoise_one_by_one(x_t, [&](const at::Tensor& image) { return network_.denoise(image, level); });
 }
 
+at::Tensor NetworkPrior::denoise_under(const at::Tensor& z, const SpectralNoise& noise) const {
+  if (network_.network().config().conditions == 0) return Prior::denoise_under(z, noise);
+  return denoise_one_by_one(z, [&](const at::Tensor& image) { return network_.denoise(image, noise); });
+}
+
 }  // namespace postrec

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "postrec/likelihood.hpp"
+#include "postrec/observer.hpp"
+#include "postrec/prior.hpp"
+#include "postrec/sampler.hpp"
+#include "postrec/whitened_operator.hpp"
+
+namespace postrec {
+
+enum class NoiseKind { kGaussian, kWeighted, kPoisson };
+
+/// What the user says about the noise, apart from how large it is.
+struct NoiseOptions {
+  NoiseKind kind = NoiseKind::kGaussian;
+  std::filesystem::path covariance;            ///< kGaussian: E[n n^H] over the coils, [coil, coil]; empty: white
+  std::filesystem::path weights;               ///< kWeighted: the variance of an entry is sigma_y^2 / weight
+  std::string blank_scan;                      ///< kPoisson: photons without an object, a number or a file
+  std::string background;                      ///< kPoisson: photons that the object does not absorb, a number or a file; empty: none
+  int expansions = 2;                          ///< kPoisson: how often the parabolas are taken anew around samples
+};
+
+/// What the sampler is asked about a slice, and what finding it took.
+struct FoundLikelihood {
+  GaussianLikelihood likelihood;               ///< in model units
+  std::int64_t nfe = 0;                        ///< network evaluations per sample of the small runs, together
+  double seconds = 0.0;
+};
+
+/// The noise of one slice. Images and measurements are single ones in physical units, without a batch axis.
+class SliceNoise {
+ public:
+  /// White noise.
+  SliceNoise() = default;
+  explicit SliceNoise(std::shared_ptr<const Whitening> whitening) : whitening_(std::move(whitening)) {}
+  /// Photon counts: float32 [codomain] each.
+  SliceNoise(at::Tensor blank_scan, at::Tensor background, int expansions)
+      : blank_scan_(std::move(blank_scan)), background_(std::move(background)), expansions_(expansions) {}
+
+  /// What is measured of x; `seed` names the noise.
+  at::Tensor simulate(const Operator& op, const at::Tensor& x, double sigma_y, std::uint64_t seed) const;
+
+  /// What A x is to be compared with: y itself, or the line integrals of counts.
+  at::Tensor linear_data(const at::Tensor& y) const;
+
+  /// The likelihood of images in units of `scale`. For counts, 8 samples are drawn and the parabolas taken anew around them, `expansions`
+  /// times. Throws what GaussianLikelihood, PoissonTransmission and sample() throw; when the observer cancels, it returns what it has.
+  FoundLikelihood likelihood(const std::shared_ptr<const Operator>& op, const at::Tensor& y, double sigma_y, double scale,
+                             const Prior& prior, const SamplerOptions& options, Observer& observer) const;
+
+ private:
+  FoundLikelihood count_likelihood(const std::shared_ptr<const Operator>& op, const at::Tensor& y, double scale, const Prior& prior,
+                                   const SamplerOptions& options, Observer& observer) const;
+
+  std::shared_ptr<const Whitening> whitening_;  ///< null: white
+  at::Tensor blank_scan_, background_;          ///< undefined: no counts
+  int expansions_ = 0;
+};
+
+/// The noise of a measurement, its files read.
+class NoiseModel {
+ public:
+  /// White noise.
+  NoiseModel() = default;
+  /// `n_slices`: of the input; a file holds one slice for all, or as many. Throws Error: what read_tensor throws, kUsage (an option is
+  /// missing or does not fit the kind), kBadData (a file holds what cannot be right).
+  NoiseModel(const NoiseOptions& options, std::int64_t n_slices);
+
+  NoiseKind kind() const { return options_.kind; }
+  /// Nothing but sigma_y says how noisy each entry is.
+  bool is_white() const { return kind() == NoiseKind::kGaussian && !coils_; }
+
+  /// The noise of slice `number` of the input. Throws Error(kConfiguration) when a file does not fit what the operator measures.
+  SliceNoise slice(std::int64_t number, const TensorSpec& codomain) const;
+
+  /// sigma_y where the model alone says it: the root mean square over the coils; 0 for counts, which have no one figure.
+  std::optional<double> sigma_y() const;
+  /// Where that comes from.
+  std::string sigma_y_source() const;
+  /// What the user should know, one sentence each.
+  std::vector<std::string> notes() const;
+
+ private:
+  at::Tensor of_slice(const at::Tensor& values, std::int64_t number, const TensorSpec& codomain, const std::string& name) const;
+
+  NoiseOptions options_;
+  std::int64_t n_slices_ = 1;
+  std::shared_ptr<const CoilWhitening> coils_;
+  at::Tensor weights_, blank_scan_, background_;
+};
+
+}  // namespace postrec

@@ -1,0 +1,48 @@
+#include "postrec/answers.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <string>
+
+#include "postrec/error.hpp"
+#include "postrec/summary.hpp"
+
+namespace postrec {
+namespace {
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text;
+  for (const auto size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
+  return text;
+}
+
+}  // namespace
+
+NumberAnswer answer_of(const std::vector<double>& values, double level) {
+  const at::Tensor samples = at::tensor(values, at::kDouble).unsqueeze(1);
+  const Summary summary = summarize(samples, level);
+  return {summary.mean.item<double>(), summary.standard_deviation.item<double>(), summary.lower.item<double>(), summary.upper.item<double>(), summary.level};
+}
+
+std::vector<double> means_in_region(const at::Tensor& samples, const at::Tensor& region) {
+  const at::Tensor first = samples.select(0, 0);
+  if (region.sizes() != first.sizes())
+    throw Error(ErrorKind::kBadData, "the region is " + shape_text(region.sizes()), "the samples are " + shape_text(first.sizes()));
+  if (!region.any().item<bool>()) throw Error(ErrorKind::kUsage, "the region is empty", "it must hold at least one voxel");
+  std::vector<double> means;
+  for (std::int64_t k = 0; k < samples.size(0); ++k)
+    means.push_back(displayed(samples[k]).masked_select(region).to(at::kDouble).mean().item<double>());
+  return means;
+}
+
+at::Tensor probability_above(const at::Tensor& samples, double threshold) {
+  return displayed(samples).gt(threshold).to(at::kFloat).mean(0);
+}
+
+double probability_above(const std::vector<double>& values, double threshold) {
+  const auto above = std::count_if(values.begin(), values.end(), [&](double value) { return value > threshold; });
+  return static_cast<double>(above) / static_cast<double>(values.size());
+}
+
+}  // namespace postrec

@@ -1,0 +1,28 @@
+#pragma once
+
+#include "../sampling_method.hpp"
+
+namespace postrec {
+
+/// The bridge sampler (BR): x0 is drawn exactly from p(x0 | y) for x0 ~ N(D, C(sigma)), C the measured covariance of the denoiser's error,
+/// and x moves to the next level by the law of x_t given x_s and x0, which for x_t = x0 + t n is Gaussian. Exact, whatever the number of
+/// steps, where x0 given x_t is Gaussian with covariance C. [core/README.md; Song 2021b, eq. 7 for the bridge]
+class Bridge : public SamplingMethod {
+ public:
+  using SamplingMethod::SamplingMethod;
+
+  at::Tensor advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) override;
+
+ protected:
+  /// x0 given y, for x0 ~ N(denoised, covariance).
+  at::Tensor draw(const at::Tensor& denoised, const SpectralCovariance& covariance, const Level& level, LevelRecord& record) const;
+  /// x at the next level given x_t and x0.
+  at::Tensor cross(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) const;
+
+ private:
+  SolveOptions solve_options(const Level& level) const;
+
+  const double norm_ = task_.likelihood ? task_.likelihood->op().norm_bound() : 0.0;
+};
+
+}  // namespace postrec

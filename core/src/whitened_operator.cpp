@@ -1,0 +1,146 @@
+#include "postrec/whitened_operator.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "batched_vectors.hpp"
+
+namespace postrec {
+namespace {
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+constexpr std::int64_t kBlock = 512;           // samples of k-space mixed in one go, small enough for the first cache with a few coils
+
+/// One block of `n` samples of all coils: out_i = sum_j matrix_ij in_j, j in order. Complex numbers interleaved, coils `stride` floats
+/// apart.
+void mix_block(const c10::complex<float>* matrix, std::int64_t n_coils, const float* in, float* out, std::int64_t stride, std::int64_t n) {
+  std::array<float, 2 * kBlock> sums;
+  for (std::int64_t i = 0; i < n_coils; ++i) {
+    sums.fill(0.0f);
+    for (std::int64_t j = 0; j < n_coils; ++j) {
+      const float re = matrix[i * n_coils + j].real(), im = matrix[i * n_coils + j].imag();
+      const float* v = in + j * stride;
+      for (std::int64_t k = 0; k < n; ++k) {
+        sums[2 * k] += re * v[2 * k] - im * v[2 * k + 1];
+        sums[2 * k + 1] += re * v[2 * k + 1] + im * v[2 * k];
+      }
+    }
+    std::copy_n(sums.data(), 2 * n, out + i * stride);
+  }
+}
+
+/// The matrix [coil, coil] applied at every sample of v [B, coil, ...]. A matrix product would not promise the same bits whatever the
+/// batch and the threads (seen with 3 and 5 coils).
+at::Tensor mix_coils(const at::Tensor& matrix, const at::Tensor& v) {
+  if (!v.is_cpu()) return at::matmul(matrix.to(v.device()), v.flatten(2)).view(v.sizes());
+  const at::Tensor in = v.resolve_conj().contiguous();
+  at::Tensor out = at::empty_like(in);
+  const std::int64_t n_coils = v.size(1), n = n_coils > 0 && v.size(0) > 0 ? v.numel() / (v.size(0) * n_coils) : 0;
+  const std::int64_t n_blocks = (n + kBlock - 1) / kBlock;
+  const auto* entries = matrix.const_data_ptr<c10::complex<float>>();
+  const auto* from = reinterpret_cast<const float*>(in.const_data_ptr<c10::complex<float>>());
+  auto* to = reinterpret_cast<float*>(out.mutable_data_ptr<c10::complex<float>>());
+  at::parallel_for(0, v.size(0) * n_blocks, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t item = begin; item < end; ++item) {
+      const std::int64_t first = item % n_blocks * kBlock, at = 2 * (item / n_blocks * n_coils * n + first);
+      mix_block(entries, n_coils, from + at, to + at, 2 * n, std::min(kBlock, n - first));
+    }
+  });
+  return out;
+}
+
+/// L of Psi/2 = L L^H, complex double.
+at::Tensor noise_factor(const at::Tensor& covariance) {
+  const std::string shape = shape_text(covariance.sizes());
+  if (covariance.dim() != 2 || covariance.size(0) != covariance.size(1))
+    throw Error(ErrorKind::kBadData, "the noise covariance is " + shape, "it must be square: [coil, coil]");
+  const at::Tensor psi = covariance.to(at::kCPU, at::kComplexDouble);
+  const at::Tensor mirrored = psi.conj().t().resolve_conj();
+  const double size = psi.abs().max().item<double>();
+  // Files hold seven digits.
+  if (!((psi - mirrored).abs().max().item<double>() <= 1e-5 * size))
+    throw Error(ErrorKind::kBadData, "the noise covariance is not Hermitian", "it is E[n n^H] over the coils");
+  const auto [factor, info] = at::linalg_cholesky_ex((psi + mirrored) * 0.25);
+  // A pivot below the digits of a file is 0.
+  const at::Tensor pivots = at::real(factor.diagonal());
+  if (info.item<int>() != 0 || pivots.min().item<double>() < 1e-5 * pivots.max().item<double>())
+    throw Error(ErrorKind::kBadData, "the noise covariance is not positive definite",
+                "take it from at least as many noise samples as coils");
+  return factor;
+}
+
+}  // namespace
+
+EntryWeights::EntryWeights(const at::Tensor& weights) {
+  if (weights.scalar_type() != at::kFloat || weights.numel() == 0)
+    throw Error(ErrorKind::kBadData, "the weights are not real numbers", "float32, one for each entry");
+  if (!at::isfinite(weights).all().item<bool>())
+    throw Error(ErrorKind::kBadData, "the weights hold NaN or infinity", "every one must be finite");
+  if (weights.min().item<double>() < 0.0)
+    throw Error(ErrorKind::kBadData, "a weight is " + std::to_string(weights.min().item<double>()),
+                "weights are 0 (not measured) or positive");
+  weights_ = weights;
+  root_ = weights.sqrt();
+  largest_root_ = root_.max().item<double>();
+  if (largest_root_ == 0.0) throw Error(ErrorKind::kBadData, "every weight is 0", "nothing would be measured");
+  inverse_root_ = at::where(root_.gt(0), root_.reciprocal(), at::zeros_like(root_));
+}
+
+at::Tensor EntryWeights::whiten(const at::Tensor& v) const { return times_table(v, root_); }
+at::Tensor EntryWeights::precision(const at::Tensor& v) const { return times_table(v, weights_); }
+at::Tensor EntryWeights::colour(const at::Tensor& v) const { return times_table(v, inverse_root_); }
+
+void EntryWeights::require_fit(const TensorSpec& codomain) const {
+  if (root_.sizes() != at::IntArrayRef(codomain.shape))
+    throw Error(ErrorKind::kConfiguration, "the weights are " + shape_text(root_.sizes()),
+                "the operator measures " + shape_text(codomain.shape));
+}
+
+CoilWhitening::CoilWhitening(const at::Tensor& covariance) {
+  const at::Tensor factor = noise_factor(covariance);
+  n_coils_ = factor.size(0);
+  const at::Tensor inverse = at::linalg_solve_triangular(factor, at::eye(n_coils_, factor.options()), /*upper=*/false);
+  const auto single = [](const at::Tensor& matrix) { return matrix.to(at::kComplexFloat).contiguous(); };
+  const at::Tensor adjoint = inverse.conj().t().resolve_conj();
+  colouring_ = single(factor);
+  whitening_ = single(inverse);
+  whitening_adjoint_ = single(adjoint);
+  precision_ = single(adjoint.matmul(inverse));
+  norm_bound_ = at::linalg_svdvals(inverse).max().item<double>();
+  sigma_y_ = std::sqrt(factor.abs().square().sum().item<double>() / static_cast<double>(n_coils_));
+}
+
+at::Tensor CoilWhitening::whiten(const at::Tensor& v) const { return mix_coils(whitening_, v); }
+at::Tensor CoilWhitening::whiten_adjoint(const at::Tensor& v) const { return mix_coils(whitening_adjoint_, v); }
+at::Tensor CoilWhitening::precision(const at::Tensor& v) const { return mix_coils(precision_, v); }
+at::Tensor CoilWhitening::colour(const at::Tensor& v) const { return mix_coils(colouring_, v); }
+
+void CoilWhitening::require_fit(const TensorSpec& codomain) const {
+  if (codomain.dtype != at::kComplexFloat || codomain.shape.size() < 2 || codomain.shape[0] != n_coils_)
+    throw Error(ErrorKind::kConfiguration, "the noise covariance is of " + std::to_string(n_coils_) + " coils",
+                "the operator measures " + shape_text(codomain.shape) + ", " + (codomain.dtype == at::kComplexFloat ? "complex" : "real"));
+}
+
+WhitenedOperator::WhitenedOperator(std::shared_ptr<const Operator> op, std::shared_ptr<const Whitening> whitening)
+    : op_(std::move(op)), whitening_(std::move(whitening)) {
+  whitening_->require_fit(op_->codomain());
+}
+
+GaussianLikelihood whitened_likelihood(std::shared_ptr<const Operator> op, const at::Tensor& y, std::shared_ptr<const Whitening> whitening,
+                                       double sigma_y) {
+  const auto whitened = std::make_shared<WhitenedOperator>(std::move(op), whitening);
+  return GaussianLikelihood(whitened, whitening->whiten(y.unsqueeze(0)).squeeze(0), sigma_y);
+}
+
+}  // namespace postrec

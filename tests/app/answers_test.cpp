@@ -1,0 +1,206 @@
+// Regions, thresholds, and what is withheld where the prior does not fit.
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "app_fixture.hpp"
+#include "common/console.hpp"
+#include "common/progress.hpp"
+#include "common/questions.hpp"
+#include "common/reconstruct_case.hpp"
+#include "common/result_folder.hpp"
+#include "postrec/data/scan.hpp"
+#include "postrec/data/write_image.hpp"
+#include "postrec/random.hpp"
+
+namespace postrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Answers : public AppTest {
+ protected:
+  void SetUp() override {
+    AppTest::SetUp();
+    SessionOptions options;
+    options.plugins.folders = {POSTREC_BINARY_DIR "/lib/postrec/plugins"};
+    options.prior = path("mr.safetensors");
+    options.sampler.n_samples = 9;
+    options.sampler.n_steps = 4;
+    options.device = "cpu";
+    session_ = std::make_unique<Session>(options);
+    // A square of 4x5 pixels in slice 1 alone.
+    mask_ = at::zeros({kSlices, 1, kHeight, kWidth});
+    mask_[1].slice(1, 6, 10).slice(2, 7, 12).fill_(1.0);
+    write_mask("mask.nii.gz", mask_);
+    console().quiet = true;
+  }
+
+  void write_mask(const std::string& name, const at::Tensor& pixels, double origin_x = -10.0) const {
+    Image image{pixels, {}, IntensityUnit::kArbitrary};
+    image.geometry.spacing_mm = {1.25, 1.25, 3.0};
+    image.geometry.origin_mm = {origin_x, 5.0, 7.0};
+    write_nifti(path(name), image);
+  }
+
+  Case simulated(std::optional<std::int64_t> slice) const {
+    CaseOptions request;
+    request.input = path("mr.nii.gz");
+    request.simulate = true;
+    request.operator_name = "mri-fourier";
+    request.settings = {{"mask-pattern", "equispaced"}, {"acceleration", "2"}, {"n-acs-lines", "5"}};
+    request.simulate_coils = 2;
+    request.noise = 0.1;
+    request.slice = slice;
+    return read_case(request, session_->registry());
+  }
+
+  Questions questions(const std::vector<std::string>& words, const Case& input) const {
+    CommandOptions options("reconstruct", "INPUT", 1, 1, "", "");
+    add_question_options(options);
+    add_common_options(options);
+    std::vector<std::string> all = {"x"};
+    all.insert(all.end(), words.begin(), words.end());
+    options.parse(all);
+    return read_questions(options, input, session_->registry());
+  }
+
+  CaseResult reconstructed(const Case& input) const {
+    Progress progress(static_cast<std::int64_t>(input.slices.size()));
+    return reconstruct_case(input, *session_, progress);
+  }
+
+  nlohmann::json written(const std::string& name, const Case& input, const CaseResult& result, const Questions& asked) const {
+    fs::create_directories(path(name));
+    write_result(path(name), {"test"}, input, result, *session_, asked);
+    return run_json(name);
+  }
+
+  bool has(const std::string& name) const { return fs::exists(path(name)); }
+
+  std::unique_ptr<Session> session_;
+  at::Tensor mask_;
+};
+
+TEST_F(Answers, OfARegionAndAThreshold) {
+  const Case input = simulated(1);
+  const Questions asked = questions({"--region", "lesion=" + path("mask.nii.gz"), "--threshold", "60", "--threshold", "-1.5"}, input);
+  const CaseResult result = reconstructed(input);
+  const auto run = written("out", input, result, asked);
+
+  // The same figures by hand, from the samples as stored.
+  const at::Tensor samples = result.slices.front().samples, inside = mask_[1].gt(0.5);
+  std::vector<double> means;
+  for (std::int64_t k = 0; k < 9; ++k) means.push_back(samples[k].masked_select(inside).to(at::kDouble).mean().item<double>());
+  const at::Tensor values = at::tensor(means, at::kDouble);
+  const auto lesion = run["regions"][0];
+  EXPECT_EQ(lesion["name"], "lesion");
+  EXPECT_EQ(lesion["voxels"], 20);
+  EXPECT_NEAR(lesion["mean"].get<double>(), values.mean().item<double>(), 1e-4);  // float32 summaries of numbers about 60
+  EXPECT_NEAR(lesion["standard_deviation"].get<double>(), values.std(0).item<double>(), 1e-4);
+  EXPECT_NEAR(lesion["lower"].get<double>(), values.min().item<double>(), 1e-4);  // nine samples bound no more than .8
+  EXPECT_NEAR(lesion["upper"].get<double>(), values.max().item<double>(), 1e-4);
+  EXPECT_NEAR(lesion["level"].get<double>(), 0.8, 1e-12);
+  EXPECT_NEAR(lesion["truth"].get<double>(), input.truth[0].masked_select(inside).mean().item<double>(), 1e-4);
+  EXPECT_NEAR(lesion["probability_above"]["60"].get<double>(), values.gt(60).to(at::kDouble).mean().item<double>(), 1e-12);
+  EXPECT_EQ(lesion["probability_above"]["-1.5"], 1.0);  // magnitudes
+
+  const at::Tensor map = read_scan(path("out/probability_above_60.nii.gz")).image.pixels;
+  EXPECT_LT((map[0] - samples.gt(60).to(at::kFloat).mean(0)).abs().max().item<double>(), 1e-6);
+  EXPECT_GT(map.max().item<double>(), map.min().item<double>());
+  EXPECT_TRUE(has("out/probability_above_-1.5.nii.gz"));
+  EXPECT_NE(content("out/report.txt").find("region lesion (20 voxels): mean "), std::string::npos) << content("out/report.txt");
+  EXPECT_EQ(run["prior_fit"]["fits"], true);
+}
+
+TEST_F(Answers, AMaskOfTheResultsSlicesWillDo) {
+  const Case input = simulated(1);
+  Image one{mask_.narrow(0, 1, 1), {}, IntensityUnit::kArbitrary};
+  one.geometry.spacing_mm = {1.25, 1.25, 3.0};
+  one.geometry.origin_mm = {-10.0, 5.0, 10.0};
+  write_nifti(path("one.nii.gz"), one);
+  const Questions both = questions({"--region", "a=" + path("mask.nii.gz"), "--region", "b=" + path("one.nii.gz")}, input);
+  EXPECT_TRUE(at::equal(both.regions[0].mask, both.regions[1].mask));
+}
+
+TEST_F(Answers, MistakesInRegions) {
+  const Case input = simulated(1);
+  const auto expect = [&](const std::vector<std::string>& words, ErrorKind kind, const std::string& named) {
+    try {
+      questions(words, input);
+      ADD_FAILURE() << named;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), kind) << error.what();
+      EXPECT_NE(std::string(error.what()).find(named), std::string::npos) << error.what();
+    }
+  };
+  const std::string good = path("mask.nii.gz");
+  expect({"--region", good}, ErrorKind::kUsage, "NAME=FILE");
+  expect({"--region", "a=" + good, "--region", "a=" + good}, ErrorKind::kUsage, "twice");
+  expect({"--region", "a=" + path("none.nii.gz")}, ErrorKind::kNoInput, "none.nii.gz");
+  write_mask("small.nii.gz", at::ones({1, 1, 5, 7}));
+  expect({"--region", "a=" + path("small.nii.gz")}, ErrorKind::kBadData, "5x7");
+  write_mask("shifted.nii.gz", mask_, -8.0);
+  expect({"--region", "a=" + path("shifted.nii.gz")}, ErrorKind::kBadData, "elsewhere");
+  write_mask("other_slice.nii.gz", mask_.roll(1, 0));
+  expect({"--region", "a=" + path("other_slice.nii.gz")}, ErrorKind::kUsage, "empty");
+  expect({"--threshold", "3", "--threshold", "3.0"}, ErrorKind::kUsage, "twice");
+}
+
+TEST_F(Answers, UncertaintyIsWithheldWhereThePriorDoesNotFit) {
+  Case input = simulated(1);
+  input.measurement.sigma_y *= 0.1;  // a noise that the measurement does not have
+  const std::vector<std::string> words = {"--region", "lesion=" + path("mask.nii.gz"), "--threshold", "60"};
+  const CaseResult result = reconstructed(input);
+  const auto run = written("refused", input, result, questions(words, input));
+  EXPECT_EQ(run["prior_fit"]["fits"], false);
+  EXPECT_EQ(run["prior_fit"]["forced"], false);
+  EXPECT_EQ(run["prior_fit"]["uncertainty_withheld_in_slices"], nlohmann::json({1}));
+  EXPECT_NE(run["prior_fit"]["slices"][0]["reason"].get<std::string>().find("chi-square"), std::string::npos);
+  for (const char* name : {"standard_deviation.nii.gz", "standard_deviation.png", "interval_lower.nii.gz", "interval_upper.nii.gz", "probability_above_60.nii.gz"})
+    EXPECT_FALSE(has(std::string("refused/") + name)) << name;
+  for (const char* name : {"mean.nii.gz", "samples.nii.gz", "report.txt"}) EXPECT_TRUE(has(std::string("refused/") + name)) << name;
+  EXPECT_TRUE(run["regions"][0]["mean"].is_number());
+  EXPECT_FALSE(run["regions"][0].contains("lower"));
+  EXPECT_NE(content("refused/report.txt").find("WARNING: the prior does not fit slice(s) 1: "), std::string::npos) << content("refused/report.txt");
+
+  std::vector<std::string> forced = words;
+  forced.push_back("--force");
+  const auto with_force = written("forced", input, result, questions(forced, input));
+  EXPECT_EQ(with_force["prior_fit"]["fits"], false);
+  EXPECT_EQ(with_force["prior_fit"]["forced"], true);
+  EXPECT_EQ(with_force["prior_fit"]["slices"], run["prior_fit"]["slices"]);  // the reason stays
+  for (const char* name : {"standard_deviation.nii.gz", "interval_lower.nii.gz", "interval_upper.nii.gz", "probability_above_60.nii.gz"})
+    EXPECT_TRUE(has(std::string("forced/") + name)) << name;
+  EXPECT_TRUE(with_force["regions"][0].contains("lower"));
+  EXPECT_NE(content("forced/report.txt").find("--force and is not to be trusted"), std::string::npos);
+
+  const Ended judged = run_postrec({"evaluate", path("refused"), "--truth", path("mr.nii.gz"), "--log-format", "json"});
+  ASSERT_EQ(judged.code, 0) << judged.err;
+  EXPECT_FALSE(nlohmann::json::parse(judged.out).contains("interval_coverage"));
+}
+
+TEST_F(Answers, OneSliceThatDoesNotFitIsWithheldAlone) {
+  const Case input = simulated(std::nullopt);
+  const at::Tensor y = input.measurement.y[1];
+  y.add_(6 * input.measurement.sigma_y * RandomStreams(5, 0, 1).normal(0, y.sizes().vec(), y.scalar_type()).squeeze(0));
+  const std::vector<std::string> words = {"--region", "lesion=" + path("mask.nii.gz"), "--threshold", "60"};
+  const auto run = written("out", input, reconstructed(input), questions(words, input));
+  EXPECT_EQ(run["prior_fit"]["uncertainty_withheld_in_slices"], nlohmann::json({1}));
+  EXPECT_FALSE(run["regions"][0].contains("lower"));  // the region lies in slice 1
+  const auto map = [&](const std::string& name) { return read_scan(path("out/" + name + ".nii.gz")).image.pixels; };
+  for (const char* name : {"standard_deviation", "probability_above_60"}) {
+    EXPECT_TRUE(map(name)[1].eq(-1).all().item<bool>()) << name;
+    for (const int fits : {0, 2}) EXPECT_TRUE(map(name)[fits].ge(0).all().item<bool>()) << name;
+  }
+  EXPECT_TRUE(map("interval_lower")[1].gt(map("interval_upper")[1]).all().item<bool>());
+  for (const int fits : {0, 2}) EXPECT_TRUE(map("interval_lower")[fits].le(map("interval_upper")[fits]).all().item<bool>());
+  const Ended judged = run_postrec({"evaluate", path("out"), "--truth", path("mr.nii.gz"), "--log-format", "json"});
+  ASSERT_EQ(judged.code, 0) << judged.err;
+  EXPECT_TRUE(nlohmann::json::parse(judged.out).contains("mean"));
+  EXPECT_FALSE(nlohmann::json::parse(judged.out).contains("interval_coverage"));
+}
+
+}  // namespace
+}  // namespace postrec

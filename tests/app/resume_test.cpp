@@ -1,0 +1,92 @@
+// postrec reconstruct: killed and resumed, against the clock, and the options of the sampler.
+#include <csignal>
+#include <filesystem>
+
+#include "app_fixture.hpp"
+
+namespace postrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ResumeRun : public AppTest {
+ protected:
+  // Three slices of many levels: long enough to be killed in the middle of each.
+  std::vector<std::string> arguments(const std::string& output, const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> all = {"--samples", "4", "--batch-size", "2", "--steps", "400", "--log-format", "json"};
+    all.insert(all.end(), more.begin(), more.end());
+    return mr_arguments(output, all);
+  }
+
+  static ChildOptions kill_when(double fraction, int signal) {
+    ChildOptions options;
+    options.watch = [fraction, signal](int pid, const std::string& err) {
+      const auto last = err.rfind("{\"level\":\"progress\"");
+      const auto end = err.find('\n', last == std::string::npos ? err.size() : last);
+      if (end != std::string::npos && nlohmann::json::parse(err.substr(last, end - last))["fraction"] >= fraction) kill(pid, signal);
+    };
+    return options;
+  }
+};
+
+// A slice that is finished is not computed again, and a stopped one goes on from the level that it was at: same bits as without a stop.
+TEST_F(ResumeRun, GivesTheSameSamples) {
+  ASSERT_EQ(run_postrec(arguments("whole")).code, 0);
+  EXPECT_FALSE(fs::exists(folder_ / "whole.checkpoint")) << "nothing is left beside a whole result";
+  const Ended killed = run_postrec(arguments("killed"), kill_when(0.4, SIGKILL));
+  ASSERT_EQ(killed.code, 128 + SIGKILL);
+  EXPECT_FALSE(fs::exists(folder_ / "killed"));
+  ASSERT_TRUE(fs::exists(folder_ / "killed.checkpoint/slice_0.safetensors"));
+  const Ended stopped = run_postrec(arguments("killed", {"--resume"}), kill_when(0.7, SIGTERM));
+  ASSERT_EQ(stopped.code, 128 + SIGTERM) << stopped.err;
+  EXPECT_EQ(run_json("killed")["interrupted"], true);
+  const Ended rest = run_postrec(arguments("killed", {"--resume"}));
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_EQ(content("killed/samples.nii.gz"), content("whole/samples.nii.gz"));
+  EXPECT_EQ(run_json("killed")["interrupted"], false);
+  EXPECT_FALSE(fs::exists(folder_ / "killed.checkpoint"));
+}
+
+TEST_F(ResumeRun, RefusesTheCheckpointOfAnotherRun) {
+  ASSERT_EQ(run_postrec(arguments("killed"), kill_when(0.4, SIGKILL)).code, 128 + SIGKILL);
+  const Ended other = run_postrec(arguments("killed", {"--resume", "--seed", "8"}));
+  EXPECT_EQ(other.code, 78);
+  EXPECT_NE(other.err.find("slice_0.safetensors' is the checkpoint of a run with another measurement, prior or options"), std::string::npos) << other.err;
+  // Without --resume a new run begins, and what is in its folder but not its own stays.
+  write_text("killed.checkpoint/note.txt", "x");
+  ASSERT_EQ(run_postrec(mr_arguments("killed")).code, 0);
+  EXPECT_EQ(content("killed.checkpoint/note.txt"), "x");
+  EXPECT_FALSE(fs::exists(folder_ / "killed.checkpoint/slice_0.safetensors"));
+}
+
+// More levels than any machine does in this time; what comes out is whole, and says that levels are missing.
+TEST_F(ResumeRun, Deadline) {
+  const Ended ended = run_postrec(mr_arguments("out", {"--steps", "1000000", "--deadline", "2"}));
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const auto run = run_json("out");
+  for (const auto& slice : run["slices"]) {
+    EXPECT_EQ(slice["levels_left_out"], true);
+    EXPECT_LT(slice["sigmas"].size(), 1000000u);
+    EXPECT_GE(slice["sigmas"].size(), 2u);
+  }
+  expect_error(run_postrec(mr_arguments("no", {"--deadline", "-1"})), 64, {"--deadline", "-1"});
+}
+
+TEST_F(ResumeRun, SamplerOptions) {
+  ASSERT_EQ(run_postrec(mr_arguments("fast", {"--preset", "fast", "--nfe", "6", "--sigma-max", "5"})).code, 0);
+  const auto run = run_json("fast");
+  EXPECT_EQ(run["sampler"]["nfe"], 6);
+  EXPECT_EQ(run["slices"][0]["nfe"], 6);
+  EXPECT_EQ(run["slices"][0]["sigmas"][0], 5.0);
+  expect_error(run_postrec(mr_arguments("no", {"--preset", "best"})), 64, {"--preset", "best", "default", "fast"});
+  expect_error(run_postrec(mr_arguments("no", {"--sampler", "guess"})), 64, {"method", "guess", "bridge"});
+  expect_error(run_postrec(mr_arguments("no", {"--solver", "dpm-solver-2m"})), 64, {"solver", "bridge"});
+  expect_error(run_postrec(mr_arguments("no", {"--sampler-set", "colour=1"})), 64, {"colour"});
+  expect_error(run_postrec(mr_arguments("no", {"--sampler-set", "colour=red"})), 64, {"colour=red", "number"});
+  const Ended help = run_postrec({"reconstruct", "--help-sampling"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* word : {"bridge", "dpm-solver-2m", "--sampler-set", "--nfe"}) EXPECT_NE(help.out.find(word), std::string::npos) << word;
+}
+
+}  // namespace
+}  // namespace postrec

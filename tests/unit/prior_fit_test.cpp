@@ -1,0 +1,115 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "beds.hpp"
+#include "postrec/prior_fit.hpp"
+#include "postrec/sampler.hpp"
+
+namespace postrec::test {
+namespace {
+
+constexpr double kSigmaY = 0.3;
+
+std::shared_ptr<MixturePrior> gaussian(double scale) {
+  PriorInfo info;
+  info.name = "gaussian";
+  std::vector<MixturePrior::Component> components = {{1.0, at::zeros({1, 16, 16}), lorentzian_spectrum(16, 0.25) * (scale * scale)}};
+  return std::make_shared<MixturePrior>(SpectralBasis::kDft, components, info);
+}
+
+/// An image of the prior, seen where the mask is 1 with noise sigma_y, and sampled with `believed` and sigma_y `told`.
+PriorFit fit_of(double sigma_y, double told, const MixturePrior& prior, const MixturePrior& believed, std::uint64_t seed) {
+  const auto op = std::make_shared<MaskOperator>(hole(16, 4, 11), 1, at::kFloat);
+  const SpectralCovariance covariance(prior.basis(), prior.components().front().spectrum);
+  const at::Tensor x = covariance.apply_factor(RandomStreams(seed, 0, 1).normal(0, {1, 16, 16}, at::kFloat));
+  const at::Tensor y = op->forward(x) + sigma_y * RandomStreams(seed, 1, 1).normal(0, op->codomain().shape, at::kFloat);
+  const GaussianLikelihood likelihood(op, y.squeeze(0), told);
+  SamplerOptions options;
+  options.n_samples = 4;
+  options.n_steps = 3;  // the bridge is exact for a Gaussian prior, whatever the number of levels
+  options.seed = seed;
+  Observer observer;
+  return examine_prior_fit(believed, likelihood, sample(believed, &likelihood, {1, 16, 16}, options, observer).x, seed);
+}
+
+// Under the right model a sample and the truth have the same law given y, so both figures are those of chi-square with m components: mean 1.
+TEST(PriorFit, FiguresOfTheRightModelAreOne) {
+  const auto prior = gaussian(1.0);
+  constexpr int kSeeds = 40;
+  double chi2 = 0.0, inflation = 0.0, share = 0.0;
+  std::int64_t m = 0;
+  for (int seed = 0; seed < kSeeds; ++seed) {
+    const PriorFit fit = fit_of(kSigmaY, kSigmaY, *prior, *prior, seed);
+    EXPECT_EQ(prior_misfit(fit), "") << "seed " << seed;
+    chi2 += fit.reduced_chi2 / kSeeds;
+    inflation += fit.error_inflation / kSeeds;
+    share += fit.visible_share / kSeeds;
+    m = fit.n_measured;
+  }
+  EXPECT_EQ(m, 192);
+  // The mean over seeds has a standard deviation of at most (2/(192 * 40))^(1/2) = .016; four of them: 1 in 16,000. That of the inflation is larger
+  // by 2^(1/2)/share, since the share is estimated, too.
+  const double tolerance = 4 * std::sqrt(2.0 / static_cast<double>(m * kSeeds));
+  EXPECT_NEAR(chi2, 1.0, tolerance);
+  EXPECT_GT(share, 0.05);
+  EXPECT_NEAR(inflation, 1.0, std::sqrt(2.0) * tolerance / share);
+}
+
+// The share of the data that speaks of the denoiser's error, against dense matrices.
+TEST(PriorFit, VisibleShareAgreesWithTheClosedForm) {
+  const auto prior = gaussian(1.0);
+  const MaskOperator op(hole(16, 4, 11), 1, at::kFloat);
+  const PriorFit fit = fit_of(kSigmaY, kSigmaY, *prior, *prior, 5);
+  const SpectralCovariance factor = prior->error_covariance(fit.sigma, {1, 16, 16});
+  const at::Tensor a = dense_matrix([&](const at::Tensor& x) { return op.forward(x); }, op.domain());
+  const at::Tensor f = dense_matrix([&](const at::Tensor& w) { return factor.apply_factor(w); }, op.domain());
+  const at::Tensor signal = a.matmul(f).matmul(f.t()).matmul(a.t());
+  const at::Tensor s = signal + kSigmaY * kSigmaY * at::eye(a.size(0), at::kDouble);
+  const double exact = at::linalg_solve(s, signal).diagonal().mean().item<double>();
+  EXPECT_NEAR(fit.visible_share, exact, 4 * std::sqrt(2.0 / 192));  // four standard deviations of the estimate at most
+}
+
+TEST(PriorFit, FindsAWrongScale) {
+  const PriorFit fit = fit_of(kSigmaY, kSigmaY, *gaussian(6.0), *gaussian(1.0), 1);
+  EXPECT_NE(prior_misfit(fit).find("more than"), std::string::npos) << fit.reduced_chi2 << " " << fit.error_inflation;
+}
+
+// Where the noise is small, samples follow the data and chi-square is blind; the denoiser's error is not.
+TEST(PriorFit, TheDenoiserTellsWhereChiSquareIsBlind) {
+  const PriorFit fit = fit_of(0.02, 0.02, *gaussian(10.0), *gaussian(1.0), 2);
+  EXPECT_LT(fit.reduced_chi2, PriorFitLimits().most_chi2);
+  EXPECT_GT(fit.error_inflation, PriorFitLimits().most_inflation);
+  EXPECT_NE(prior_misfit(fit).find("denoiser"), std::string::npos);
+}
+
+TEST(PriorFit, FindsAWrongSigmaY) {
+  const auto prior = gaussian(1.0);
+  constexpr double kLoud = 1.0;                // above the prior's deviation at most frequencies: what samples leave of y is noise
+  EXPECT_NE(prior_misfit(fit_of(kLoud, kLoud / 3, *prior, *prior, 3)).find("noisier than sigma_y says"), std::string::npos);
+  EXPECT_NE(prior_misfit(fit_of(kLoud, kLoud * 3, *prior, *prior, 3)).find("less noisy than sigma_y says"), std::string::npos);
+  EXPECT_EQ(prior_misfit(fit_of(kLoud, kLoud, *prior, *prior, 3)), "");
+}
+
+TEST(PriorFit, FewEntriesWidenTheLimits) {
+  PriorFit fit{.reduced_chi2 = 2.5, .error_inflation = 3.4, .visible_share = 1.0, .sigma = 0.1, .n_measured = 10};
+  EXPECT_EQ(prior_misfit(fit), "");  // 1 + 4 (2/10)^(1/2) = 2.79
+  fit.n_measured = 1000;
+  EXPECT_NE(prior_misfit(fit), "");
+}
+
+// Where noise drowns the denoiser's error its inflation means nothing.
+TEST(PriorFit, AnInvisibleErrorIsNotJudged) {
+  EXPECT_EQ(prior_misfit({.reduced_chi2 = 1.0, .error_inflation = 50.0, .visible_share = 0.01, .sigma = 0.1, .n_measured = 1000}), "");
+}
+
+TEST(PriorFit, NotANumberDoesNotFit) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_NE(prior_misfit({.reduced_chi2 = nan, .error_inflation = 1.0, .visible_share = 1.0, .sigma = 0.1, .n_measured = 1000}), "");
+  EXPECT_NE(prior_misfit({.reduced_chi2 = 1.0, .error_inflation = nan, .visible_share = 1.0, .sigma = 0.1, .n_measured = 1000}), "");
+}
+
+}  // namespace
+}  // namespace postrec::test
