@@ -90,6 +90,7 @@ TEST_F(Resume, EveryMethodAndSolver) {
   for (const SamplerInfo& info : sampling_methods()) {
     all.push_back(with_checkpoint());
     all.back().method = info.name;
+    if (info.name == "split-gibbs") all.back().n_steps = 8;  // its start takes the first three
   }
   for (const SamplerInfo& info : reverse_solvers()) {
     all.push_back(with_checkpoint());
