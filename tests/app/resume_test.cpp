@@ -78,6 +78,8 @@ TEST_F(ResumeRun, SamplerOptions) {
   EXPECT_EQ(run["sampler"]["nfe"], 6);
   EXPECT_EQ(run["slices"][0]["nfe"], 6);
   EXPECT_EQ(run["slices"][0]["sigmas"][0], 5.0);
+  ASSERT_EQ(run_postrec(mr_arguments("exact", {"--preset", "exact", "--slice", "1"})).code, 0);
+  EXPECT_EQ(run_json("exact")["sampler"]["method"], "split-gibbs");
   expect_error(run_postrec(mr_arguments("no", {"--preset", "best"})), 64, {"--preset", "best", "default", "fast"});
   expect_error(run_postrec(mr_arguments("no", {"--sampler", "guess"})), 64, {"method", "guess", "bridge"});
   expect_error(run_postrec(mr_arguments("no", {"--solver", "dpm-solver-2m"})), 64, {"solver", "bridge"});
