@@ -67,7 +67,8 @@ void place(std::vector<int> left, std::int64_t first, std::vector<std::int64_t>&
 
 ParticleWeights::ParticleWeights(std::int64_t n_particles, std::int64_t group) : group_(group), log_weights_(n_particles, 0.0f) {
   if (group < 1 || n_particles % group != 0)
-    throw Error(ErrorKind::kInternal, std::to_string(n_particles) + " particles are no whole number of groups of " + std::to_string(group), "the sampler rounds up");
+    throw Error(ErrorKind::kInternal, std::to_string(n_particles) + " particles are no whole number of groups of " + std::to_string(group),
+                "the sampler rounds up");
 }
 
 void ParticleWeights::multiply(const std::vector<double>& log_factors) {
@@ -114,7 +115,8 @@ at::Tensor ParticleWeights::state() const { return at::tensor(at::ArrayRef<float
 void ParticleWeights::restore(const at::Tensor& state) {
   const at::Tensor values = state.to(at::kFloat).contiguous();
   if (values.numel() != static_cast<std::int64_t>(log_weights_.size()))
-    throw Error(ErrorKind::kBadData, "a stopped run holds " + std::to_string(values.numel()) + " particle weights", "it must hold " + std::to_string(log_weights_.size()));
+    throw Error(ErrorKind::kBadData, "a stopped run holds " + std::to_string(values.numel()) + " particle weights",
+                "it must hold " + std::to_string(log_weights_.size()));
   std::copy_n(values.const_data_ptr<float>(), values.numel(), log_weights_.begin());
 }
 

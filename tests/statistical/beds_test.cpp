@@ -114,5 +114,23 @@ TEST(BridgeSmc, T2cBox4) {
   EXPECT_LT(result.weight_error, 0.10);
 }
 
+// 400 evaluations, groups of 32, four sets. One set gave: distance 1.51 +- .27, spread 1.011 +- .024, coverage .896 +- .005; weights .008 +- .030 for four.
+TEST(TwistedSmc, T2cBox6) {
+  const Outcome result = outcome(t2c_box6(), "twisted-smc", 200, 4);
+  EXPECT_LT(result.mean.distance, 2.12);
+  EXPECT_NEAR(result.mean.spread, 1.011, 0.054);
+  EXPECT_NEAR(result.mean.coverage, 0.896, 0.011);
+  EXPECT_LT(result.weight_error, 0.15);
+}
+
+// 1.74 +- .27, .970 +- .023, .881 +- .009; weights .026 +- .041 for four.
+TEST(TwistedSmc, T2cMri1) {
+  const Outcome result = outcome(t2c_mri1(), "twisted-smc", 200, 4);
+  EXPECT_LT(result.mean.distance, 2.35);
+  EXPECT_NEAR(result.mean.spread, 0.970, 0.052);
+  EXPECT_NEAR(result.mean.coverage, 0.881, 0.020);
+  EXPECT_LT(result.weight_error, 0.21);
+}
+
 }  // namespace
 }  // namespace postrec::test

@@ -43,8 +43,8 @@ class GaussianLikelihood {
                             std::vector<double>* mean_chi2 = nullptr) const;
 
   /// r^H S^-1 r per sample, r = y - A mean, S = A C A^H + sigma_y^2 I: how far the data are from what x0 ~ N(mean, C) predicts, [B, domain] -> [B].
-  /// It is the least ||r - A F u||^2/sigma_y^2 + ||u||^2 over u, so a solver's error enters squared: the figure is at most
-  /// tolerance^2 n too large, n real components of the image. `u` [B, domain] holds the first guess (0 when undefined) and receives the solution.
+  /// It is the least ||r - A F u||^2/sigma_y^2 + ||u||^2 over u, so a solver's error enters squared: the figure is about
+  /// tolerance^2 n too large at most, n real components of the image. `u` [B, domain] holds the first guess (0 when undefined) and receives the solution.
   std::vector<double> data_distance(const at::Tensor& mean, const SpectralCovariance& covariance, at::Tensor& u, const SolveOptions& options,
                                     SolveReport& report) const;
 

@@ -38,7 +38,8 @@ class TwistedSmc : public SamplingMethod {
   }
 
   std::vector<double> squared_distance(const at::Tensor& residual, LevelRecord& record) const {
-    const double noise = task_.likelihood->sigma_y(), expected = noise * noise * static_cast<double>(std::max<std::int64_t>(task_.likelihood->n_measured(), 1));
+    const double noise = task_.likelihood->sigma_y(), n_measured = static_cast<double>(task_.likelihood->n_measured());
+    const double expected = noise * noise * std::max(n_measured, 1.0);
     const std::vector<double> distance = dots(residual, residual);
     for (const double value : distance) record.misfit.push_back(value / expected);
     return distance;
@@ -64,7 +65,8 @@ class TwistedSmc : public SamplingMethod {
     const at::Tensor mean = take_ancestors(linear_combination(a, x_t, b, prior.denoised), ancestors);
     const at::Tensor gradient = take_ancestors(pull, ancestors);
     const at::Tensor noise = task_.normal(draw_at(level.step, Draw::kStep), task_.image);
-    const at::Tensor shift = linear_combination(b * level.sigma * level.sigma / (variance * spread), gradient, 0.0, gradient);  // in units of the noise
+    // In units of the noise.
+    const at::Tensor shift = linear_combination(b * level.sigma * level.sigma / (variance * spread), gradient, 0.0, gradient);
     // The density of the prior's step over that of the twisted one, exp(-|noise + shift|^2/2 + |noise|^2/2), over q(y | x_t).
     const std::vector<double> squares = dots(shift, shift), products = dots(shift, noise);
     std::vector<double> correction(squares.size());
