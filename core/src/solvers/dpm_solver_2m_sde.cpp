@@ -5,6 +5,7 @@
 #include "../batched_vectors.hpp"
 #include "../entries.hpp"
 #include "reverse_sde.hpp"
+#include "two_point_line.hpp"
 
 namespace postrec {
 namespace {
@@ -18,28 +19,17 @@ class DpmSolver2mSde : public Solver {
   at::Tensor step(const at::Tensor& x_t, const Level& level, const Denoiser& denoise) override {
     const at::Tensor denoised = denoise(x_t, level.sigma);
     if (level.next_sigma == 0.0) return denoised;
-    const double length = std::log(level.sigma / level.next_sigma);
-    const double slope = before_.defined() ? 0.5 * length / length_before_ : 0.0;
-    const at::Tensor ahead = before_.defined() ? linear_combination(1.0 + slope, denoised, -slope, before_) : denoised;
-    before_ = denoised;
-    length_before_ = length;
-    const double keep = std::exp(-2.0 * length);
+    const at::Tensor ahead = line_.ahead(denoised, level);
+    const double keep = std::exp(-2.0 * std::log(level.sigma / level.next_sigma));
     const at::Tensor noise = task_.normal(draw_at(level.step, Draw::kStep), task_.image);
     return combination(keep, x_t, 1.0 - keep, ahead, level.next_sigma * std::sqrt(1.0 - keep), noise);
   }
 
-  std::map<std::string, at::Tensor> state() const override {
-    if (!before_.defined()) return {};
-    return {{"denoised", before_}, {"length", at::full({1}, length_before_, at::kDouble)}};
-  }
-  void restore(const std::map<std::string, at::Tensor>& state) override {
-    before_ = state.at("denoised");
-    length_before_ = state.at("length").item<double>();
-  }
+  std::map<std::string, at::Tensor> state() const override { return line_.state(); }
+  void restore(const std::map<std::string, at::Tensor>& state) override { line_.restore(state); }
 
  private:
-  at::Tensor before_;                          ///< denoised at the level before
-  double length_before_ = 0.0;                 ///< of that step, in log sigma
+  TwoPointLine line_;
 };
 
 }  // namespace
