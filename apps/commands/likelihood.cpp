@@ -1,9 +1,11 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -16,11 +18,14 @@
 #include "common/seeds.hpp"
 #include "common/simulation.hpp"
 #include "common/training_scans.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/prior_file.hpp"
 #include "postrec/prior_likelihood.hpp"
 #include "postrec/random.hpp"
+#include "postrec/sha256.hpp"
+#include "postrec/typicality.hpp"
 
 namespace postrec {
 namespace {
@@ -38,13 +43,19 @@ struct LikelihoodRequest {
   std::optional<double> threshold;             ///< bits per dimension
   std::optional<double> bin_width;             ///< of a stored number
   std::uint64_t seed = 0;
+  std::int64_t reduce = 1;
+  bool density = true;
+  std::optional<fs::path> typical;             ///< images of the prior's kind; else those beside it, if any
+  std::optional<fs::path> write_typical;
+  std::int64_t per_scan = 4;
   PriorLikelihoodOptions how;
 };
 
 CommandOptions declared_options() {
   CommandOptions options("likelihood", "SCAN...", 1, 100000,
-                         "How likely a prior finds each slice, in bits per dimension (low: likely), by its probability flow. SCAN: files, DICOM\n"
-                         "folders, or folders of files. Noise of level --sigma is added to a slice first: the density is that of noisy images.",
+                         "How likely a prior finds each slice, in bits per dimension (low: likely), by its probability flow, and whether it is of the prior's\n"
+                         "kind at all: how far the denoiser's errors on it are from those on known images. Smooth images of anything have few bits; go by the\n"
+                         "verdict. SCAN: files, DICOM folders, or folders of files. Noise of level --sigma is added for the density: it is that of noisy images.",
                          "postrec likelihood head.nii.gz --slice 90 --prior brain-mr --threshold -2");
   options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships (required)")                                     //
       ("slice", po::value<std::int64_t>()->value_name("K"), "only this slice, counted from 0")                                                   //
@@ -57,7 +68,12 @@ CommandOptions declared_options() {
       ("rtol", po::value<double>()->default_value(1e-3, "1e-3")->value_name("X"), "tolerated error of a step, over the noise level")              //
       ("atol", po::value<double>()->default_value(1e-4, "1e-4")->value_name("X"), "the same in bits per dimension")                               //
       ("bin-width", po::value<double>()->value_name("X"), "also say it for numbers stored with this step")                                       //
-      ("threshold", po::value<double>()->value_name("X"), "mark slices above so many bits per dimension");
+      ("threshold", po::value<double>()->value_name("X"), "mark slices above so many bits per dimension")                                         //
+      ("no-density", po::bool_switch(), "the verdict alone: 6 evaluations of the prior a slice")                                                  //
+      ("typical", po::value<std::string>()->value_name("FILE"), "known images to compare with; else PRIOR.typical.json beside the prior, if there is one")  //
+      ("write-typical", po::value<std::string>()->value_name("FILE"), "make such a file of SCANs that are known to be of the prior's kind")       //
+      ("per-scan", po::value<std::int64_t>()->default_value(4)->value_name("N"), "for it: slices of a scan, evenly spaced; almost empty ones are left out")  //
+      ("reduce", po::value<std::int64_t>()->default_value(1)->value_name("N"), "means of NxN pixels first, as the prior was trained");
   add_code_option(options);
   add_run_options(options);
   add_common_options(options);
@@ -77,6 +93,15 @@ LikelihoodRequest request_of(const CommandOptions& options) {
   if (result.bin_width && !(*result.bin_width > 0 && std::isfinite(*result.bin_width)))
     throw Error(ErrorKind::kUsage, "--bin-width is " + std::to_string(*result.bin_width), "it must be a positive number");
   result.seed = options.get<std::uint64_t>("seed");
+  result.density = !options.get<bool>("no-density");
+  if (options.has("typical")) result.typical = options.get<std::string>("typical");
+  if (options.has("write-typical")) result.write_typical = options.get<std::string>("write-typical");
+  if (result.write_typical && (result.unit == "attenuation" || result.smooth_phase || result.slice))
+    throw Error(ErrorKind::kUsage, "--write-typical with --slice, --phase smooth or --unit attenuation", "known images are whole scans as they are");
+  for (const auto& [name, target] : {std::pair{"per-scan", &result.per_scan}, {"reduce", &result.reduce}}) {
+    *target = options.get<std::int64_t>(name);
+    if (*target < 1) throw Error(ErrorKind::kUsage, std::string("--") + name + " is " + std::to_string(*target), "it must be at least 1");
+  }
   result.how.sigma = options.get<double>("sigma");
   result.how.n_probes = options.get<std::int64_t>("probes");
   result.how.probe_basis = options.choice("probe-basis", {"spectral", "pixels"}) == "spectral" ? ProbeBasis::kSpectral : ProbeBasis::kPixels;
@@ -95,6 +120,12 @@ Image read_image(const fs::path& path, const LikelihoodRequest& request) {
   Image image = scan.image;
   if (request.unit == "attenuation") image.pixels = image.pixels / 1000.0 + 1.0;
   if (request.unit != "auto") image.unit = request.unit == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
+  if (request.reduce > 1) {
+    if (image.pixels.size(2) < request.reduce || image.pixels.size(3) < request.reduce)
+      throw Error(ErrorKind::kBadData, "'" + path.filename().string() + "' is smaller than --reduce", "give a smaller one");
+    image.pixels = at::avg_pool2d(image.pixels, {request.reduce, request.reduce});
+    image.geometry.spacing_mm[0] *= static_cast<double>(request.reduce);
+  }
   return image;
 }
 
@@ -108,21 +139,16 @@ void require_fit(const Image& image, const Prior& prior, const fs::path& path) {
                 "give images of the prior's kind");
 }
 
-/// What is said of one slice.
-ordered_json judge(const at::Tensor& stored, IntensityUnit unit, const Prior& prior, std::int64_t number, const LikelihoodRequest& request, Observer& observer) {
-  const IntensityScale scale = IntensityScale::make(unit, prior.info().intensity, stored);
-  const at::Tensor model = scale.physical_to_model(scale.stored_to_physical(stored));
-  const at::ScalarType dtype = prior.domain().dtype;
-  const at::Tensor phase = request.smooth_phase ? smooth_phase_rad(derive_seed(request.seed, number, SeedPurpose::kPhase), model.size(1), model.size(2)) : at::Tensor();
+/// The density of one slice x [1, domain] in model units. Null when interrupted.
+ordered_json density(const at::Tensor& x, const IntensityScale& scale, const Prior& prior, std::int64_t number, const LikelihoodRequest& request, Observer& observer) {
   const double sigma = request.how.sigma > 0 ? request.how.sigma : prior.range().minimum;
-  const at::Tensor noise = RandomStreams(derive_seed(request.seed, number, SeedPurpose::kNoise), 0, 1).normal(0, model.sizes().vec(), dtype);
+  const at::Tensor noise = RandomStreams(derive_seed(request.seed, number, SeedPurpose::kNoise), 0, 1).normal(0, x.sizes().slice(1).vec(), x.scalar_type());
   PriorLikelihoodOptions how = request.how;
   how.seed = derive_seed(request.seed, number, SeedPurpose::kSampling);
 
-  const PriorLikelihood found = prior_likelihood(prior, with_phase(model, phase, dtype).unsqueeze(0) + sigma * noise, how, observer);
+  const PriorLikelihood found = prior_likelihood(prior, x + sigma * noise, how, observer);
   if (found.interrupted) return {};
-  ordered_json line = {{"slice", number},
-                       {"bits_per_dimension", found.bits_per_dimension},
+  ordered_json line = {{"bits_per_dimension", found.bits_per_dimension},
                        {"standard_error", std::isfinite(found.standard_error) ? ordered_json(found.standard_error) : ordered_json(nullptr)},
                        {"sigma", found.sigma},
                        {"dimensions", found.dimensions},
@@ -135,23 +161,99 @@ ordered_json judge(const at::Tensor& stored, IntensityUnit unit, const Prior& pr
   return line;
 }
 
+/// What is said of one slice. Null when interrupted.
+ordered_json judge(const at::Tensor& stored, IntensityUnit unit, const Prior& prior, const TypicalImages* typical, std::int64_t number, const LikelihoodRequest& request,
+                   Observer& observer) {
+  const IntensityScale scale = IntensityScale::make(unit, prior.info().intensity, stored);
+  const at::Tensor model = scale.physical_to_model(scale.stored_to_physical(stored));
+  const at::Tensor phase = request.smooth_phase ? smooth_phase_rad(derive_seed(request.seed, number, SeedPurpose::kPhase), model.size(1), model.size(2)) : at::Tensor();
+  const at::Tensor x = with_phase(model, phase, prior.domain().dtype).unsqueeze(0);
+  ordered_json line = {{"slice", number}};
+  if (request.density) {
+    const ordered_json found = density(x, scale, prior, number, request, observer);
+    if (found.is_null()) return {};
+    line.update(found);
+  }
+  if (typical != nullptr) {
+    const double distance = typical->distance(band_misfits(prior, x, derive_seed(request.seed, number, SeedPurpose::kNoise)));
+    // Written so that NaN does not fit.
+    line["typicality"] = {{"distance", distance}, {"limit", typical->limit()}, {"verdict", distance <= typical->limit() ? "fits" : "unlikely"}};
+  }
+  return line;
+}
+
 void print_line(const ordered_json& line) {
   char text[64];
   const auto number = [&](const ordered_json& value, const char* format) {
     std::snprintf(text, sizeof text, format, value.get<double>());
     return std::string(text);
   };
-  std::cout << line["file"].get<std::string>() << " slice " << line["slice"] << ": " << number(line["bits_per_dimension"], "%.4f") << " bits/dimension";
-  if (line["standard_error"].is_number()) std::cout << " +- " << number(line["standard_error"], "%.2g");
-  if (line.contains("quantised_bits_per_dimension")) std::cout << ", quantised " << number(line["quantised_bits_per_dimension"], "%.4f");
-  std::cout << ", sigma " << number(line["sigma"], "%.3g") << ", " << line["nfe"] << " evaluations" << (line.value("unlikely", false) ? ", UNLIKELY" : "") << std::endl;
+  std::cout << line["file"].get<std::string>() << " slice " << line["slice"] << ": ";
+  if (line.contains("bits_per_dimension")) {
+    std::cout << number(line["bits_per_dimension"], "%.4f") << " bits/dimension";
+    if (line["standard_error"].is_number()) std::cout << " +- " << number(line["standard_error"], "%.2g");
+    if (line.contains("quantised_bits_per_dimension")) std::cout << ", quantised " << number(line["quantised_bits_per_dimension"], "%.4f");
+    std::cout << ", sigma " << number(line["sigma"], "%.3g") << ", " << line["nfe"] << " evaluations" << (line.value("unlikely", false) ? ", UNLIKELY" : "");
+  }
+  if (line.contains("typicality")) {
+    const ordered_json& found = line["typicality"];
+    std::cout << (line.contains("bits_per_dimension") ? "; " : "") << "distance " << number(found["distance"], "%.2f") << " of at most " << number(found["limit"], "%.2f") << ": "
+              << found["verdict"].get<std::string>();
+  }
+  std::cout << std::endl;
 }
 
 bool is_empty(const at::Tensor& slice) { return slice.eq(slice.flatten()[0]).all().item<bool>(); }
 
+/// The known images that go with the prior: the user's, or those beside its file; none when there are none.
+std::optional<TypicalImages> typical_images(const LikelihoodRequest& request) {
+  const fs::path path = request.typical.value_or(TypicalImages::beside(request.prior));
+  std::error_code unreadable;
+  std::optional<TypicalImages> typical;
+  if (request.typical || fs::exists(path, unreadable)) typical = TypicalImages::load(path);
+  if (typical && typical->prior_sha256() != sha256_file(request.prior))
+    throw Error(ErrorKind::kConfiguration, quoted_path(path) + " is of another prior than " + quoted_path(request.prior), "write the typical images again (--write-typical), or remove them");
+  if (!typical && !request.density)
+    throw Error(ErrorKind::kUsage, "--no-density, and no typical images beside " + quoted_path(request.prior), "give --typical FILE, or make one with --write-typical");
+  return typical;
+}
+
+/// Up to --per-scan slices of each scan, evenly spaced, their misfits written to a file. Nothing is written when the user interrupts.
+void write_typical(const std::vector<fs::path>& paths, const LikelihoodRequest& request) {
+  std::vector<TypicalImage> images;
+  std::map<std::string, std::int64_t> subjects;
+  std::string prior_sha256;
+  Progress progress(static_cast<std::int64_t>(paths.size()));
+  for (std::size_t p = 0; p < paths.size(); ++p) {
+    progress.begin_part(static_cast<std::int64_t>(p));
+    const auto facts = load_prior(request.prior, 0.0, request.code);
+    SliceOptions how{facts->info().intensity, std::nullopt, request.reduce};
+    if (request.unit != "auto") how.unit = request.unit == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
+    const auto slices = read_training_slices(paths[p], how);
+    const auto count = std::min<std::int64_t>(request.per_scan, static_cast<std::int64_t>(slices.size()));
+    for (std::int64_t k = 0; k < count; ++k) {
+      const TrainingSlice& slice = slices[static_cast<std::size_t>((2 * k + 1) * static_cast<std::int64_t>(slices.size()) / (2 * count))];
+      const auto prior = load_prior(request.prior, slice.pixel_mm, request.code);
+      if (slice.image.size(0) != prior->domain().shape.front())
+        throw Error(ErrorKind::kConfiguration, quoted_path(paths[p].filename()) + " has another number of channels than the prior", "give images of the prior's kind");
+      prior_sha256 = prior->info().sha256;
+      const at::Tensor x = with_phase(slice.image, at::Tensor(), prior->domain().dtype).unsqueeze(0);
+      const auto subject = subjects.try_emplace(slice.subject, static_cast<std::int64_t>(subjects.size())).first->second;
+      images.push_back({subject, band_misfits(*prior, x, derive_seed(request.seed, static_cast<std::int64_t>(images.size()), SeedPurpose::kNoise))});
+      if (interrupting_signal() != 0) return;
+    }
+  }
+  const TypicalImages typical(prior_sha256, std::move(images));
+  typical.save(*request.write_typical);
+  char text[160];
+  std::snprintf(text, sizeof text, "%zu slices of %zu subjects; limit %.3f", typical.images().size(), subjects.size(), typical.limit());
+  std::cout << text << std::endl;
+}
+
 /// All slices of all scans, printed as they come. Ends early when the user interrupts.
 ordered_json judge_all(const std::vector<fs::path>& paths, const LikelihoodRequest& request, PriorInfo& info) {
   ordered_json lines = ordered_json::array();
+  const std::optional<TypicalImages> typical = typical_images(request);
   for (const fs::path& path : paths) {
     const Image image = read_image(path, request);
     const auto prior = load_prior(request.prior, image.geometry.spacing_mm[0], request.code);
@@ -165,8 +267,8 @@ ordered_json judge_all(const std::vector<fs::path>& paths, const LikelihoodReque
         progress.on_message("'" + path.filename().string() + "' slice " + std::to_string(number) + " is left out: all its pixels are the same");
         continue;
       }
-      ordered_json line = judge(image.pixels[index], image.unit, *prior, number, request, progress);
-      if (line.is_null()) return lines;
+      ordered_json line = judge(image.pixels[index], image.unit, *prior, typical ? &*typical : nullptr, number, request, progress);
+      if (line.is_null() || interrupting_signal() != 0) return lines;
       ordered_json named = {{"file", path.filename().string()}};
       named.update(line);
       lines.push_back(std::move(named));
@@ -184,8 +286,14 @@ int run_likelihood(const std::vector<std::string>& arguments) {
   apply_threads(options);
   const LikelihoodRequest request = request_of(options);
   catch_interrupts();
+  if (request.write_typical) {
+    write_typical(training_paths(options.operands()), request);
+    return interrupting_signal() == 0 ? 0 : 128 + interrupting_signal();
+  }
   PriorInfo prior;
   const ordered_json lines = judge_all(training_paths(options.operands()), request, prior);
+  if (!lines.empty() && !lines.back().contains("typicality"))
+    console().information("no verdict on the kind of image: there are no typical images beside the prior (--write-typical makes them)");
   if (console().json()) {
     ordered_json result = run_header(typed_command());
     result["prior"] = prior_json(prior);

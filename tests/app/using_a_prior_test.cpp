@@ -152,6 +152,44 @@ TEST_F(Likelihood, HounsfieldNumbersUnderAnotherPrior) {
   EXPECT_NE(images("ct.nii.gz", with("attenuation"))[0]["bits_per_dimension"], images("ct.nii.gz", with("arbitrary"))[0]["bits_per_dimension"]);
 }
 
+// Images of the prior make the reference. Whether one more of them is within a limit that one in twenty exceeds is chance and not asked; white noise is
+// dozens of standard deviations out in the bands where the prior has next to nothing.
+TEST_F(Likelihood, TypicalImagesGiveAVerdict) {
+  const auto loaded = load_prior(path("ct.safetensors"), 1.25);
+  const auto& prior = dynamic_cast<const GaussianPrior&>(*loaded);
+  const SpectralCovariance covariance(prior.basis(), prior.spectrum_for({1, 17, 19}));
+  Image image = read_scan(path("ct.nii.gz")).image;
+  const auto write = [&](const std::string& name, std::uint64_t seed, std::int64_t slices) {
+    image.pixels = 1000.0 * (covariance.apply_factor(RandomStreams(seed, 0, slices).normal(0, {1, 17, 19}, at::kFloat)) + prior.mean()[0] - 1.0);
+    write_nifti(path(name), image);
+  };
+  std::vector<std::string> known = {"likelihood", "--prior", path("ct.safetensors"), "--unit", "hu", "--write-typical", path("ct.typical.json"), "--per-scan", "12"};
+  for (const char* name : {"anna.nii.gz", "bela.nii.gz", "cleo.nii.gz"}) {
+    write(name, known.size(), 12);
+    known.push_back(path(name));
+  }
+  const Ended made = run_postrec(known);
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_NE(made.out.find(" slices of 3 subjects"), std::string::npos) << made.out;
+  EXPECT_EQ(content("ct.typical.json").find("anna"), std::string::npos);  // whose they are is never shown
+
+  write("own.nii.gz", 99, 1);
+  image.pixels = 1000.0 * RandomStreams(1, 0, 1).normal(0, {1, 17, 19}, at::kFloat);
+  write_nifti(path("noise.nii.gz"), image);
+  const std::vector<std::string> how = {"--prior", path("ct.safetensors"), "--unit", "hu", "--no-density"};
+  const auto own = images("own.nii.gz", how)[0], other = images("noise.nii.gz", how)[0];
+  EXPECT_FALSE(own.contains("bits_per_dimension"));
+  EXPECT_EQ(own["typicality"]["verdict"], own["typicality"]["distance"] <= own["typicality"]["limit"] ? "fits" : "unlikely");
+  EXPECT_LT(own["typicality"]["distance"].get<double>(), other["typicality"]["distance"].get<double>());
+  EXPECT_EQ(other["typicality"]["verdict"], "unlikely");
+  const Ended text = ask("noise.nii.gz", how);
+  EXPECT_NE(text.out.find(": unlikely"), std::string::npos) << text.out;
+
+  // Of another prior, it is refused.
+  expect_error(ask("mr.nii.gz", {"--prior", path("mr.safetensors"), "--no-density", "--typical", path("ct.typical.json")}), 78, {"ct.typical.json"});
+  expect_error(ask("mr.nii.gz", {"--prior", path("mr.safetensors"), "--no-density"}), 64, {"--write-typical"});
+}
+
 TEST_F(Likelihood, Mistakes) {
   const std::vector<std::string> prior = {"--prior", path("mr.safetensors")};
   const auto with = [&](const std::vector<std::string>& more) {
