@@ -175,15 +175,9 @@ ordered_json slices_json(const CaseResult& result) {
                       {"effective_share", slice.report.effective_share},
                       {"sigmas", slice.report.sigmas},
                       {"misfit_trace", slice.report.misfit_trace},
+                      {"inflation_trace", slice.report.inflation_trace},
                       {"solve_iterations", slice.report.solve_iterations}});
   return slices;
-}
-
-ordered_json sampler_json(const SamplerOptions& options) {
-  return {{"method", options.method},       {"solver", options.solver},       {"settings", options.settings},   {"samples", options.n_samples},
-          {"steps", options.n_steps},       {"nfe", options.nfe},             {"batch_size", options.batch_size}, {"seed", options.seed},
-          {"process", options.process},     {"levels", options.levels},       {"sigma_max", options.sigma_max}, {"sigma_min", options.sigma_min},
-          {"tolerance", options.solve.tolerance}};
 }
 
 std::string utc_now() {
@@ -251,6 +245,13 @@ ordered_json run_header(const std::vector<std::string>& command) {
 
 ordered_json prior_json(const PriorInfo& prior) {
   return {{"name", prior.name}, {"sha256", prior.sha256}, {"licence", prior.licence}, {"trained_on", prior.trained_on}};
+}
+
+ordered_json sampler_json(const SamplerOptions& options) {
+  return {{"method", options.method},       {"solver", options.solver},       {"settings", options.settings},   {"samples", options.n_samples},
+          {"steps", options.n_steps},       {"nfe", options.nfe},             {"batch_size", options.batch_size}, {"seed", options.seed},
+          {"process", options.process},     {"levels", options.levels},       {"sigma_max", options.sigma_max}, {"sigma_min", options.sigma_min},
+          {"tolerance", options.solve.tolerance}};
 }
 
 void write_samples(const fs::path& folder, const at::Tensor& samples, const ImageGeometry& geometry, IntensityUnit unit) {

@@ -72,7 +72,7 @@ void add_sampler_options(CommandOptions& options) {
       ("sampler-set", po::value<std::vector<std::string>>()->composing()->value_name("KEY=NUMBER"), "a setting of sampler or solver (repeatable)")         //
       ("nfe", po::value<std::int64_t>()->default_value(0)->value_name("N"), "network evaluations per sample, instead of --steps")                          //
       ("process", po::value<std::string>()->default_value("edm")->value_name("NAME"), "noise process that solvers reverse: edm, ve, vp, sub-vp, ncsn")     //
-      ("levels", po::value<std::string>()->default_value("karras")->value_name("KIND"), "noise levels: karras, geometric, process")                         //
+      ("levels", po::value<std::string>()->default_value("auto")->value_name("KIND"), "noise levels: auto, leap, karras, geometric, process")                         //
       ("sigma-max", po::value<double>()->default_value(0.0, "0")->value_name("X"), "first noise level; 0: the prior's")                                     //
       ("sigma-min", po::value<double>()->default_value(0.0, "0")->value_name("X"), "last noise level; 0: the prior's")                                      //
       ("tolerance", po::value<double>()->default_value(1e-3, "1e-3")->value_name("X"), "of the linear solver; see core/README.md");

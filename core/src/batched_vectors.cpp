@@ -53,17 +53,18 @@ at::Tensor real_view(const at::Tensor& x) { return x.is_complex() ? at::view_as_
 
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& table) {
   const bool needs_graph = x.requires_grad() && at::GradMode::is_enabled();  // the loop below leaves none
-  if (needs_graph || !x.is_cpu() || x.sizes().slice(1) != table.sizes()) {
+  const bool own = x.sizes() == table.sizes();  // a table for each element
+  if (needs_graph || !x.is_cpu() || (!own && x.sizes().slice(1) != table.sizes())) {
     const at::Tensor factor = table.to(x.device());
     return x.is_complex() ? at::view_as_complex(real_view(x) * factor.unsqueeze(-1)) : x * factor;
   }
-  const std::int64_t parts = x.is_complex() ? 2 : 1, n = table.numel() * parts;
+  const std::int64_t parts = x.is_complex() ? 2 : 1, n = x.numel() / std::max<std::int64_t>(x.size(0), 1) * parts;
   const at::Tensor source = real_view(x).contiguous(), factors = table.contiguous();
   at::Tensor result = at::empty_like(source);
   const float *in = source.const_data_ptr<float>(), *factor = factors.const_data_ptr<float>();
   float* out = result.data_ptr<float>();
   for_blocks(x.size(0), n, [&](std::int64_t row, std::int64_t first, std::int64_t length) {
-    const float *in_block = in + row * n + first, *factor_block = factor + first / parts;
+    const float *in_block = in + row * n + first, *factor_block = factor + (own ? row * n + first : first) / parts;
     float* out_block = out + row * n + first;
     if (parts == 1) {
       for (std::int64_t i = 0; i < length; ++i) out_block[i] = in_block[i] * factor_block[i];

@@ -12,7 +12,7 @@ namespace postrec {
 /// x itself when real, its view [..., 2] when complex.
 at::Tensor real_view(const at::Tensor& x);
 
-/// x times a real table that broadcasts from the right, e.g. [B, C, H, W] times [C, H, W]. Differentiable in x.
+/// x times a real table that broadcasts from the right, e.g. [B, C, H, W] times [C, H, W], or has one for each element of the batch. Differentiable in x.
 at::Tensor times_table(const at::Tensor& x, const at::Tensor& table);
 
 /// a x + b y for real numbers a and b.

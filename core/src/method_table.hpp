@@ -15,21 +15,30 @@ namespace postrec {
 
 enum class Needs { kMeasurement, kNoMeasurement, kEither };
 
+/// Evaluations of the network, for budgets: a number, and a setting that adds its own.
+struct EvaluationCount {
+  double number = 1.0;
+  std::string setting = {};                    ///< empty: none
+
+  double with(const std::map<std::string, double>& settings) const { return number + (setting.empty() ? 0.0 : settings.at(setting)); }
+};
+
 /// A method as the loop finds it: either it walks by itself, or it guides a solver.
 struct MethodEntry {
   SamplerInfo info;
   Needs needs = Needs::kMeasurement;
-  double evaluations = 1.0;                    ///< of the network a level (walks) or a call (guidance), for budgets; products with the Jacobian count
+  EvaluationCount evaluations;                 ///< a level (walks) or a call (guidance), at most; products with the Jacobian count
+  EvaluationCount evaluations_besides = {0.0}; ///< of a run: a start, or what the last level takes more; less when negative
   std::int64_t group_size = 1;                 ///< samples that know of each other; when `group_setting` is not empty, that setting has it
   std::string group_setting;
+  bool leaps = false;                          ///< its first draw of x0 follows y, so that the high levels after it say little: see NoiseSchedule::leap
   std::function<std::unique_ptr<SamplingMethod>(const SamplingTask&)> walk;
   std::function<std::unique_ptr<Guidance>(const SamplingTask&)> guide;
 };
 
 struct SolverEntry {
   SamplerInfo info;
-  double evaluations = 1.0;                    ///< calls of the denoiser a level, for budgets
-  std::string evaluations_setting;             ///< when not empty, that setting is how many calls more
+  EvaluationCount evaluations;                 ///< calls of the denoiser a level; the last level, whose next_sigma is 0, has one
   bool adaptive = false;                       ///< steps follow a tolerance, for each sample by itself: batches of one, and no budget
   std::function<std::unique_ptr<Solver>(const SamplingTask&)> make;
 };

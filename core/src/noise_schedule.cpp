@@ -41,6 +41,13 @@ NoiseSchedule NoiseSchedule::geometric(int n_levels, double sigma_max, double si
   return NoiseSchedule(spaced(n_levels, sigma_max, sigma_min, [&](double u) { return sigma_max * std::pow(sigma_min / sigma_max, u); }));
 }
 
+NoiseSchedule NoiseSchedule::leap(int n_levels, double sigma_max, double landing, double sigma_min) {
+  if (n_levels < 3 || !(landing < sigma_max) || !(landing > sigma_min)) return karras(n_levels, sigma_max, sigma_min);
+  std::vector<double> sigmas = karras(n_levels - 1, landing, sigma_min).sigmas();
+  sigmas.insert(sigmas.begin(), sigma_max);
+  return NoiseSchedule(std::move(sigmas));
+}
+
 NoiseSchedule NoiseSchedule::even_in_time(int n_levels, const NoiseProcess& process) {
   const SigmaRange range = process.range();
   check(n_levels, range.maximum, range.minimum);

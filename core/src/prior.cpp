@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 #include "batched_vectors.hpp"
 #include "postrec/error.hpp"
 
@@ -10,6 +12,10 @@ namespace postrec {
 at::Tensor Prior::score(const at::Tensor& x_t, double sigma) const {
   const double precision = 1.0 / (sigma * sigma);
   return linear_combination(precision, denoise(x_t, sigma), -precision, x_t);
+}
+
+double Prior::image_deviation(const std::vector<std::int64_t>& image_shape) const {
+  return std::sqrt(error_covariance(range().maximum, image_shape).eigenvalues().mean().item<double>());
 }
 
 at::Tensor Prior::denoise_under(const at::Tensor& /*z*/, const SpectralNoise& /*noise*/) const {

@@ -19,11 +19,6 @@ constexpr std::uint64_t kDraw = 0xffffffff;    // the last: see draw_at() for th
 constexpr double kShareOfDeviation = 0.3;
 constexpr double kTolerance = 0.03;            // of the solves; enters squared, times the size of the image over that of the measurement
 
-/// The standard deviation of a pixel of the prior's images: what is left of them to find at the highest noise.
-double image_deviation(const Prior& prior, const std::vector<std::int64_t>& shape) {
-  return std::sqrt(prior.error_covariance(prior.range().maximum, shape).eigenvalues().mean().item<double>());
-}
-
 double mean_of(const std::vector<double>& values) {
   double sum = 0.0;
   for (const double value : values) sum += value;
@@ -63,7 +58,7 @@ PriorFit examine_prior_fit(const Prior& prior, const GaussianLikelihood& likelih
   fit.n_measured = likelihood.n_measured();
   fit.reduced_chi2 = likelihood.reduced_chi2(samples).to(at::kDouble).mean().item<double>();
 
-  fit.sigma = std::clamp(kShareOfDeviation * image_deviation(prior, domain.shape), prior.range().minimum, prior.range().maximum);
+  fit.sigma = std::clamp(kShareOfDeviation * prior.image_deviation(domain.shape), prior.range().minimum, prior.range().maximum);
   const SpectralCovariance covariance = prior.error_covariance(fit.sigma, domain.shape);
   const at::Tensor x = samples.narrow(0, 0, std::min(samples.size(0), kExamined));
   const at::Tensor noise = RandomStreams(seed, 0, x.size(0)).normal(kDraw, domain.shape, domain.dtype).to(x.device());

@@ -46,13 +46,14 @@ SigmaRange level_range(const Prior& prior, const SamplerOptions& options) {
   return {options.sigma_min > 0.0 ? options.sigma_min : range.minimum, options.sigma_max > 0.0 ? options.sigma_max : range.maximum};
 }
 
-/// Levels for the budget: a level costs evaluations of the method times those of its solver.
+/// Levels for the budget: a level costs evaluations of the method times calls by its solver, which calls once at the last level.
 int level_count(const MethodEntry& method, const SolverEntry* solver, const SamplerOptions& options, const std::map<std::string, double>& settings) {
   if (options.nfe == 0) return options.n_steps;
-  double calls = solver ? solver->evaluations : 1.0;
-  if (solver && !solver->evaluations_setting.empty()) calls += settings.at(solver->evaluations_setting);
-  const double per_level = method.evaluations * calls;
-  return std::max(1, static_cast<int>(std::floor(static_cast<double>(options.nfe) / per_level + 1e-9)));
+  const double call = method.evaluations.with(settings), calls = solver ? solver->evaluations.with(settings) : 1.0;
+  const double least = call + method.evaluations_besides.with(settings), left = static_cast<double>(options.nfe) - least;
+  require(left >= 0.0, "nfe", std::to_string(options.nfe),
+          "method '" + method.info.name + "' needs at least " + std::to_string(static_cast<std::int64_t>(std::ceil(least))) + " with these settings");
+  return 1 + static_cast<int>(std::floor(left / (call * calls) + 1e-9));
 }
 
 NoiseProcess process_for(const SigmaRange& range, const SamplerOptions& options) {
@@ -62,9 +63,14 @@ NoiseProcess process_for(const SigmaRange& range, const SamplerOptions& options)
   return make_noise_process(options.process, process);
 }
 
-std::vector<double> levels_for(const NoiseProcess& process, int n_levels, const std::string& kind) {
+/// Where a leap lands, in standard deviations of a pixel of the prior's images: above it, levels cost as much and change nothing (core/README.md).
+constexpr double kLanding = 6.0;
+
+/// auto: a leap for the methods that are made for it.
+std::vector<double> levels_for(const NoiseProcess& process, int n_levels, const std::string& kind, bool leaps, double landing) {
   const SigmaRange range = process.range();
-  if (kind == "karras") return NoiseSchedule::karras(n_levels, range.maximum, range.minimum).sigmas();
+  if (kind == "leap" || (kind == "auto" && leaps)) return NoiseSchedule::leap(n_levels, range.maximum, landing, range.minimum).sigmas();
+  if (kind == "karras" || kind == "auto") return NoiseSchedule::karras(n_levels, range.maximum, range.minimum).sigmas();
   if (kind == "geometric") return NoiseSchedule::geometric(n_levels, range.maximum, range.minimum).sigmas();
   return NoiseSchedule::even_in_time(n_levels, process).sigmas();
 }
@@ -110,8 +116,10 @@ void add_to_report(SamplerReport& report, const std::vector<LevelRecord>& record
   report.misfit_trace.resize(std::max(report.misfit_trace.size(), records.size()), 0.0);
   report.solve_iterations.resize(report.misfit_trace.size(), 0);
   report.effective_share.resize(report.misfit_trace.size(), 1.0);
+  report.inflation_trace.resize(report.misfit_trace.size(), 0.0);
   for (std::size_t i = 0; i < records.size(); ++i) {
     for (const double misfit : records[i].misfit) report.misfit_trace[i] += misfit;
+    for (const double inflation : records[i].inflation) report.inflation_trace[i] += inflation;
     report.solve_iterations[i] = std::max(report.solve_iterations[i], records[i].solve.iterations);
     report.effective_share[i] = std::min(report.effective_share[i], records[i].effective_share);
   }
@@ -223,7 +231,8 @@ void SamplerOptions::validate() const {
   require(batch_size >= 0, "batch_size", std::to_string(batch_size), "it must be positive, or 0 for all samples together");
   require(n_steps >= 1, "n_steps", std::to_string(n_steps), "at least 1 is needed");
   require(nfe >= 0, "nfe", std::to_string(nfe), "it must be positive, or 0 for n_steps levels");
-  require(levels == "karras" || levels == "geometric" || levels == "process", "levels", "'" + levels + "'", "it is karras, geometric or process");
+  require(levels == "auto" || levels == "leap" || levels == "karras" || levels == "geometric" || levels == "process", "levels", "'" + levels + "'",
+          "it is auto, leap, karras, geometric or process");
   require(deadline_s >= 0.0 && std::isfinite(deadline_s), "deadline_s", std::to_string(deadline_s), "it must be positive, or 0 for none");
   require(sigma_max >= 0.0 && std::isfinite(sigma_max), "sigma_max", std::to_string(sigma_max), "it must be positive, or 0 for the prior's");
   require(sigma_min >= 0.0 && std::isfinite(sigma_min), "sigma_min", std::to_string(sigma_min), "it must be positive, or 0 for the prior's");
@@ -243,7 +252,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   const auto start = std::chrono::steady_clock::now();
   const NoiseProcess process = process_for(level_range(prior, options), options);
   const auto settings = complete_settings(entry, solver, options.settings);
-  const std::vector<double> levels = levels_for(process, level_count(entry, solver, options, settings), options.levels);
+  const std::vector<double> levels = levels_for(process, level_count(entry, solver, options, settings), options.levels, entry.leaps && likelihood, kLanding * prior.image_deviation(image_shape));
   const std::int64_t group = entry.group_setting.empty() ? entry.group_size : static_cast<std::int64_t>(settings.at(entry.group_setting));
   const std::int64_t asked = options.batch_size > 0 ? options.batch_size : options.n_samples;
   const std::int64_t batch_size = whole_groups(solver && solver->adaptive ? 1 : asked, group);
@@ -273,7 +282,8 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   samples.report = run.state.report;
   samples.report.interrupted = interrupted;
   samples.report.samples_left_out = out_of_time;
-  for (double& misfit : samples.report.misfit_trace) misfit /= static_cast<double>(std::max<std::int64_t>(run.n_finished(), 1));
+  for (std::vector<double>* trace : {&samples.report.misfit_trace, &samples.report.inflation_trace})
+    for (double& value : *trace) value /= static_cast<double>(std::max<std::int64_t>(run.n_finished(), 1));
   std::vector<std::int64_t> none = {0};
   none.insert(none.end(), image_shape.begin(), image_shape.end());
   samples.x = run.n_finished() == 0 ? at::empty(none, at::TensorOptions().dtype(image.dtype).device(device)) : run.state.finished.to(device);

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -9,6 +11,7 @@
 #include "batched_vectors.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
+#include "postrec/random.hpp"
 #include "postrec/sha256.hpp"
 #include "safetensors.hpp"
 
@@ -33,7 +36,7 @@ json doubles(const at::Tensor& x) {
 
 json record_json(const LevelRecord& record) {
   return {{"misfit", record.misfit}, {"iterations", record.solve.iterations}, {"converged", record.solve.converged},
-          {"residual", record.solve.worst_residual}, {"effective_share", record.effective_share}};
+          {"residual", record.solve.worst_residual}, {"inflation", record.inflation}, {"effective_share", record.effective_share}};
 }
 
 LevelRecord record_from(const json& text) {
@@ -42,13 +45,14 @@ LevelRecord record_from(const json& text) {
   record.solve.iterations = text.at("iterations").get<int>();
   record.solve.converged = text.at("converged").get<bool>();
   record.solve.worst_residual = text.at("residual").get<double>();
+  record.inflation = text.at("inflation").get<std::vector<double>>();
   record.effective_share = text.at("effective_share").get<double>();
   return record;
 }
 
 json report_json(const SamplerReport& report) {
   return {{"nfe", report.nfe}, {"seconds", report.seconds}, {"network_seconds", report.network_seconds}, {"sigmas", report.sigmas},
-          {"misfit", report.misfit_trace}, {"iterations", report.solve_iterations}, {"effective_share", report.effective_share}, {"cut", report.levels_left_out}};
+          {"misfit", report.misfit_trace}, {"inflation", report.inflation_trace}, {"iterations", report.solve_iterations}, {"effective_share", report.effective_share}, {"cut", report.levels_left_out}};
 }
 
 SamplerReport report_from(const json& text) {
@@ -58,10 +62,20 @@ SamplerReport report_from(const json& text) {
   report.network_seconds = text.at("network_seconds").get<double>();
   report.sigmas = text.at("sigmas").get<std::vector<double>>();
   report.misfit_trace = text.at("misfit").get<std::vector<double>>();
+  report.inflation_trace = text.at("inflation").get<std::vector<double>>();
   report.solve_iterations = text.at("iterations").get<std::vector<int>>();
   report.effective_share = text.at("effective_share").get<std::vector<double>>();
   report.levels_left_out = text.at("cut").get<bool>();
   return report;
+}
+
+/// Which classifier it is, as far as this run asks it: its gradient at an image of noise.
+at::Tensor answer_to_noise(const Classifier& classifier, const Prior& prior, const std::vector<std::int64_t>& image_shape, const SamplerOptions& options) {
+  const auto asked = options.settings.find("class");
+  const auto class_index = asked == options.settings.end() ? 0 : static_cast<std::int64_t>(asked->second);
+  const SigmaRange range = prior.range();
+  const at::Tensor noise = RandomStreams(0, 0, 1).normal(0, image_shape, prior.domain().dtype);
+  return classifier.log_probability(noise, std::sqrt(range.minimum * range.maximum), std::min(class_index, classifier.n_classes() - 1)).gradient;
 }
 
 void put(SafeTensors& content, json& types, const std::string& name, const at::Tensor& x) {
@@ -137,6 +151,7 @@ std::string run_identity(const Prior& prior, const GaussianLikelihood* likelihoo
     identity["y"] = digest(likelihood->y());
     identity["adjoint"] = digest(likelihood->op().adjoint(likelihood->y().unsqueeze(0)));
   }
+  if (options.classifier) identity["classifier"] = digest(answer_to_noise(*options.classifier, prior, image_shape, options));
   const std::string text = identity.dump();
   return sha256_hex(text.data(), text.size());
 }

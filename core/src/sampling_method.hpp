@@ -78,6 +78,7 @@ struct Level {
 struct LevelRecord {
   std::vector<double> misfit;                  ///< reduced chi-square of the denoised image per sample; empty when not known
   SolveReport solve;
+  std::vector<double> inflation;               ///< of the denoiser's error per sample, see error_inflation.hpp; empty when not estimated
   double effective_share = 1.0;                ///< smallest effective sample size of a group over its size
 };
 

@@ -11,12 +11,16 @@
 namespace postrec {
 
 SpectralCovariance::SpectralCovariance(SpectralBasis basis, at::Tensor eigenvalues) : basis_(basis), eigenvalues_(std::move(eigenvalues)) {
-  if (eigenvalues_.scalar_type() != at::kFloat || eigenvalues_.dim() != 3)
-    throw Error(ErrorKind::kBadData, "the eigenvalues of a covariance are not float32 [C, H, W]", "give one table per channel");
+  if (eigenvalues_.scalar_type() != at::kFloat || (eigenvalues_.dim() != 3 && eigenvalues_.dim() != 4))
+    throw Error(ErrorKind::kBadData, "the eigenvalues of a covariance are not float32 [C, H, W] or [B, C, H, W]", "give one table per channel");
   if (!(eigenvalues_.ge(0.0)).all().item<bool>())
     throw Error(ErrorKind::kBadData, "an eigenvalue of a covariance is negative or NaN", "variances are not negative");
   natural_ = to_natural_order(basis_, eigenvalues_);
   natural_sqrt_ = natural_.sqrt();
+}
+
+SpectralCovariance SpectralCovariance::scaled(const at::Tensor& factor) const {
+  return {basis_, from_natural_order(basis_, natural_ * factor)};
 }
 
 at::Tensor SpectralCovariance::apply(const at::Tensor& x) const {

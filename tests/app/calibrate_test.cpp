@@ -188,6 +188,7 @@ TEST_F(Calibrate, ThePageNeedsNoOtherFile) {
   for (std::size_t at = page.find("<svg"); at != std::string::npos; at = page.find("<svg", at + 1)) ++plots;
   EXPECT_EQ(plots, 1 + 2 * ranked_quantities().size());
   EXPECT_EQ(page.find("nan"), std::string::npos);
+  EXPECT_EQ(page.find(">-0<"), std::string::npos);
   EXPECT_NE(page.find("not enough replicates"), std::string::npos);
 }
 
@@ -205,6 +206,12 @@ TEST_F(Calibrate, Mistakes) {
   expect_error(bad({"--region-rows", "99"}), 64, {"99x99"});
   expect_error(bad({"--prior", path("real.safetensors")}), 78, {"mri-fourier"});
   expect_error(run_postrec(scan_arguments("bad", {"--against", "prior"})), 64, {"mr.nii.gz"});
+  // Noise that is not white is not simulated, and is not passed over.
+  write_text("psi.txt", "2 0\n0 1\n");
+  for (const auto& arguments : {prior_arguments("bad", {"--noise-model", "poisson", "--blank-scan", "1000"}), scan_arguments("bad", {"--noise-model", "poisson", "--blank-scan", "1000"})})
+    expect_error(run_postrec(arguments), 64, {"--noise-model poisson", "white"});
+  expect_error(bad({"--noise-covariance", path("psi.txt")}), 64, {"--noise-covariance", "white"});
+  expect_error(bad({"--weights", path("psi.txt")}), 64, {"--weights"});
   expect_nothing_written("bad");
 }
 

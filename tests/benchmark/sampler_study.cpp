@@ -1,6 +1,6 @@
 // The study of samplers: every method on posteriors known in closed form, as a markdown table.
 //   postrec_sampler_study [--methods a,b] [--beds a,b] [--nfe 10,20,50] [--seeds N] [--first-seed N] [--samples N] [--set NAME=VALUE]...
-//                         [--solver NAME] [--tolerance T] [--table-scale F] [--denoiser-error E]
+//                         [--solver NAME] [--levels KIND] [--tolerance T] [--table-scale F] [--denoiser-error E]
 // SW: sliced Wasserstein distance to the posterior over that of exact sets. std: over the exact one. coverage: of 90 % intervals (the quantiles used
 // give .8965 with 512 samples). weight error: the largest of the modes; bias: that of the samples of all seeds together. share: smallest effective
 // sample size of a group of particles over its size.
@@ -43,6 +43,7 @@ class SpoiltPrior : public Prior {
     return denoised + prior_->error_covariance(sigma, domain().shape).apply_sqrt(wave) * error_;
   }
 
+  bool error_covariance_is_measured() const override { return table_scale_ != 1.0 || error_ != 0.0; }
   SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const override {
     const SpectralCovariance right = prior_->error_covariance(sigma, image_shape);
     return {right.basis(), right.eigenvalues() * (table_scale_ * (1.0 + error_ * error_))};
@@ -163,6 +164,7 @@ Study parse(const std::vector<std::string>& arguments) {
     else if (name == "--first-seed") study.first_seed = std::stoull(value);
     else if (name == "--samples") study.options.n_samples = std::stoll(value);
     else if (name == "--solver") study.options.solver = value;
+    else if (name == "--levels") study.options.levels = value;
     else if (name == "--tolerance") study.options.solve.tolerance = std::stod(value);
     else if (name == "--table-scale") study.table_scale = std::stod(value);
     else if (name == "--denoiser-error") study.denoiser_error = std::stod(value);

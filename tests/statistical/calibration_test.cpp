@@ -10,30 +10,13 @@
 #include "postrec/gaussian_prior.hpp"
 #include "postrec/random.hpp"
 #include "postrec/sampler.hpp"
+#include "wrong_table.hpp"
 
 namespace postrec::test {
 namespace {
 
 constexpr std::int64_t kSize = 8, kReplicates = 250, kSamples = 31, kFunctions = 8;
 constexpr double kNoise = 0.2;
-
-/// A prior that lies about its error: c is not what it should be.
-class WrongTable : public Prior {
- public:
-  WrongTable(const Prior& prior, double factor) : prior_(prior), factor_(factor) {}
-  TensorSpec domain() const override { return prior_.domain(); }
-  const PriorInfo& info() const override { return prior_.info(); }
-  SigmaRange range() const override { return prior_.range(); }
-  at::Tensor denoise(const at::Tensor& x_t, double sigma) const override { return prior_.denoise(x_t, sigma); }
-  SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& shape) const override {
-    const SpectralCovariance right = prior_.error_covariance(sigma, shape);
-    return SpectralCovariance(right.basis(), right.eigenvalues() * factor_);
-  }
-
- private:
-  const Prior& prior_;
-  double factor_;
-};
 
 GaussianPrior gaussian() {
   PriorInfo info;

@@ -36,6 +36,7 @@ TEST(Answers, ProbabilityIsTheShareOfSamples) {
   EXPECT_EQ(probability_above(samples, 4.0).item<float>(), 0.0f);  // above, not at
   EXPECT_EQ(probability_above(samples, -1.0).sizes(), at::IntArrayRef({1, 1, 1}));
   EXPECT_DOUBLE_EQ(probability_above(std::vector<double>{1.0, 2.0, 3.0, 4.0}, 1.5), 0.75);
+  EXPECT_EQ(probability_above(std::vector<double>{1.0, 2.0, 3.0, 4.0}, 4.0), 0.0);
 }
 
 TEST(Answers, Refuses) {

@@ -19,6 +19,16 @@ TEST(NoiseSchedule, KarrasFormula) {
   EXPECT_EQ(NoiseSchedule::karras(1, 3.0, 0.1).sigmas(), std::vector<double>{3.0});
 }
 
+TEST(NoiseSchedule, LeapsAndThenFollowsKarras) {
+  const auto leap = NoiseSchedule::leap(6, 80.0, 2.0, 0.002).sigmas(), rest = NoiseSchedule::karras(5, 2.0, 0.002).sigmas();
+  EXPECT_EQ(leap.front(), 80.0);
+  EXPECT_EQ(std::vector<double>(leap.begin() + 1, leap.end()), rest);
+  const auto plain = NoiseSchedule::karras(6, 80.0, 0.002).sigmas();
+  EXPECT_EQ(NoiseSchedule::leap(6, 80.0, 90.0, 0.002).sigmas(), plain);
+  EXPECT_EQ(NoiseSchedule::leap(6, 80.0, 0.001, 0.002).sigmas(), plain);
+  EXPECT_EQ(NoiseSchedule::leap(2, 80.0, 2.0, 0.002).sigmas().size(), 2u);
+}
+
 TEST(NoiseSchedule, RefusesWhatDoesNotFall) {
   expect_error(ErrorKind::kUsage, "0 levels", [] { NoiseSchedule::karras(0, 1.0, 0.1); });
   expect_error(ErrorKind::kUsage, "sigma must fall", [] { NoiseSchedule::karras(5, 0.1, 1.0); });

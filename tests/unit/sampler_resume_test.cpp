@@ -12,6 +12,7 @@
 
 #include "beds.hpp"
 #include "expect_error.hpp"
+#include "mixture_classifier.hpp"
 #include "postrec/gaussian_prior.hpp"
 #include "postrec/sampler.hpp"
 
@@ -77,7 +78,9 @@ TEST_F(Resume, resume) {
     const Samples rest = run(with_checkpoint(), never);
     EXPECT_TRUE(at::equal(rest.x, whole.x)) << "stopped after " << n_steps;
     EXPECT_EQ(never.n_steps, 12 - n_steps) << "levels that were done are not done again";
-    if (n_steps < 12) EXPECT_EQ(never.last.done, never.last.total);
+    if (n_steps < 12) {
+      EXPECT_EQ(never.last.done, never.last.total);
+    }
     EXPECT_EQ(rest.report.misfit_trace, whole.report.misfit_trace);
     EXPECT_EQ(rest.report.nfe, whole.report.nfe);
     fs::remove(with_checkpoint().checkpoint);
@@ -90,7 +93,6 @@ TEST_F(Resume, EveryMethodAndSolver) {
   for (const SamplerInfo& info : sampling_methods()) {
     all.push_back(with_checkpoint());
     all.back().method = info.name;
-    if (info.name == "split-gibbs") all.back().n_steps = 8;  // its start takes the first three
   }
   for (const SamplerInfo& info : reverse_solvers()) {
     all.push_back(with_checkpoint());
@@ -144,6 +146,39 @@ TEST_F(Resume, AfterKillMinusNine) {
     EXPECT_EQ(never.n_steps, 12 - (n_steps - 1));
     fs::remove(with_checkpoint().checkpoint);
   }
+}
+
+// The mixture's own classifier, and one that is less sure.
+struct ShyClassifier : MixtureClassifier {
+  using MixtureClassifier::MixtureClassifier;
+  Answer log_probability(const at::Tensor& x_t, double sigma, std::int64_t k) const override {
+    Answer answer = MixtureClassifier::log_probability(x_t, sigma, k);
+    answer.gradient = answer.gradient * 0.5;
+    return answer;
+  }
+};
+
+TEST_F(Resume, RefusesAnotherClassifier) {
+  const MixtureClassifier classifier(bed_.prior);
+  const ShyClassifier other(bed_.prior);
+  const auto sample_class = [&](const Classifier& asked, double class_index, Observer& observer) {
+    SamplerOptions how = with_checkpoint();
+    how.method = "class-guidance";
+    how.settings["class"] = class_index;
+    how.classifier = &asked;
+    return sample(*bed_.prior, nullptr, {1, 8, 8}, how, observer);
+  };
+  StopAfter stop(6);
+  Observer observer;
+  sample_class(classifier, 3.0, stop);
+  expect_error(ErrorKind::kConfiguration, "another measurement, prior or options", [&] { sample_class(other, 3.0, observer); });
+  expect_error(ErrorKind::kConfiguration, "another measurement, prior or options", [&] { sample_class(classifier, 2.0, observer); });
+  EXPECT_EQ(sample_class(classifier, 3.0, observer).x.size(0), 5);
+  // No checkpoint hides a class that there is not.
+  expect_error(ErrorKind::kUsage, "0 to 3", [&] {
+    fs::remove(with_checkpoint().checkpoint);
+    sample_class(classifier, 4.0, observer);
+  });
 }
 
 TEST_F(Resume, RefusesAnotherRunAndDamagedFiles) {

@@ -367,8 +367,9 @@ TEST(Solvers, TheBudgetIsKept) {
     const auto nfe = [&] { return sample(prior, nullptr, {1, 7, 7}, how, observer).report.nfe; };
     EXPECT_LE(nfe(), 23) << name;
     EXPECT_GE(nfe(), 16) << name;              // all but one level of what it costs
-    if (find_solver(name).evaluations_setting.empty()) continue;
-    how.settings[find_solver(name).evaluations_setting] = 5.0;
+    const std::string& setting = find_solver(name).evaluations.setting;
+    if (setting.empty()) continue;
+    how.settings[setting] = 5.0;
     EXPECT_LE(nfe(), 23) << name;
     EXPECT_GE(nfe(), 13) << name;
   }

@@ -46,6 +46,21 @@ TEST(SpectralCovariance, orthonormal) {
     }
 }
 
+// A table for each element of the batch does what each table does alone, to the bit.
+TEST(SpectralCovariance, OneTableForEach) {
+  for (const Kind& kind : kKinds) {
+    const SpectralCovariance c(kind.basis, table(kind.basis, 2, 13, 18));
+    const at::Tensor x = images(kind, 3, 2, 13, 18), factor = 0.5 + RandomStreams(4, 0, 3).uniform(0, {2, 13, 18});
+    const SpectralCovariance each = c.scaled(factor);
+    for (std::int64_t i = 0; i < 3; ++i) {
+      const SpectralCovariance one = c.scaled(factor[i]);
+      EXPECT_TRUE(at::equal(each.apply(x)[i], one.apply(x)[i]));
+      EXPECT_TRUE(at::equal(each.apply_factor(x)[i], one.apply_factor(x)[i]));
+    }
+    EXPECT_LT(relative(c.scaled(at::full({2, 13, 18}, 4.0)).apply_sqrt(x), 2.0 * c.apply_sqrt(x)), kRounding);
+  }
+}
+
 TEST(SpectralCovariance, factor) {
   for (const Kind& kind : kKinds) {
     const SpectralCovariance c(kind.basis, table(kind.basis, 2, 13, 18));

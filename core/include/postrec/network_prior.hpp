@@ -27,6 +27,7 @@ class NetworkPrior : public Prior {
   at::Tensor denoise(const at::Tensor& x_t, double sigma) const override;
   /// Only when the network was trained for noise spectra; a law as of denoise.
   at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise) const override;
+  bool error_covariance_is_measured() const override { return true; }
   SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const override {
     return errors_.at_sigma(sigma, image_shape);
   }

@@ -16,6 +16,10 @@ class NoiseSchedule {
   /// sigma_i = smax (smin/smax)^(i/(n-1)). [Song 2019]
   static NoiseSchedule geometric(int n_levels, double sigma_max, double sigma_min);
 
+  /// sigma_max, then Karras from `landing` down: one draw of x0 where nothing but the data and the size of things is known, and every other level where images are
+  /// decided. Karras alone when there are fewer than three levels or `landing` is not between the ends.
+  static NoiseSchedule leap(int n_levels, double sigma_max, double landing, double sigma_min);
+
   /// Even in the time of a process, from its largest level to its smallest. [Song 2021]
   static NoiseSchedule even_in_time(int n_levels, const NoiseProcess& process);
 

@@ -59,6 +59,12 @@ class Prior {
   /// C = Q diag(c) Q^H, measured on held-out images or exact. [samplers: table c(sigma)]
   virtual SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const = 0;
 
+  /// Whether that covariance was measured on images rather than known: then it may differ from scan to scan.
+  virtual bool error_covariance_is_measured() const { return false; }
+
+  /// Standard deviation of a pixel of the prior's images, per real component: the error that is left at the highest noise.
+  double image_deviation(const std::vector<std::int64_t>& image_shape) const;
+
   /// grad log p_sigma(x_t) = (D - x_t) / sigma^2 (Tweedie).
   at::Tensor score(const at::Tensor& x_t, double sigma) const;
 };

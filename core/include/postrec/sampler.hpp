@@ -26,7 +26,7 @@ struct SamplerOptions {
   int n_steps = 20;                            ///< noise levels
   std::int64_t nfe = 0;                        ///< network evaluations per sample: sets the number of levels; 0: n_steps does
   std::string process = "edm";                 ///< noise process whose reverse the solvers follow: edm, ve, vp, sub-vp, ncsn
-  std::string levels = "karras";               ///< karras, geometric, or process (even in the time of the noise process)
+  std::string levels = "auto";                 ///< leap (see NoiseSchedule), karras, geometric, process (even in the time of the noise process), or auto: the method's own
   double sigma_max = 0.0;                      ///< 0: the prior's
   double sigma_min = 0.0;                      ///< 0: the prior's
   std::uint64_t seed = 0;
@@ -50,6 +50,7 @@ struct SamplerReport {
   bool samples_left_out = false;               ///< because of the deadline
   std::vector<double> sigmas;                  ///< of the first batch, as all after it, where the deadline left none out
   std::vector<double> misfit_trace;            ///< reduced chi-square of the denoised image at each level, mean over samples; 0 where a method does not say
+  std::vector<double> inflation_trace;         ///< variance of the denoiser's error over what the prior's table says, at each level, mean over samples; 0 where not estimated
   std::vector<int> solve_iterations;           ///< of conjugate gradients at each level, the largest over batches
   std::vector<double> effective_share;         ///< effective sample size over the size of the group at each level, smallest of all groups; 1 without weights
 };

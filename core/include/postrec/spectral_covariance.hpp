@@ -14,7 +14,8 @@ enum class SpectralBasis { kDft, kDct };
 /// Law: factor. apply_factor(apply_factor_adjoint(x)) = apply(x) = apply_sqrt(apply_sqrt(x)).
 class SpectralCovariance {
  public:
-  /// `eigenvalues` c >= 0: float32 [C, H, W], broadcast over the batch. Throws Error(kBadData) on another type or shape and on negative values.
+  /// `eigenvalues` c >= 0: float32 [C, H, W] for every element of a batch, or [B, C, H, W] for each its own. Throws Error(kBadData) on another type or
+  /// shape and on negative values.
   SpectralCovariance(SpectralBasis basis, at::Tensor eigenvalues);
 
   SpectralBasis basis() const { return basis_; }
@@ -29,6 +30,8 @@ class SpectralCovariance {
   /// for both bases; white noise in them is white.
   at::Tensor apply_factor(const at::Tensor& w) const;
   at::Tensor apply_factor_adjoint(const at::Tensor& x) const;
+  /// c times `factor` >= 0 in the coordinates of the factor, [C, H, W] or [B, C, H, W].
+  SpectralCovariance scaled(const at::Tensor& factor) const;
   /// c in the coordinates of the factor.
   const at::Tensor& factor_eigenvalues() const { return natural_; }
 

@@ -42,7 +42,7 @@ MethodEntry dps_entry() {
   entry.info = {"dps", "Each step moves down the gradient of the data's misfit at the denoised image (DPS).", "[Chung 2023, algorithm 1]",
                 {{"zeta", 1.0, 0.0, 1000.0, "step size zeta'; the authors' program has the gradient of the norm, so its scale is 2 zeta'"}},
                 "ancestral"};
-  entry.evaluations = 2.0;
+  entry.evaluations = {2.0};
   entry.guide = [](const SamplingTask& task) { return std::make_unique<Dps>(task); };
   return entry;
 }

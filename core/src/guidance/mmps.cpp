@@ -73,7 +73,7 @@ MethodEntry mmps_entry() {
                 "[Rozet 2024, moment matching posterior sampling]",
                 {{"iterations", 2.0, 1.0, 1000.0, "conjugate-gradient steps, one product with the Jacobian each; fewer at the tolerance"}},
                 "ancestral"};
-  entry.evaluations = 3.0;
+  entry.evaluations = {1.0, "iterations"};
   entry.guide = [](const SamplingTask& task) { return std::make_unique<Mmps>(task); };
   return entry;
 }

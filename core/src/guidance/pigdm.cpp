@@ -75,7 +75,7 @@ MethodEntry pigdm_entry() {
   MethodEntry entry;
   entry.info = {"pigdm", "Each step adds the score of the data given the denoised image, with its published weight (PiGDM).",
                 "[Song 2023, algorithm 1]", {}, "ancestral"};
-  entry.evaluations = 2.0;
+  entry.evaluations = {2.0};
   entry.guide = [](const SamplingTask& task) { return std::make_unique<Pigdm>(task); };
   return entry;
 }
@@ -85,7 +85,7 @@ MethodEntry pigdm_calibrated_entry() {
   entry.info = {"pigdm-calibrated", "PiGDM with the measured error of the denoiser, and draws that are spread as the estimate errs.",
                 "[Song 2023; Papandreou 2010]",
                 {{"perturbation", 1.0, 0.0, 1.0, "of image and data before the solve; 0: the conditional mean"}}, "ancestral"};
-  entry.evaluations = 2.0;
+  entry.evaluations = {2.0};
   entry.guide = [](const SamplingTask& task) { return std::make_unique<PigdmCalibrated>(task); };
   return entry;
 }

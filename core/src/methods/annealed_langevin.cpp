@@ -39,7 +39,8 @@ class AnnealedLangevin : public SamplingMethod {
   }
 
   std::vector<double> levels() const override {
-    return NoiseSchedule::geometric(static_cast<int>(task_.sigmas.size()), task_.sigmas.front(), task_.sigmas.back()).sigmas();
+    const SigmaRange range = task_.process.range();
+    return NoiseSchedule::geometric(static_cast<int>(task_.sigmas.size()), range.maximum, range.minimum).sigmas();
   }
 
   at::Tensor advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) override {
@@ -89,7 +90,8 @@ MethodEntry annealed_langevin_entry() {
                  {"gamma", 1.0, 0.0, 1e6, "noise that the likelihood is annealed with, over sigma"}},
                 ""};
   entry.needs = Needs::kEither;
-  entry.evaluations = entry.info.settings[0].standard;
+  entry.evaluations = {0.0, "steps-per-level"};
+  entry.evaluations_besides = {1.0};           // the noise taken out at the end, without a measurement
   entry.walk = [](const SamplingTask& task) { return std::make_unique<AnnealedLangevin>(task); };
   return entry;
 }

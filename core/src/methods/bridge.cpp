@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "../batched_vectors.hpp"
 #include "../entries.hpp"
@@ -12,8 +13,17 @@ namespace postrec {
 
 at::Tensor Bridge::advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) {
   const at::Tensor denoised = task_.denoise(x_t, level.sigma);
-  const at::Tensor x0 = draw(denoised, task_.prior.error_covariance(level.sigma, task_.image.shape), level, record);
+  const at::Tensor x0 = draw(denoised, error_covariance(denoised, level, record), level, record);
   return level.next_sigma == 0.0 ? x0 : cross(x_t, x0, level);
+}
+
+SpectralCovariance Bridge::error_covariance(const at::Tensor& denoised, const Level& level, LevelRecord& record) {
+  SpectralCovariance measured = task_.prior.error_covariance(level.sigma, task_.image.shape);
+  if (!task_.likelihood || !task_.prior.error_covariance_is_measured() || task_.setting("inflate") == 0.0) return measured;
+  if (!inflation_) inflation_.emplace(*task_.likelihood, measured.basis(), task_.image.shape);
+  auto [covariance, inflation] = inflation_->inflate(measured, denoised);
+  record.inflation = std::move(inflation);
+  return covariance;
 }
 
 at::Tensor Bridge::draw(const at::Tensor& denoised, const SpectralCovariance& covariance, const Level& level, LevelRecord& record) const {
@@ -41,8 +51,10 @@ SolveOptions Bridge::solve_options(const Level& level) const {
 
 MethodEntry bridge_entry() {
   MethodEntry entry;
-  entry.info = {"bridge", "Exact draws of x0 given y and the denoised image, with the measured covariance of its error (BR).", "[core/README.md]", {}, ""};
+  entry.info = {"bridge", "Exact draws of x0 given y and the denoised image, with the measured covariance of its error (BR).", "[core/README.md]",
+                {{"inflate", 1.0, 0.0, 1.0, "1: that covariance, unless exact, is as large as the measurement says at every level; 0: as it is in the prior's table"}}, ""};
   entry.needs = Needs::kEither;
+  entry.leaps = true;
   entry.walk = [](const SamplingTask& task) { return std::make_unique<Bridge>(task); };
   return entry;
 }

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <optional>
+
+#include "../error_inflation.hpp"
 #include "../sampling_method.hpp"
 
 namespace postrec {
@@ -20,9 +23,12 @@ class Bridge : public SamplingMethod {
   at::Tensor cross(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) const;
 
  private:
+  /// C(sigma), as large as the measurement says that it is for this scan, when the setting asks for that.
+  SpectralCovariance error_covariance(const at::Tensor& denoised, const Level& level, LevelRecord& record);
   SolveOptions solve_options(const Level& level) const;
 
   const double norm_ = task_.likelihood ? task_.likelihood->op().norm_bound() : 0.0;
+  std::optional<ErrorInflation> inflation_;
 };
 
 }  // namespace postrec

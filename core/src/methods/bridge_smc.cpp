@@ -101,6 +101,7 @@ MethodEntry bridge_smc_entry() {
                  {"weight-error", 0.1, 1e-6, 10.0, "error of a log weight that the solver may leave over the whole run"}},
                 ""};
   entry.group_setting = "group";
+  entry.leaps = true;
   entry.walk = [](const SamplingTask& task) { return std::make_unique<BridgeSmc>(task); };
   return entry;
 }

@@ -107,7 +107,7 @@ MethodEntry daps_entry() {
                  {"last-step-ratio", 0.01, 1e-6, 1.0, "its length at the last level over that"},
                  {"noise", 0.0, 0.0, 1e6, "noise level that the draws assume in the data; 0: that of the data, the authors take .01"}},
                 ""};
-  entry.evaluations = kOdeSteps.standard;
+  entry.evaluations = {0.0, kOdeSteps.name};
   entry.walk = [](const SamplingTask& task) { return std::make_unique<DapsLangevin>(task); };
   return entry;
 }
@@ -119,7 +119,7 @@ MethodEntry daps_exact_entry() {
                 "[Zhang 2025, algorithm 1]",
                 {kOdeSteps},
                 ""};
-  entry.evaluations = kOdeSteps.standard;
+  entry.evaluations = {0.0, kOdeSteps.name};
   entry.walk = [](const SamplingTask& task) { return std::make_unique<DapsExact>(task); };
   return entry;
 }

@@ -18,7 +18,7 @@ namespace postrec {
 at::Tensor draw_about(const SamplingTask& task, const at::Tensor& mean, double variance, const at::Tensor& white_image,
                       const at::Tensor& white_data, double forgotten, LevelRecord& record);
 
-/// ||A x - y||^2 / (m sigma_y^2) per sample.
+/// likelihood.reduced_chi2(x), for the record.
 std::vector<double> misfit_of(const GaussianLikelihood& likelihood, const at::Tensor& x);
 
 }  // namespace postrec

@@ -20,7 +20,8 @@ class PreconditionedLangevin : public SamplingMethod {
   using SamplingMethod::SamplingMethod;
 
   std::vector<double> levels() const override {
-    return NoiseSchedule::geometric(static_cast<int>(task_.sigmas.size()), task_.sigmas.front(), task_.sigmas.back()).sigmas();
+    const SigmaRange range = task_.process.range();
+    return NoiseSchedule::geometric(static_cast<int>(task_.sigmas.size()), range.maximum, range.minimum).sigmas();
   }
 
   /// The posterior for a white prior of the first level.
@@ -63,6 +64,7 @@ MethodEntry preconditioned_langevin_entry() {
                 {{"steps-per-level", 1, 1, 65535, "Langevin steps at each level"},
                  {"gamma", 0.5, 1e-6, 1.0, "length of a step; 1 goes all the way to the draw"}},
                 ""};
+  entry.evaluations = {0.0, "steps-per-level"};
   entry.walk = [](const SamplingTask& task) { return std::make_unique<PreconditionedLangevin>(task); };
   return entry;
 }

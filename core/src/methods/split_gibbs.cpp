@@ -32,10 +32,9 @@ class SplitGibbs : public SamplingMethod {
  public:
   using SamplingMethod::SamplingMethod;
 
-  /// rho, falling geometrically for a share of the sweeps and constant then. The start counts as the sweeps that cost as much.
+  /// rho, falling geometrically for a share of the sweeps and constant then.
   std::vector<double> levels() const override {
-    const int for_start = (start_steps_ + sde_steps_ - 1) / sde_steps_;
-    const int n = std::max(1, static_cast<int>(task_.sigmas.size()) - for_start);
+    const int n = static_cast<int>(task_.sigmas.size());
     const int falling = static_cast<int>(std::lround(task_.setting("burn-in") * n));
     std::vector<double> rho(n, last_rho_);
     for (int i = 0; i < falling; ++i) rho[i] = first_rho_ * std::pow(last_rho_ / first_rho_, static_cast<double>(i) / falling);
@@ -48,7 +47,8 @@ class SplitGibbs : public SamplingMethod {
     const MethodEntry bridge = bridge_smc_entry();
     SamplingTask task = task_;
     task.settings = complete_settings(bridge, nullptr, {{"group", task_.setting("group")}});
-    task.sigmas = NoiseSchedule::karras(start_steps_, task_.sigmas.front(), task_.sigmas.back()).sigmas();
+    const SigmaRange range = task_.process.range();
+    task.sigmas = NoiseSchedule::karras(start_steps_, range.maximum, range.minimum).sigmas();
     const auto method = bridge.walk(task);
     at::Tensor x = method->start(task.sigmas.front());
     for (int i = 0; i < start_steps_; ++i) {
@@ -122,7 +122,8 @@ MethodEntry split_gibbs_entry() {
                  {"rho", 0.0, 0.0, 1e6, "noise of the companion at the first sweep; 0: that of the last one, or 1 when started from noise"},
                  {"burn-in", 0.85, 0.0, 1.0, "share of the sweeps over which rho falls to its last value, .98 sigma_y/||A||"}},
                 ""};
-  entry.evaluations = entry.info.settings[0].standard;
+  entry.evaluations = {0.0, "sde-steps"};
+  entry.evaluations_besides = {0.0, "start-steps"};
   entry.group_setting = "group";
   entry.walk = [](const SamplingTask& task) { return std::make_unique<SplitGibbs>(task); };
   return entry;

@@ -96,7 +96,8 @@ MethodEntry twisted_smc_entry() {
                  {"image-variance", 1.0, 0.0, 1e12, "tau^2, the variance of a pixel under the prior"},
                  {"resample-below", 0.5, 0.0, 1.0, "a group is resampled when its effective share is below this"}},
                 ""};
-  entry.evaluations = 2.0;
+  entry.evaluations = {2.0};
+  entry.evaluations_besides = {-1.0};          // no product at the last level
   entry.group_setting = "group";
   entry.walk = [](const SamplingTask& task) { return std::make_unique<TwistedSmc>(task); };
   return entry;

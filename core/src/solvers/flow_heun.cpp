@@ -20,7 +20,7 @@ class FlowHeun : public Solver {
 SolverEntry flow_heun_entry() {
   SolverEntry entry;
   entry.info = {"flow-heun", "The probability flow by Heun's rule of second order; no noise is added.", "[Karras 2022, algorithm 1]", {}, ""};
-  entry.evaluations = 2.0;
+  entry.evaluations = {2.0};
   entry.make = [](const SamplingTask& task) { return std::make_unique<FlowHeun>(task); };
   return entry;
 }

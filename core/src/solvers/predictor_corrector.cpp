@@ -77,7 +77,7 @@ SolverEntry predictor_corrector_entry() {
   SolverEntry entry;
   entry.info = {"predictor-corrector", "Reverse diffusion, corrected by Langevin dynamics at each level.", "[Song 2021, algorithms 4 and 5]",
                 {kSnr, {"corrector-steps", 1.0, 1.0, kMostRepeats, "Langevin steps a level, one evaluation each"}}, ""};
-  entry.evaluations_setting = "corrector-steps";
+  entry.evaluations = {1.0, "corrector-steps"};
   entry.make = [](const SamplingTask& task) { return std::make_unique<PredictorCorrector>(task, static_cast<int>(task.setting("corrector-steps")), 1); };
   return entry;
 }
@@ -87,7 +87,7 @@ SolverEntry predictor_corrector_hmc_entry() {
   entry.info = {"predictor-corrector-hmc", "Reverse diffusion, corrected by a move of Hamiltonian dynamics at each level.",
                 "[Song 2021, section 4.2; Neal 2011, eq. 2.28 to 2.30]",
                 {kSnr, {"leapfrog-steps", 3.0, 1.0, kMostRepeats, "leapfrog steps of a move, one evaluation each; our choice, the papers name none"}}, ""};
-  entry.evaluations_setting = "leapfrog-steps";
+  entry.evaluations = {1.0, "leapfrog-steps"};
   entry.make = [](const SamplingTask& task) { return std::make_unique<PredictorCorrector>(task, 1, static_cast<int>(task.setting("leapfrog-steps"))); };
   return entry;
 }

@@ -42,7 +42,7 @@ SolverEntry stochastic_heun_entry() {
                  {"s-tmax", 50.0, 0.0, std::numeric_limits<double>::infinity(), "highest sigma at which noise is added"},
                  {"s-noise", 1.003, 0.0, 2.0, "standard deviation of the added noise, a little over 1 against denoisers that smooth too much"}},
                 ""};
-  entry.evaluations = 2.0;
+  entry.evaluations = {2.0};
   entry.make = [](const SamplingTask& task) { return std::make_unique<StochasticHeun>(task); };
   return entry;
 }

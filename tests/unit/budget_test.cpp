@@ -1,0 +1,86 @@
+// SamplerOptions::nfe: what a run takes is what was allowed, whatever method, solver and settings.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "beds.hpp"
+#include "expect_error.hpp"
+#include "method_table.hpp"
+#include "mixture_classifier.hpp"
+
+namespace postrec::test {
+namespace {
+
+using Settings = std::map<std::string, double>;
+
+class Budget : public ::testing::Test {
+ protected:
+  SamplerOptions options(const std::string& method, std::int64_t nfe, Settings settings = {}) const {
+    SamplerOptions how;
+    how.method = method;
+    how.settings = std::move(settings);
+    how.n_samples = 1;
+    how.nfe = nfe;
+    how.classifier = &classifier_;
+    return how;
+  }
+
+  std::int64_t nfe_of(const SamplerOptions& how, bool with_data) const {
+    Observer observer;
+    return sample(*bed_.prior, with_data ? &likelihood_ : nullptr, {1, 16, 16}, how, observer).report.nfe;
+  }
+  std::int64_t nfe_of(const SamplerOptions& how) const { return nfe_of(how, find_method(how.method).needs != Needs::kNoMeasurement); }
+
+  void expect_kept(const SamplerOptions& how) const {
+    const std::int64_t nfe = nfe_of(how);
+    EXPECT_LE(nfe, how.nfe) << how.method << " " << how.solver;
+    EXPECT_GE(2 * nfe, how.nfe) << how.method << " " << how.solver;
+  }
+
+  // Frequencies are seen: no method is at a loss.
+  Bed bed_ = t1c_mri4x();
+  GaussianLikelihood likelihood_{bed_.op, bed_.y, bed_.sigma_y};
+  MixtureClassifier classifier_{bed_.prior};
+};
+
+TEST_F(Budget, IsKeptByEveryMethod) {
+  for (const auto& [name, method] : method_table()) expect_kept(options(name, 60, name == "split-gibbs" ? Settings{{"start-steps", 30}} : Settings{}));
+  // Without a measurement too.
+  for (const auto& [name, method] : method_table())
+    if (method.needs == Needs::kEither) {
+      EXPECT_LE(nfe_of(options(name, 60), false), 60) << name;
+    }
+}
+
+TEST_F(Budget, CountsWhatTheSettingsCost) {
+  for (const auto& [name, settings] : std::map<std::string, Settings>{{"annealed-langevin", {{"steps-per-level", 9}}},
+                                                                      {"daps", {{"ode-steps", 12}, {"langevin-steps", 2}}},
+                                                                      {"daps-exact", {{"ode-steps", 2}}},
+                                                                      {"mmps", {{"iterations", 7}}},
+                                                                      {"preconditioned-langevin", {{"steps-per-level", 8}}},
+                                                                      {"split-gibbs", {{"sde-steps", 3}, {"start-steps", 10}}}})
+    for (const std::int64_t nfe : {60, 61}) expect_kept(options(name, nfe, settings));
+  // A method's evaluations are of each call of its solver.
+  SamplerOptions how = options("mmps", 60, {{"iterations", 3}, {"corrector-steps", 2}});
+  how.solver = "predictor-corrector";
+  expect_kept(how);
+}
+
+TEST_F(Budget, SaysTheLeast) {
+  const std::map<std::string, std::int64_t> least = {{"split-gibbs", 80}, {"mmps", 3}, {"daps", 5}, {"annealed-langevin", 6}, {"pigdm", 2}};
+  for (const auto& [name, n] : least) {
+    expect_error(ErrorKind::kUsage, "nfe is " + std::to_string(n - 1), [&, name = name, n = n] { nfe_of(options(name, n - 1)); });
+    expect_error(ErrorKind::kUsage, "'" + name + "' needs at least " + std::to_string(n) + " with", [&, name = name, n = n] { nfe_of(options(name, n - 1)); });
+    EXPECT_LE(nfe_of(options(name, n)), n) << name;
+  }
+  // The last level alone has no step: one call of the solver.
+  SamplerOptions how = options("dps", 2);
+  how.solver = "stochastic-heun";
+  EXPECT_EQ(nfe_of(how), 2);
+  for (const char* method : {"twisted-smc", "preconditioned-langevin"}) EXPECT_EQ(nfe_of(options(method, 1)), 1) << method;
+}
+
+}  // namespace
+}  // namespace postrec::test
