@@ -2,7 +2,6 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -15,7 +14,9 @@
 #include "common/calibration_page.hpp"
 #include "common/calibration_problems.hpp"
 #include "common/console.hpp"
+#include "common/image_size.hpp"
 #include "common/interrupt.hpp"
+#include "common/noise_options.hpp"
 #include "common/options.hpp"
 #include "common/progress.hpp"
 #include "common/result_folder.hpp"
@@ -33,7 +34,6 @@ using nlohmann::ordered_json;
 
 constexpr std::int64_t kRankSamples = 63;      // against the prior, unless --samples says otherwise: 64 places
 constexpr std::int64_t kFewestPoints = 10;     // of the score's discrepancy
-constexpr std::int64_t kLargestSize = 8192;
 
 struct CalibrateRequest {
   TruthKind truths = TruthKind::kPrior;
@@ -89,14 +89,6 @@ Number at_least(const CommandOptions& options, const std::string& name, Number s
   return value;
 }
 
-std::pair<std::int64_t, std::int64_t> size_of(const std::string& text) {
-  long long height = 0, width = 0;
-  char rest = 0;
-  if (std::sscanf(text.c_str(), "%lldx%lld%c", &height, &width, &rest) != 2 || height < 2 || width < 2 || height > kLargestSize || width > kLargestSize)
-    throw Error(ErrorKind::kUsage, "--size '" + text + "' is not known", "give rows and columns of 2 to " + std::to_string(kLargestSize) + ", e.g. 64x64");
-  return {height, width};
-}
-
 TruthKind truth_kind(const CommandOptions& options) {
   const bool images = !options.operands().empty();
   if (!options.has("against")) return images ? TruthKind::kScans : TruthKind::kPrior;
@@ -126,14 +118,22 @@ PriorProblemOptions prior_options(const CommandOptions& options, const CaseOptio
   result.measurement = measurement;
   result.noise = *measurement.noise;
   if (options.has("told-noise")) result.told_noise = positive(options, "told-noise");
-  std::tie(result.height, result.width) = size_of(options.get<std::string>("size"));
+  std::tie(result.height, result.width) = image_size(options.get<std::string>("size"), /*smallest=*/2);
   if (options.get<double>("pixel-mm") != 0.0) result.pixel_mm = positive(options, "pixel-mm");
   result.truth_steps = at_least<int>(options, "truth-steps", 1);
   result.n_replicates = at_least<std::int64_t>(options, "replicates", 1);
   return result;
 }
 
+/// Weights, coils that share their noise and counts are not simulated here.
+void require_white_noise(const CommandOptions& options) {
+  if (!NoiseModel(noise_options(options), /*n_slices=*/1).is_white())
+    throw Error(ErrorKind::kUsage, "--noise-model " + options.get<std::string>("noise-model") + (options.has("noise-covariance") ? " --noise-covariance" : "") + " is given to calibrate",
+                "it simulates white Gaussian noise alone; leave it out");
+}
+
 CalibrateRequest request_of(const CommandOptions& options) {
+  require_white_noise(options);
   CalibrateRequest request;
   request.truths = truth_kind(options);
   if (!options.has("prior")) throw Error(ErrorKind::kUsage, "--prior is missing", "give a .safetensors file or the name of one that ships");
@@ -164,7 +164,6 @@ CalibrateRequest request_of(const CommandOptions& options) {
 /// All that a record depends on.
 ordered_json settings_json(const CalibrateRequest& request, const PriorInfo& prior) {
   const CaseOptions& how = request.measurement;
-  const SamplerOptions& sampler = request.session.sampler;
   ordered_json operator_settings = ordered_json::object();
   for (const auto& [key, value] : how.settings) operator_settings[key] = value;
   ordered_json settings = {{"truths", request.truths == TruthKind::kPrior ? "prior" : "scans"},
@@ -173,10 +172,7 @@ ordered_json settings_json(const CalibrateRequest& request, const PriorInfo& pri
                            {"noise", how.noise ? ordered_json(*how.noise) : ordered_json(nullptr)},
                            {"sigma_y", how.sigma_y ? ordered_json(*how.sigma_y) : ordered_json(nullptr)},
                            {"phase", how.smooth_phase ? "smooth" : "zero"},
-                           {"sampler",
-                            {{"method", sampler.method}, {"solver", sampler.solver}, {"settings", sampler.settings}, {"samples", sampler.n_samples}, {"steps", sampler.n_steps}, {"nfe", sampler.nfe},
-                             {"batch_size", sampler.batch_size}, {"process", sampler.process}, {"levels", sampler.levels}, {"sigma_max", sampler.sigma_max}, {"sigma_min", sampler.sigma_min},
-                             {"tolerance", sampler.solve.tolerance}}},
+                           {"sampler", sampler_json(request.session.sampler)},
                            {"seed", how.seed},
                            {"regions", {{"kind", request.regions.kind}, {"rows", request.regions.rows}}}};
   if (request.truths == TruthKind::kPrior) {

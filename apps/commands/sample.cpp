@@ -2,13 +2,13 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "commands/commands.hpp"
 #include "common/console.hpp"
+#include "common/image_size.hpp"
 #include "common/interrupt.hpp"
 #include "common/options.hpp"
 #include "common/preview.hpp"
@@ -26,7 +26,6 @@ namespace po = boost::program_options;
 using nlohmann::ordered_json;
 
 constexpr const char* kLabel = "SYNTHETIC: drawn from a prior, no patient was measured";
-constexpr std::int64_t kLargestSize = 8192;
 
 CommandOptions declared_options() {
   CommandOptions options("sample", "", 0, 0, "Draws images from a prior, without a measurement: what it has learned, or not.",
@@ -43,17 +42,6 @@ CommandOptions declared_options() {
   add_run_options(options);
   add_common_options(options);
   return options;
-}
-
-/// "HxW" -> {H, W}.
-std::pair<std::int64_t, std::int64_t> size_of(const CommandOptions& options) {
-  if (!options.has("size")) throw Error(ErrorKind::kUsage, "--size is missing", "give rows and columns, e.g. 192x224");
-  const auto text = options.get<std::string>("size");
-  long long height = 0, width = 0;
-  char rest = 0;
-  if (std::sscanf(text.c_str(), "%lldx%lld%c", &height, &width, &rest) != 2 || height < 1 || width < 1 || height > kLargestSize || width > kLargestSize)
-    throw Error(ErrorKind::kUsage, "--size '" + text + "' is not known", "give rows and columns of 1 to " + std::to_string(kLargestSize) + ", e.g. 192x224");
-  return {height, width};
 }
 
 double pixel_mm_of(const CommandOptions& options) {
@@ -126,7 +114,8 @@ int run_sample(const std::vector<std::string>& arguments) {
   if (!options.parse(arguments)) return 0;
   apply_threads(options);
   const SamplerOptions how = sampler_options(options);
-  const auto [height, width] = size_of(options);
+  if (!options.has("size")) throw Error(ErrorKind::kUsage, "--size is missing", "give rows and columns, e.g. 192x224");
+  const auto [height, width] = image_size(options.get<std::string>("size"));
   const double pixel_mm = pixel_mm_of(options);
   if (!options.has("prior")) throw Error(ErrorKind::kUsage, "--prior is missing", "give a .safetensors file or the name of one that ships");
   const std::filesystem::path file = find_prior(options.get<std::string>("prior"));

@@ -40,7 +40,7 @@ std::string escaped(const std::string& text) {
 class Plot {
  public:
   Plot(double x0, double x1, double y0, double y1, const std::string& title, const std::string& x_label) : x0_(x0), x1_(x1), y0_(y0), y1_(y1) {
-    body_ += label(kWidth / 2, 13, "middle", title) + label(kWidth / 2, kHeight - 3, "middle", x_label);
+    body_ += label((kLeft + kRight) / 2, 13, "middle", title) + label((kLeft + kRight) / 2, kHeight - 8, "middle", x_label);
     for (const double tick : round_ticks(x0, x1, 5)) body_ += label(x_of(tick), kBottom + 13, "middle", text_of(tick));
     for (const double tick : round_ticks(y0, y1, 5)) {
       body_ += label(kLeft - 4, y_of(tick) + 4, "end", text_of(tick));
@@ -120,7 +120,7 @@ std::string ecdf_difference(const std::vector<std::int64_t>& ranks, const ordere
 }
 
 std::string coverage_curve(const ordered_json& figures) {
-  Plot plot(0.4, 1.0, 0.0, 1.0, "coverage of intervals", "right (line: right, blue: pixels, orange: regions)");
+  Plot plot(0.4, 1.0, 0.0, 1.0, "coverage of intervals", "level (blue: pixels, orange: regions, line: right)");
   plot.line({{0.4, 0.4}, {1.0, 1.0}}, "right");
   for (const auto& [what, style] : {std::pair{"coverage of pixels", "found"}, {"coverage of regions", "wrong"}}) {
     Points points;

@@ -8,6 +8,7 @@
 
 #include "common/coil_maps.hpp"
 #include "common/operator_parameters.hpp"
+#include "common/reconstruct_case.hpp"
 #include "common/seeds.hpp"
 #include "common/simulation.hpp"
 #include "postrec/data/intensity_scale.hpp"
@@ -138,15 +139,13 @@ CalibrationProblem scan_problem(const ScanSlice& slice, const RegionOptions& reg
   const TensorSpec domain = problem.op->domain();
   problem.prior = session.prior(domain, measurement.unit, measurement.geometry.spacing_mm[0]);
 
-  // The scale comes from the measurement alone, as in reconstruct_case.
-  const at::Tensor y = measurement.y;
-  const at::Tensor direct = problem.op->traits().pseudo_inverse == PseudoInverseKind::kNone ? problem.op->adjoint(y) : problem.op->pseudo_inverse(y);
-  const IntensityScale scale = IntensityScale::make(measurement.unit, problem.prior->info().intensity, direct);
+  const at::Tensor y = measurement.y[0];
+  const IntensityScale scale = scale_of(measurement, *problem.prior, direct_reconstruction(*problem.op, y));
   const at::Tensor stored = input.truth[0];
   const at::Tensor phase =
       slice.how.smooth_phase ? smooth_phase_rad(derive_seed(slice.how.seed, *slice.how.slice, SeedPurpose::kPhase), stored.size(1), stored.size(2)) : at::Tensor();
   problem.truth = with_phase(scale.physical_to_model(scale.stored_to_physical(stored)), phase, domain.dtype);
-  problem.y = y[0] / scale.scale;
+  problem.y = y / scale.scale;
   problem.sigma_y = problem.told_sigma_y = measurement.sigma_y / scale.scale;
   problem.pixels = object_pixels(stored);
   problem.regions = regions_in(regions_of(regions, *slice.how.slice, stored.size(1), stored.size(2)), problem.pixels);

@@ -128,7 +128,7 @@ std::vector<double> round_ticks(double low, double high, int at_most) {
   const double factors[] = {2.0, 2.5, 2.0};  // 1, 2, 5, 10
   for (int i = 0; std::floor(high / step + 1e-9) - std::ceil(low / step - 1e-9) + 1 > at_most; ++i) step *= factors[i % 3];
   std::vector<double> ticks;
-  for (double k = std::ceil(low / step - 1e-9); k <= std::floor(high / step + 1e-9); ++k) ticks.push_back(k * step);
+  for (double k = std::ceil(low / step - 1e-9); k <= std::floor(high / step + 1e-9); ++k) ticks.push_back(k * step + 0.0);  // no -0
   return ticks;
 }
 

@@ -5,25 +5,11 @@
 #include <algorithm>
 
 #include "common/simulation.hpp"
-#include "postrec/data/intensity_scale.hpp"
 #include "postrec/likelihood.hpp"
 #include "postrec/summary.hpp"
 
 namespace postrec {
 namespace {
-
-/// Filtered back-projection, zero-filled image, ...: [codomain] -> [domain], in the physical unit. An operator without one offers its adjoint.
-at::Tensor direct_reconstruction(const Operator& op, const at::Tensor& y) {
-  const at::Tensor batch = y.unsqueeze(0);
-  return (op.traits().pseudo_inverse == PseudoInverseKind::kNone ? op.adjoint(batch) : op.pseudo_inverse(batch)).squeeze(0);
-}
-
-/// The scale of a slice, from its measurement alone. A slice without any signal is measured in units of its noise.
-IntensityScale scale_of(const Case& input, const Prior& prior, const at::Tensor& direct) {
-  const bool empty = direct.abs().max().item<double>() == 0.0;
-  const at::Tensor reference = empty ? at::full({1}, input.measurement.sigma_y, at::kFloat) : direct;
-  return IntensityScale::make(input.measurement.unit, prior.info().intensity, reference);
-}
 
 std::vector<double> reduced_chi2(const GaussianLikelihood& likelihood, const at::Tensor& samples) {
   const at::Tensor chi2 = likelihood.reduced_chi2(samples).cpu().to(at::kDouble).contiguous();
@@ -53,6 +39,17 @@ void keep_as_many_samples(std::vector<SliceResult>& slices) {
 
 }  // namespace
 
+at::Tensor direct_reconstruction(const Operator& op, const at::Tensor& y) {
+  const at::Tensor batch = y.unsqueeze(0);
+  return (op.traits().pseudo_inverse == PseudoInverseKind::kNone ? op.adjoint(batch) : op.pseudo_inverse(batch)).squeeze(0);
+}
+
+IntensityScale scale_of(const Measurement& measurement, const Prior& prior, const at::Tensor& direct) {
+  const bool empty = direct.abs().max().item<double>() == 0.0;
+  const at::Tensor reference = empty ? at::full({1}, measurement.sigma_y, at::kFloat) : direct;
+  return IntensityScale::make(measurement.unit, prior.info().intensity, reference);
+}
+
 CaseResult reconstruct_case(const Case& input, Session& session, Progress& progress) {
   const Measurement& measurement = input.measurement;
   std::unique_ptr<Prior> prior;
@@ -66,7 +63,7 @@ CaseResult reconstruct_case(const Case& input, Session& session, Progress& progr
     const at::Tensor y = measurement.y[slice.index].to(session.device());
     const SliceNoise noise = input.noise.slice(slice.number, op->codomain());
     const at::Tensor direct = direct_reconstruction(*op, noise.linear_data(y));
-    const IntensityScale scale = scale_of(input, *prior, direct);
+    const IntensityScale scale = scale_of(measurement, *prior, direct);
     const std::int64_t n_left = input.slices.data() + input.slices.size() - &slice;
     const FoundLikelihood found = noise.likelihood(op, y, measurement.sigma_y, scale.scale, *prior, session.sampler_options(slice.number, n_left), progress);
 

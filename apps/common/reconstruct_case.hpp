@@ -9,6 +9,7 @@
 #include "common/case.hpp"
 #include "common/progress.hpp"
 #include "common/session.hpp"
+#include "postrec/data/intensity_scale.hpp"
 #include "postrec/prior.hpp"
 #include "postrec/prior_fit.hpp"
 #include "postrec/sampler.hpp"
@@ -37,6 +38,12 @@ struct CaseResult {
   PriorInfo prior;
   bool interrupted = false;
 };
+
+/// Filtered back-projection, zero-filled image, ...: [codomain] -> [domain], in the physical unit. An operator without one offers its adjoint.
+at::Tensor direct_reconstruction(const Operator& op, const at::Tensor& y);
+
+/// The scale of a slice, from its measurement alone: from its direct reconstruction. A slice without any signal is measured in units of its noise.
+IntensityScale scale_of(const Measurement& measurement, const Prior& prior, const at::Tensor& direct);
 
 /// The main job: for each slice of the case, samples of p(x | y) and what they say.
 ///

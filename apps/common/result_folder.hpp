@@ -28,6 +28,9 @@ nlohmann::ordered_json run_header(const std::vector<std::string>& command);
 /// Which prior it was.
 nlohmann::ordered_json prior_json(const PriorInfo& prior);
 
+/// What was asked of the sampler.
+nlohmann::ordered_json sampler_json(const SamplerOptions& options);
+
 /// Samples [sample, slice, C, H, W], as stored: samples.nii.gz and sample_1.nii.gz; of colour images a sample_K.nii.gz each.
 void write_samples(const std::filesystem::path& folder, const at::Tensor& samples, const ImageGeometry& geometry, IntensityUnit unit);
 
