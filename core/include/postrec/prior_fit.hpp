@@ -26,7 +26,8 @@ struct PriorFit {
 };
 
 /// What still counts as a fit. Good priors err by far more than the noise of these figures, so the limits come from scans: they are to refuse where the
-/// spread of the samples is below .6 of the error of their mean, that is where intervals are much too short. R = 4, 4 samples, 8 levels, one slice each:
+/// spread of the samples is below .6 of the error of their mean, that is where intervals are much too short. R = 4, 4 samples, 8 levels, one slice each,
+/// by a bridge that believed its table (`inflate` 0; with it chi-square is near 1 and the spread larger, so the limits refuse less often and later):
 ///
 /// | prior on | chi-square | inflation | spread over error |
 /// |---|---|---|---|
