@@ -51,7 +51,8 @@ CommandOptions declared_options() {
   CommandOptions options("calibrate", "[IMAGE...]", 0, 100000,
                          "Is the uncertainty of a sampler right? Without IMAGEs: truths are drawn from the prior, and the sampler alone is on trial. With IMAGEs (files\n"
                          "or folders of files, not trained on): measurements of them are simulated, and prior and sampler are on trial together.",
-                         "postrec calibrate --prior brain-mr --size 64x64 --operator mri-fourier --set acceleration=4 --noise 0.02 --output certificate");
+                         "postrec calibrate --prior brain-mr --size 64x64 --noise 0.02 --output certificate\n"
+                         "    --operator mri-fourier --set mask-pattern=equispaced --set acceleration=4");
   add_output_options(options);
   add_measurement_options(options);
   add_sampler_options(options);

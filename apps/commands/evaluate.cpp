@@ -26,7 +26,7 @@ using nlohmann::ordered_json;
 CommandOptions declared_options() {
   CommandOptions options("evaluate", "RESULT | IMAGE...", 1, 10000, "Compares a RESULT of postrec reconstruct with the true image; or, with --compare, methods on the same data.",
                          "postrec evaluate head.nii.gz --compare bridge,dps:zeta=0.5,pigdm/ancestral --slices 60,90\n"
-                         "    --operator mri-fourier --set acceleration=8 --simulate-coils 8 --noise 0.02 --seconds 20");
+                         "    --operator mri-fourier --set mask-pattern=equispaced --set acceleration=8 --simulate-coils 8 --noise 0.02 --seconds 20");
   options.add()("truth", po::value<std::string>()->value_name("IMAGE"), "the true image: all of it, or just the result's slices")                                      //
       ("compare", po::value<std::vector<std::string>>()->composing()->value_name("METHOD,..."), "METHOD[/SOLVER][:SETTING=NUMBER...], on simulated data of IMAGE...")  //
       ("slices", po::value<std::string>()->value_name("LIST"), "compare on these slices, 3,7,10-14, instead of all")                                                   //
