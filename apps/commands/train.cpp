@@ -169,6 +169,34 @@ void train_and_save(const CommandOptions& options, const TrainOptions& how, Trai
   save_prior(output, measured_prior(train_network(training, gaussian, split, run), training, split.validation, info));
 }
 
+void report_prior(const fs::path& output, const PriorInfo& info, std::size_t n_scans, std::size_t n_slices) {
+  if (console().json()) {
+    const nlohmann::ordered_json line = {{"output", output.string()}, {"name", info.name}, {"scans", n_scans}, {"slices", n_slices}};
+    std::cout << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
+  } else if (!console().quiet) {
+    std::cout << "prior '" << info.name << "' of " << info.trained_on << ", written to " << output.string() << "\n";
+  }
+}
+
+/// --remeasure: what the images are, the prior knows.
+int remeasure(const CommandOptions& options) {
+  for (const char* option : {"licence", "trained-on", "name"})
+    if (!options.get<std::string>(option).empty()) throw Error(ErrorKind::kUsage, std::string("--") + option + " is given with --remeasure", "what the prior says of itself stays");
+  const fs::path path = options.get<std::string>("remeasure"), output = options.get<std::string>("output");
+  const auto loaded = load_prior(path);
+  const auto* prior = dynamic_cast<const NetworkPrior*>(loaded.get());
+  if (!prior) throw Error(ErrorKind::kUsage, "--remeasure " + quoted_path(path) + " is not a network prior", "a Gaussian one needs no measurement; a module, --measure");
+  TrainOptions how = train_options(options);
+  how.basis = prior->network().gaussian().basis();
+  how.slices.intensity = prior->info().intensity;
+  const auto paths = training_paths(options.operands());
+  const auto slices = read_all(paths, how);
+  catch_interrupts();
+  save_prior(output, remeasured_prior(*prior, slices, how.smooth_phase, how.seed));
+  report_prior(output, prior->info(), paths.size(), slices.size());
+  return 0;
+}
+
 }  // namespace
 
 int run_train(const std::vector<std::string>& arguments) {
@@ -180,6 +208,7 @@ int run_train(const std::vector<std::string>& arguments) {
   if (!options.has("output")) throw Error(ErrorKind::kUsage, "--output is missing", "give the name of a .safetensors file");
   const fs::path output = options.get<std::string>("output");
   require_new_file(output, options);
+  if (options.has("remeasure")) return remeasure(options);
   const auto given = options.get<std::string>("name");
   PriorInfo info;
   info.name = given.empty() ? output.stem().string() : given;
@@ -209,12 +238,7 @@ int run_train(const std::vector<std::string>& arguments) {
     save_prior(output, fit_gaussian(slices, how, info, /*in_pixels=*/false));
   }
 
-  if (console().json()) {
-    const nlohmann::ordered_json line = {{"output", output.string()}, {"name", info.name}, {"scans", paths.size()}, {"slices", n_slices}};
-    std::cout << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
-  } else if (!console().quiet) {
-    std::cout << "prior '" << info.name << "' of " << info.trained_on << ", written to " << output.string() << "\n";
-  }
+  report_prior(output, info, paths.size(), n_slices);
   return 0;
 }
 

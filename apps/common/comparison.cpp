@@ -87,13 +87,30 @@ SessionOptions with_levels(SessionOptions options, int levels) {
   return options;
 }
 
-/// The number of levels that takes about `seconds` on this slice.
+double seconds_taken(const Case& input, const SessionOptions& options, int levels) {
+  Session session(with_levels(options, levels));
+  return run_once(input, session).report.seconds;
+}
+
+/// The number of levels that takes about `seconds` on this slice: along the straight line through two measured runs, since what happens once costs too.
+/// Throws Error(kUsage) where the fewest levels take over twice the time.
 int levels_that_fit(const Case& input, const SessionOptions& options, double seconds) {
-  for (int levels = kWarmUpLevels;; levels *= 2) {
-    Session session(with_levels(options, levels));
-    const double taken = run_once(input, session).report.seconds;
-    if (taken < seconds / 4 && 2 * levels <= kMostLevels) continue;
-    return std::clamp(static_cast<int>(levels * seconds / taken), 1, kMostLevels);
+  int levels = kWarmUpLevels;
+  double before = seconds_taken(input, options, levels);
+  if (before > 2 * seconds) {
+    char text[128];
+    std::snprintf(text, sizeof text, "%d levels take %.1f s, more than twice the %.1f s of --seconds", levels, before, seconds);
+    throw Error(ErrorKind::kUsage, text, "allow more time, or change its settings");
+  }
+  for (;;) {
+    levels *= 2;
+    const double taken = seconds_taken(input, options, levels), a_level = (taken - before) / (levels - levels / 2);
+    if (taken < seconds / 3 && 2 * levels <= kMostLevels) {
+      before = taken;
+      continue;
+    }
+    if (!(a_level > 0)) return levels;         // the clock's noise
+    return std::clamp(static_cast<int>(std::lround(levels + (seconds - taken) / a_level)), 1, kMostLevels);
   }
 }
 

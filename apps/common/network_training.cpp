@@ -111,23 +111,27 @@ DenoisingNetwork train_network(const TrainingOptions& options, const GaussianPri
   return trainer.averaged();
 }
 
-NetworkPrior measured_prior(DenoisingNetwork network, const TrainingOptions& options, const std::vector<TrainingSlice>& validation, PriorInfo info) {
+ErrorTable measured_errors(const DenoisingNetwork& network, const std::vector<TrainingSlice>& slices, bool smooth_phase, std::uint64_t seed, const std::string& hint) {
+  constexpr std::int64_t kTableSize = 64;  // half that smears c about frequency 0, where the largest images need it
   const at::NoGradGuard no_grad;
-  const GaussianPrior& gaussian = network.gaussian();
-  const auto images = spread_images(validation, kMeasuredSlices, gaussian.basis() == SpectralBasis::kDft, options.augmentation.smooth_phase, options.seed);
+  const SpectralBasis basis = network.gaussian().basis();
+  const auto images = spread_images(slices, kMeasuredSlices, basis == SpectralBasis::kDft, smooth_phase, seed);
   std::int64_t n_done = 0;
   Progress progress(static_cast<std::int64_t>(images.size() * ErrorTable::standard_sigmas().size()));
   const auto denoise = [&](const at::Tensor& x_t, double sigma) {
-    if (progress.cancelled()) throw Error(ErrorKind::kInterrupted, "stopped while c(sigma) was measured", "go on with --resume");
+    if (progress.cancelled()) throw Error(ErrorKind::kInterrupted, "stopped while the error was measured", hint);
     const at::Tensor denoised = network.denoise(x_t, at::full({1}, sigma, at::kFloat));
     progress.finish_part(n_done++);
     return denoised;
   };
-  constexpr std::int64_t kTableSize = 64;  // half that smears c about frequency 0, where the largest images need it
-  ErrorTable errors = measure_error_table(denoise, gaussian.basis(), images, kTableSize, derive_seed(options.seed, -1, SeedPurpose::kNoise));
+  return measure_error_table(denoise, basis, images, kTableSize, derive_seed(seed, -1, SeedPurpose::kNoise));
+}
+
+NetworkPrior measured_prior(DenoisingNetwork network, const TrainingOptions& options, const std::vector<TrainingSlice>& validation, PriorInfo info) {
+  ErrorTable errors = measured_errors(network, validation, options.augmentation.smooth_phase, options.seed, "go on with --resume");
   const SigmaRange trained = options.trained_range();
   // Sampling starts at noise alone, which the Gaussian part says how much of is needed.
-  const SigmaRange range{trained.minimum, std::min(trained.maximum, gaussian.range().maximum)};
+  const SigmaRange range{trained.minimum, std::min(trained.maximum, network.gaussian().range().maximum)};
   return NetworkPrior(std::move(network), std::move(errors), range, std::move(info));
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/denoising_check.hpp"
+#include "common/network_training.hpp"
 #include "common/progress.hpp"
 #include "common/seeds.hpp"
 #include "postrec/atomic_file.hpp"
@@ -42,7 +43,8 @@ double variance_of(const std::vector<at::Tensor>& images) {
 }  // namespace
 
 void add_module_options(CommandOptions& options) {
-  options.add()("measure", po::value<std::string>()->value_name("MODULE"), "make a prior of a TorchScript denoiser, forward(x, sigma), beside --output")  //
+  options.add()("remeasure", po::value<std::string>()->value_name("PRIOR"), "measure the error of this network prior anew, on scans that it was not trained on")  //
+      ("measure", po::value<std::string>()->value_name("MODULE"), "make a prior of a TorchScript denoiser, forward(x, sigma), beside --output")  //
       ("prediction", po::value<std::string>()->default_value("image")->value_name("WHAT"), "that it gives: image, noise, velocity or score")          //
       ("input", po::value<std::string>()->default_value("ve")->value_name("SCALE"), "that it takes: ve, x + sigma n; vp, that over sqrt(1 + sigma^2)");
   add_code_option(options);
@@ -81,6 +83,11 @@ TorchScriptPrior measured_prior(const TorchScriptModule& module, const std::vect
   const SigmaRange range = useful_range(errors.sigmas(), mean_squares, variance_of(images));
   info.training = "elsewhere; measured by postrec train --measure on " + std::to_string(images.size()) + " slices";
   return TorchScriptPrior(module, std::move(errors), range, std::move(info));
+}
+
+NetworkPrior remeasured_prior(const NetworkPrior& prior, const std::vector<TrainingSlice>& slices, bool smooth_phase, std::uint64_t seed) {
+  ErrorTable errors = measured_errors(prior.network(), slices, smooth_phase, seed, "nothing is written");
+  return NetworkPrior(prior.network(), std::move(errors), prior.range(), prior.info());
 }
 
 }  // namespace postrec

@@ -6,6 +6,7 @@
 
 #include "common/options.hpp"
 #include "common/training_scans.hpp"
+#include "postrec/network_prior.hpp"
 #include "postrec/torchscript_prior.hpp"
 
 namespace postrec {
@@ -21,5 +22,9 @@ void require_measurable(const CommandOptions& options, const std::filesystem::pa
 /// Measures its sigma range and c(sigma) on slices that it has not been trained on: up to 32 of them, evenly spread. Throws Error: kBadData
 /// (the module fails or beats neither its input nor the mean image), kInterrupted.
 TorchScriptPrior measured_prior(const TorchScriptModule& module, const std::vector<TrainingSlice>& slices, bool smooth_phase, std::uint64_t seed, PriorInfo info);
+
+/// A network prior with its error measured anew on these slices, everything else as it was: for another scanner, or for files from before the envelope.
+/// Throws Error(kInterrupted).
+NetworkPrior remeasured_prior(const NetworkPrior& prior, const std::vector<TrainingSlice>& slices, bool smooth_phase, std::uint64_t seed);
 
 }  // namespace postrec

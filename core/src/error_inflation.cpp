@@ -28,21 +28,21 @@ at::Tensor frequency_radius(SpectralBasis basis, std::int64_t rows, std::int64_t
   return at::hypot(axis(rows).unsqueeze(1), axis(columns).unsqueeze(0));
 }
 
-/// |k|^2, mean over the batch: [1, C, H, W].
-at::Tensor mean_power(const at::Tensor& k) {
+/// |k|^2
+at::Tensor power_of(const at::Tensor& k) {
   const at::Tensor parts = real_view(k).square();
-  return (k.is_complex() ? parts.select(-1, 0) + parts.select(-1, 1) : parts).mean(0, true);
+  return k.is_complex() ? parts.select(-1, 0) + parts.select(-1, 1) : parts;
 }
 
-/// Sum of a table over a band.
-double total(const at::Tensor& table, const at::Tensor& band) { return dots(table, band).front(); }
+/// Sums of tables [B, C, H, W] over a band.
+std::vector<double> totals(const at::Tensor& tables, const at::Tensor& band) { return dots(tables.contiguous(), band.expand_as(tables).contiguous()); }
 
-/// Of the energies `found` and, by expectation, of `error` and `noise`; `deviation`: of what is found. Taking the inflation of scans to have a variance of 1, the
-/// estimate's share in the best guess is 1/(1 + its variance).
-double inflation_of(double found, double error, double noise, double deviation) {
-  if (!(error > 0.0)) return 1.0;
+/// Of the energies `found` and, by expectation, of `error` and `noise`; `deviation`: of what is found. Taking the inflation of a scan to be `expected` with a variance
+/// of 1, the estimate's share in the best guess is 1/(1 + its variance).
+double inflation_of(double found, double error, double noise, double deviation, double expected) {
+  if (!(error > 0.0)) return expected;
   const double doubt = deviation / error;
-  return std::clamp(1.0 + ((found - noise) / error - 1.0) / (1.0 + doubt * doubt), kLeast, kMost);
+  return std::clamp(expected + ((found - noise) / error - expected) / (1.0 + doubt * doubt), kLeast, kMost);
 }
 
 }  // namespace
@@ -53,7 +53,7 @@ ErrorInflation::ErrorInflation(const GaussianLikelihood& likelihood, SpectralBas
   const TensorSpec image{image_shape, likelihood.op().domain().dtype}, data = likelihood.op().codomain();
   const RandomStreams streams(kSeed, 0, kProbes);
   probes_ = streams.normal(0, image.shape, image.dtype).to(device);
-  noise_power_ = mean_power(backproject(streams.normal(1, data.shape, data.dtype).to(device) * likelihood.sigma_y()));
+  noise_power_ = power_of(backproject(streams.normal(1, data.shape, data.dtype).to(device) * likelihood.sigma_y())).mean(0, true);
   const at::Tensor radius = frequency_radius(basis, image_shape[image_shape.size() - 2], image_shape.back());
   double above = -1.0;
   for (const double edge : kBandEdges) {
@@ -65,27 +65,37 @@ ErrorInflation::ErrorInflation(const GaussianLikelihood& likelihood, SpectralBas
 
 at::Tensor ErrorInflation::backproject(const at::Tensor& data) const { return to_natural_basis(basis_, likelihood_.op().adjoint(data)); }
 
-ErrorInflation::Estimate ErrorInflation::inflate(const SpectralCovariance& covariance, const at::Tensor& denoised) const {
+at::Tensor ErrorInflation::error_power_of(const SpectralCovariance& covariance, std::int64_t n_samples) const {
+  const auto backprojected = [&](const at::Tensor& probes) { return power_of(to_natural_basis(basis_, likelihood_.op().normal(covariance.apply_factor(probes)))); };
+  if (!covariance.has_envelope()) return backprojected(probes_).mean(0, true).expand({n_samples, -1, -1, -1});
+  return backprojected(probes_.narrow(0, 0, 1).expand({n_samples, -1, -1, -1}));
+}
+
+ErrorInflation::Estimate ErrorInflation::inflate(const SpectralCovariance& covariance, const at::Tensor& denoised, const at::Tensor& expected) const {
   const at::Tensor residual = backproject(likelihood_.y() - likelihood_.op().forward(denoised));
-  const at::Tensor error_power = mean_power(to_natural_basis(basis_, likelihood_.op().normal(covariance.apply_factor(probes_))));
-  const at::Tensor power = error_power + noise_power_, c = covariance.factor_eigenvalues().unsqueeze(0);
+  const at::Tensor error_power = error_power_of(covariance, denoised.size(0)), power = error_power + noise_power_, c = covariance.factor_eigenvalues().unsqueeze(0);
+  const double n_probes = covariance.has_envelope() ? 1.0 : kProbes;
   // A squared normal number has twice the variance of the square of its mean, that of a complex one once; the probes' own noise is in the sum as well.
-  const double spread = residual.is_complex() ? 1.0 / (1.0 + 1.0 / kProbes) : 2.0 / (1.0 + 2.0 / kProbes);
+  const double spread = residual.is_complex() ? 1.0 / (1.0 + 1.0 / n_probes) : 2.0 / (1.0 + 2.0 / n_probes);
   const auto n_samples = static_cast<std::size_t>(denoised.size(0));
   std::vector<at::Tensor> factor(n_samples, at::zeros_like(covariance.factor_eigenvalues()));
   std::vector<double> mean(n_samples, 0.0);
-  for (const at::Tensor& band : bands_) {
+  at::Tensor by_band = expected.defined() ? expected.clone() : at::ones({denoised.size(0), static_cast<std::int64_t>(bands_.size())});
+  auto inflations = by_band.accessor<float, 2>();
+  for (std::size_t b = 0; b < bands_.size(); ++b) {
+    const at::Tensor& band = bands_[b];
     const at::Tensor inside = times_table(residual, band[0]);
     const std::vector<double> found = dots(inside, inside);
-    const double error = total(error_power, band), noise = total(noise_power_, band), share = total(c, band) / total(c, at::ones_like(c));
-    const double deviation = std::sqrt(spread * total(power * power, band));
+    const double noise = totals(noise_power_, band).front(), share = totals(c, band).front() / totals(c, at::ones_like(c)).front();
+    const std::vector<double> error = totals(error_power, band), squares = totals(power * power, band);
     for (std::size_t i = 0; i < n_samples; ++i) {
-      const double inflation = inflation_of(found[i], error, noise, deviation);
+      float& inflation = inflations[static_cast<std::int64_t>(i)][static_cast<std::int64_t>(b)];
+      inflation = static_cast<float>(inflation_of(found[i], error[i], noise, std::sqrt(spread * squares[i]), inflation));
       factor[i] = factor[i] + band[0] * inflation;
       mean[i] += share * inflation;
     }
   }
-  return {covariance.scaled(at::stack(factor)), mean};
+  return {covariance.scaled(at::stack(factor)), mean, by_band};
 }
 
 }  // namespace postrec

@@ -14,23 +14,28 @@ namespace postrec {
 ///
 /// C is measured on other images, and about images rather than about samples. Were it right, r = y - A D would have the covariance A C A^H + sigma_y^2 I, so that
 /// A^H r had in each band the energy of A^H A e, e ~ N(0, C), and that of the backprojected noise. The energy found, less the noise's, over the former is the band's
-/// inflation: an empirical Bayes estimate by moments. It is drawn towards 1 as far as its own standard deviation makes it doubtful, and goes below 1 as well.
+/// inflation: an empirical Bayes estimate by moments. It is drawn towards what was expected of it as far as its own standard deviation makes it doubtful, and goes
+/// below 1 as well. What to expect is what the level before gave (1 at the first): at the last levels the error drowns in noise, but the scan is still the same.
 /// For priors whose C is exact there is nothing to estimate.
 class ErrorInflation {
  public:
   struct Estimate {
     SpectralCovariance covariance;             ///< with a table for each sample
     std::vector<double> inflation;             ///< of each sample: tr(inflated C) over tr(C)
+    at::Tensor by_band;                        ///< float32 [B, n_bands]
   };
 
   /// `likelihood` outlives this. Backprojects a few probes.
   ErrorInflation(const GaussianLikelihood& likelihood, SpectralBasis basis, const std::vector<std::int64_t>& image_shape);
 
-  /// `covariance` [C, H, W] of the error of `denoised` [B, C, H, W]. Evaluates A^H A once for the batch and once for four probes.
-  Estimate inflate(const SpectralCovariance& covariance, const at::Tensor& denoised) const;
+  /// `covariance` of the error of `denoised` [B, C, H, W], with or without an envelope; `expected` as by_band, undefined for 1. Evaluates A^H A once for the batch,
+  /// and again for a probe for each sample with an envelope, for four probes without.
+  Estimate inflate(const SpectralCovariance& covariance, const at::Tensor& denoised, const at::Tensor& expected) const;
 
  private:
   at::Tensor backproject(const at::Tensor& data) const;
+  /// E |A^H A e|^2 by frequency, e ~ N(0, C), for each sample [n_samples, C, H, W].
+  at::Tensor error_power_of(const SpectralCovariance& covariance, std::int64_t n_samples) const;
 
   const GaussianLikelihood& likelihood_;
   SpectralBasis basis_;

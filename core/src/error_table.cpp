@@ -54,8 +54,8 @@ std::vector<double> ErrorTable::standard_sigmas() {
   return sigmas;
 }
 
-ErrorTable::ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tensor eigenvalues)
-    : basis_(basis), sigmas_(std::move(sigmas)), eigenvalues_(std::move(eigenvalues)), cache_(std::make_shared<Cache>()) {
+ErrorTable::ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tensor eigenvalues, std::optional<ErrorEnvelope> envelope)
+    : basis_(basis), sigmas_(std::move(sigmas)), eigenvalues_(std::move(eigenvalues)), envelope_(std::move(envelope)), cache_(std::make_shared<Cache>()) {
   const bool rises = !sigmas_.empty() && sigmas_.front() > 0.0 && std::isfinite(sigmas_.back()) &&
                      std::adjacent_find(sigmas_.begin(), sigmas_.end(), [](double a, double b) { return !(a < b); }) == sigmas_.end();
   if (!rises) throw Error(ErrorKind::kBadData, "the noise levels of an error table do not rise from above 0", "measure the table again");
@@ -65,24 +65,33 @@ ErrorTable::ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tens
                 "measure the table again");
   if (!eigenvalues_.gt(0.0).all().item<bool>() || !at::isfinite(eigenvalues_).all().item<bool>())
     throw Error(ErrorKind::kBadData, "an error table holds a variance that is not positive or not finite", "measure the table again");
+  if (envelope_ && envelope_->deviations().size(0) != eigenvalues_.size(0))
+    throw Error(ErrorKind::kBadData, "an error envelope has not the noise levels of its error table", "measure the table again");
   log_eigenvalues_ = eigenvalues_.to(at::kDouble).log();
+}
+
+/// Where a noise level lies in the table: between levels `below` and below + 1, `weight` of the latter; weight 0 beyond its ends.
+struct ErrorTable::Position {
+  std::int64_t below = 0;
+  double weight = 0.0;
+  double log_below_first = 0.0;                ///< log(sigma/first) where that is negative
+};
+
+ErrorTable::Position ErrorTable::position_of(double sigma) const {
+  const auto above = std::upper_bound(sigmas_.begin(), sigmas_.end(), sigma);
+  if (above == sigmas_.begin()) return {0, 0.0, std::log(sigma / sigmas_.front())};
+  const std::int64_t i = above - sigmas_.begin() - 1;
+  if (above == sigmas_.end()) return {i, 0.0};
+  return {i, std::log(sigma / sigmas_[i]) / std::log(sigmas_[i + 1] / sigmas_[i])};
 }
 
 SpectralCovariance ErrorTable::at_sigma(double sigma, const std::vector<std::int64_t>& image_shape) const {
   if (image_shape.size() != 3 || image_shape[0] != log_eigenvalues_.size(1))
     throw Error(ErrorKind::kBadData, "an error table is for images [" + std::to_string(log_eigenvalues_.size(1)) + ", rows, columns]",
                 "give images with as many channels");
-  const auto above = std::upper_bound(sigmas_.begin(), sigmas_.end(), sigma);
-  at::Tensor log_c;
-  if (above == sigmas_.begin()) {
-    log_c = log_eigenvalues_[0] + 2.0 * std::log(sigma / sigmas_.front());
-  } else if (above == sigmas_.end()) {
-    log_c = log_eigenvalues_[-1];
-  } else {
-    const std::int64_t i = above - sigmas_.begin();
-    const double weight = std::log(sigma / sigmas_[i - 1]) / std::log(sigmas_[i] / sigmas_[i - 1]);
-    log_c = log_eigenvalues_[i - 1] * (1.0 - weight) + log_eigenvalues_[i] * weight;
-  }
+  const Position place = position_of(sigma);
+  at::Tensor log_c = log_eigenvalues_[place.below] + 2.0 * place.log_below_first;
+  if (place.weight > 0.0) log_c = log_c * (1.0 - place.weight) + log_eigenvalues_[place.below + 1] * place.weight;
   if (log_c.sizes() != at::IntArrayRef(image_shape)) {
     const Reading reading = cache_->get(image_shape, [&] {
       return Reading{axis_interpolation(basis_, log_c.size(1), axis_frequencies(basis_, image_shape[1])),
@@ -93,6 +102,13 @@ SpectralCovariance ErrorTable::at_sigma(double sigma, const std::vector<std::int
   return SpectralCovariance(basis_, log_c.exp().to(at::kFloat));
 }
 
+SpectralCovariance ErrorTable::around(const at::Tensor& denoised, double sigma) const {
+  const SpectralCovariance stationary = at_sigma(sigma, denoised.sizes().slice(1).vec());
+  if (!envelope_) return stationary;
+  const Position place = position_of(sigma);
+  return stationary.with_envelope(envelope_->around(denoised, place.below, place.weight));
+}
+
 ErrorTable measure_error_table(const std::function<at::Tensor(const at::Tensor& x_t, double sigma)>& denoise, SpectralBasis basis,
                                const std::vector<at::Tensor>& images, std::int64_t table_size, std::uint64_t seed, std::vector<double> sigmas,
                                std::vector<double>* mean_squares) {
@@ -101,6 +117,7 @@ ErrorTable measure_error_table(const std::function<at::Tensor(const at::Tensor& 
   for (const at::Tensor& image : images) check_image(image, basis, images.front());
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> levels;
+  EnvelopeMeasurement envelope;
   for (std::size_t level = 0; level < sigmas.size(); ++level) {
     at::Tensor sum = at::zeros({images.front().size(0), table_size, table_size}, at::kDouble), weight = at::zeros({table_size, table_size}, at::kDouble);
     double mean_square = 0.0;
@@ -113,13 +130,15 @@ ErrorTable measure_error_table(const std::function<at::Tensor(const at::Tensor& 
                     "train it longer, or leave that noise level out");
       const at::Tensor power = error_power(basis, x0, denoised).squeeze(0);
       mean_square += power.mean().item<double>() / static_cast<double>(images.size());
+      envelope.add(denoised, x0 - denoised);
       accumulate_power(basis, power, /*ratio=*/1.0, /*skip_mean=*/false, sum, weight);
     }
     if (mean_squares != nullptr) mean_squares->push_back(mean_square);
     const double floor = kFloor * (sum.sum() / weight.sum() / sum.size(0)).item<double>() + kSmallest;
     levels.push_back(smoothed_power(basis, sum + weight * floor, weight).to(at::kFloat));
+    envelope.finish_level();
   }
-  return ErrorTable(basis, std::move(sigmas), at::stack(levels));
+  return ErrorTable(basis, std::move(sigmas), at::stack(levels), envelope.envelope());
 }
 
 SigmaRange useful_range(const std::vector<double>& sigmas, const std::vector<double>& mean_squares, double image_variance) {

@@ -146,7 +146,7 @@ at::Tensor GaussianLikelihood::draw_posterior(const at::Tensor& mean, const Spec
   if (mean_chi2) *mean_chi2 = chi2_of_residual(residual);
   const at::Tensor perturbed = op_->adjoint(linear_combination(1.0, residual, sigma_y_, white_data));
 
-  const double flat = flat_eigenvalue(covariance.eigenvalues());
+  const double flat = covariance.has_envelope() ? 0.0 : flat_eigenvalue(covariance.eigenvalues());
   if (flat > 0.0 && op_->traits().has_normal_solve) {
     // C = c I: (A^H A + lambda I)(x0 - mean) = A^H (y - A mean + sigma_y n2) + lambda sqrt(c) n1, lambda = sigma_y^2/c
     const double lambda = sigma_y_ * sigma_y_ / flat;

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -89,6 +90,8 @@ class Metadata {
     refuse("has metadata " + key + "='" + value + "'", "known are " + known);
   }
 
+  bool has_tensor(const std::string& name) const { return content_.tensors.count(name) > 0; }
+
   at::Tensor tensor(const std::string& name) const {
     const auto found = content_.tensors.find(name);
     if (found == content_.tensors.end()) refuse("has no tensor '" + name + "'", "write it with postrec train");
@@ -164,13 +167,16 @@ ErrorTable errors_of(const Metadata& file) {
   const at::Tensor sigmas = file.tensor("error_sigmas");
   if (sigmas.dim() != 1) refuse("has error_sigmas that are no list", "write it with postrec train");
   const at::Tensor levels = sigmas.to(at::kDouble);
-  return ErrorTable(file.choice("basis", kBases), {levels.const_data_ptr<double>(), levels.const_data_ptr<double>() + levels.numel()}, file.tensor("error_table"));
+  std::optional<ErrorEnvelope> envelope;       // files from before it have none
+  if (file.has_tensor("envelope_activities") || file.has_tensor("envelope")) envelope.emplace(file.tensor("envelope_activities"), file.tensor("envelope"));
+  return ErrorTable(file.choice("basis", kBases), {levels.const_data_ptr<double>(), levels.const_data_ptr<double>() + levels.numel()}, file.tensor("error_table"),
+                    std::move(envelope));
 }
 
 SigmaRange range_of(const Metadata& file) { return {file.real("sigma_min"), file.real("sigma_max")}; }
 
 std::unique_ptr<Prior> network_prior_of(const Metadata& file, PriorInfo info) {
-  file.require_no_other_tensor({"spectrum", "mean", "error_sigmas", "error_table"}, kWeightPrefix);
+  file.require_no_other_tensor({"spectrum", "mean", "error_sigmas", "error_table", "envelope_activities", "envelope"}, kWeightPrefix);
   UNet network(architecture_of(file.text("architecture")), file.tensors_below(kWeightPrefix));
   DenoisingNetwork denoiser(gaussian_of(file, info), std::move(network));
   return std::make_unique<NetworkPrior>(std::move(denoiser), errors_of(file), range_of(file), std::move(info));
@@ -195,7 +201,7 @@ std::filesystem::path module_path_of(const Metadata& file, const std::filesystem
 }
 
 std::unique_ptr<Prior> torchscript_prior_of(const Metadata& file, const std::filesystem::path& path, PriorInfo info, CodePolicy policy) {
-  file.require_no_other_tensor({"error_sigmas", "error_table"});
+  file.require_no_other_tensor({"error_sigmas", "error_table", "envelope_activities", "envelope"});
   const ErrorTable errors = errors_of(file);
   const SigmaRange range = range_of(file);
   const ModuleConvention convention{file.choice("prediction", kPredictions), file.choice("input", kInputs), errors.basis(), errors.eigenvalues().size(1)};
@@ -245,6 +251,10 @@ void add_gaussian(SafeTensors& content, const GaussianPrior& gaussian) {
 void add_measured(SafeTensors& content, const ErrorTable& errors, SigmaRange range) {
   content.tensors["error_sigmas"] = at::tensor(errors.sigmas(), at::kDouble).to(at::kFloat);
   content.tensors["error_table"] = errors.eigenvalues();
+  if (errors.envelope()) {
+    content.tensors["envelope_activities"] = errors.envelope()->activities();
+    content.tensors["envelope"] = errors.envelope()->deviations();
+  }
   content.metadata["sigma_min"] = text_of(range.minimum);
   content.metadata["sigma_max"] = text_of(range.maximum);
 }

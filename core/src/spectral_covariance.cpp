@@ -20,14 +20,23 @@ SpectralCovariance::SpectralCovariance(SpectralBasis basis, at::Tensor eigenvalu
 }
 
 SpectralCovariance SpectralCovariance::scaled(const at::Tensor& factor) const {
-  return {basis_, from_natural_order(basis_, natural_ * factor)};
+  return SpectralCovariance(basis_, from_natural_order(basis_, natural_ * factor)).with_envelope(envelope_);
 }
 
+SpectralCovariance SpectralCovariance::with_envelope(const at::Tensor& envelope) const {
+  SpectralCovariance result = *this;
+  result.envelope_ = envelope;
+  return result;
+}
+
+at::Tensor SpectralCovariance::enveloped(const at::Tensor& x) const { return envelope_.defined() ? times_table(x, envelope_) : x; }
+
 at::Tensor SpectralCovariance::apply(const at::Tensor& x) const {
-  return from_natural_basis(basis_, times_table(to_natural_basis(basis_, x), natural_));
+  return enveloped(from_natural_basis(basis_, times_table(to_natural_basis(basis_, enveloped(x)), natural_)));
 }
 
 at::Tensor SpectralCovariance::apply_sqrt(const at::Tensor& x) const {
+  if (has_envelope()) throw Error(ErrorKind::kInternal, "the square root of a covariance with an envelope is asked for", "use its factor");
   return from_natural_basis(basis_, times_table(to_natural_basis(basis_, x), natural_sqrt_));
 }
 
@@ -35,10 +44,10 @@ at::Tensor SpectralCovariance::to_basis(const at::Tensor& x) const { return from
 
 at::Tensor SpectralCovariance::from_basis(const at::Tensor& x) const { return from_natural_basis(basis_, to_natural_order(basis_, x)); }
 
-at::Tensor SpectralCovariance::apply_factor(const at::Tensor& w) const { return from_natural_basis(basis_, times_table(w, natural_sqrt_)); }
+at::Tensor SpectralCovariance::apply_factor(const at::Tensor& w) const { return enveloped(from_natural_basis(basis_, times_table(w, natural_sqrt_))); }
 
 at::Tensor SpectralCovariance::apply_factor_adjoint(const at::Tensor& x) const {
-  return times_table(to_natural_basis(basis_, x), natural_sqrt_);
+  return times_table(to_natural_basis(basis_, enveloped(x)), natural_sqrt_);
 }
 
 }  // namespace postrec

@@ -42,7 +42,7 @@ TEST(ErrorInflation, FindsWhatTheErrorIsOverTheTable) {
     for (const double factor : {0.5, 1.0, 3.0}) {
       const SpectralCovariance c = covariance(basis);
       const Scan scan(c.apply_factor(RandomStreams(3, 0, kBatch).normal(0, {1, kSize, kSize}, at::kFloat)) * std::sqrt(factor));
-      const auto estimate = ErrorInflation(*scan.likelihood, basis, {1, kSize, kSize}).inflate(c, scan.denoised);
+      const auto estimate = ErrorInflation(*scan.likelihood, basis, {1, kSize, kSize}).inflate(c, scan.denoised, {});
       const at::Tensor ratio = estimate.covariance.factor_eigenvalues() / c.factor_eigenvalues();
       const at::Tensor highest = ratio.select(-1, kSize / 2).select(-1, kSize / 2).flatten();
       EXPECT_NEAR(highest.mean().item<double>(), factor, 5 * factor * std::hypot(0.026 / std::sqrt(kBatch), 0.013)) << "basis " << static_cast<int>(basis);
@@ -58,20 +58,23 @@ TEST(ErrorInflation, reproducible) {
   const SpectralCovariance c = covariance(SpectralBasis::kDct);
   const Scan scan(c.apply_factor(RandomStreams(3, 0, kBatch).normal(0, {1, kSize, kSize}, at::kFloat)));
   const ErrorInflation inflation(*scan.likelihood, SpectralBasis::kDct, {1, kSize, kSize});
-  const auto together = inflation.inflate(c, scan.denoised);
+  const auto together = inflation.inflate(c, scan.denoised, {});
   for (std::int64_t i = 0; i < kBatch; ++i) {
-    const auto alone = inflation.inflate(c, scan.denoised.narrow(0, i, 1));
+    const auto alone = inflation.inflate(c, scan.denoised.narrow(0, i, 1), {});
     EXPECT_EQ(alone.inflation.front(), together.inflation[i]);
     EXPECT_TRUE(at::equal(alone.covariance.eigenvalues()[0], together.covariance.eigenvalues()[i]));
   }
 }
 
-// Where noise drowns the error nothing is known, and the table is kept.
+// Where noise drowns the error nothing is learned, and what was expected is kept: at first the table.
 TEST(ErrorInflation, IsSilentInNoise) {
   const SpectralCovariance c = covariance(SpectralBasis::kDct), tiny(SpectralBasis::kDct, c.eigenvalues() * 1e-9f);
   const Scan scan(at::zeros({kBatch, 1, kSize, kSize}));
-  for (const double inflation : ErrorInflation(*scan.likelihood, SpectralBasis::kDct, {1, kSize, kSize}).inflate(tiny, scan.denoised).inflation)
+  for (const double inflation : ErrorInflation(*scan.likelihood, SpectralBasis::kDct, {1, kSize, kSize}).inflate(tiny, scan.denoised, {}).inflation)
     EXPECT_NEAR(inflation, 1.0, 0.01);
+  const at::Tensor expected = at::full({kBatch, 5}, 2.0f);  // one for each octave
+  const auto later = ErrorInflation(*scan.likelihood, SpectralBasis::kDct, {1, kSize, kSize}).inflate(tiny, scan.denoised, expected);
+  EXPECT_LT((later.by_band - expected).abs().max().item<double>(), 0.01);
 }
 
 }  // namespace

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "postrec/error_envelope.hpp"
 #include "postrec/prior.hpp"
 #include "postrec/spectral_covariance.hpp"
 
@@ -15,33 +17,41 @@ namespace postrec {
 /// The measured covariance of a denoiser's error, c(sigma), on a table of noise levels: interpolated log-log between them,
 /// proportional to sigma^2 below the first (nothing but noise is left) and constant above the last (nothing is known).
 ///
-/// Over frequency it is a table in cycles per pixel, read at the frequencies of an image of any size, and exact where the sizes agree.
+/// Over frequency it is a table in cycles per pixel, read at the frequencies of an image of any size, and exact where the sizes agree. Over pixels it may have an
+/// envelope. (c is of the error itself, so a little blurred by what the envelope does to spectra.)
 class ErrorTable {
  public:
   /// 48 log-spaced levels from 1e-3 to 60, in single precision as files hold them.
   static std::vector<double> standard_sigmas();
 
   /// `sigmas` rising, `eigenvalues` c > 0 float32 [n_sigmas, C, rows, columns] in the order of the basis. Throws Error(kBadData) on anything else.
-  ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tensor eigenvalues);
+  /// `envelope` has a row for each level.
+  ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tensor eigenvalues, std::optional<ErrorEnvelope> envelope = {});
 
   SpectralBasis basis() const { return basis_; }
   const std::vector<double>& sigmas() const { return sigmas_; }
   const at::Tensor& eigenvalues() const { return eigenvalues_; }
+  const std::optional<ErrorEnvelope>& envelope() const { return envelope_; }
 
   /// C at sigma > 0 for images of this shape [C, H, W]. Throws Error(kBadData) on another number of channels.
   SpectralCovariance at_sigma(double sigma, const std::vector<std::int64_t>& image_shape) const;
+  /// The same with the envelope, if there is one, around denoised images [B, C, H, W].
+  SpectralCovariance around(const at::Tensor& denoised, double sigma) const;
 
  private:
   class Cache;
+  struct Position;
+  Position position_of(double sigma) const;
 
   SpectralBasis basis_;
   std::vector<double> sigmas_;
   at::Tensor eigenvalues_;
+  std::optional<ErrorEnvelope> envelope_;
   at::Tensor log_eigenvalues_;                 ///< double
   std::shared_ptr<Cache> cache_;               ///< how to read the table at the last size asked for; shared by copies
 };
 
-/// Measures c(sigma) = diag E |Q^H (x0 - D(x0 + sigma n, sigma))|^2 per real component, on held-out images of any size, [C, H, W] each, real or
+/// Measures c(sigma) = diag E |Q^H (x0 - D(x0 + sigma n, sigma))|^2 per real component, and the envelope of that error, on held-out images of any size, [C, H, W] each, real or
 /// complex. One evaluation per image and level, with noise from the streams (seed, image).
 ///
 /// `table_size` rows and columns; each cell is an average over the images' frequencies near it and over its neighbours (power_average.hpp), so

@@ -31,6 +31,7 @@ class NetworkPrior : public Prior {
   SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const override {
     return errors_.at_sigma(sigma, image_shape);
   }
+  SpectralCovariance error_covariance_around(const at::Tensor& denoised, double sigma) const override { return errors_.around(denoised, sigma); }
 
   const DenoisingNetwork& network() const { return network_; }
   const ErrorTable& errors() const { return errors_; }

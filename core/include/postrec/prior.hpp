@@ -59,6 +59,11 @@ class Prior {
   /// C = Q diag(c) Q^H, measured on held-out images or exact. [samplers: table c(sigma)]
   virtual SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const = 0;
 
+  /// The same about denoised images [B, C, H, W], for each its own where more is known of an error when one sees them: where in the image it is large.
+  virtual SpectralCovariance error_covariance_around(const at::Tensor& denoised, double sigma) const {
+    return error_covariance(sigma, denoised.sizes().slice(1).vec());
+  }
+
   /// Whether that covariance was measured on images rather than known: then it may differ from scan to scan.
   virtual bool error_covariance_is_measured() const { return false; }
 

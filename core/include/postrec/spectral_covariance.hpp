@@ -32,14 +32,21 @@ class SpectralCovariance {
   at::Tensor apply_factor_adjoint(const at::Tensor& x) const;
   /// c times `factor` >= 0 in the coordinates of the factor, [C, H, W] or [B, C, H, W].
   SpectralCovariance scaled(const at::Tensor& factor) const;
+  /// W C W with W = diag(w) over pixels, `envelope` w > 0: float32 [B, 1, H, W], undefined for none. The factor is then W F; it has no apply_sqrt, and the
+  /// eigenvalues and the basis remain those of C.
+  SpectralCovariance with_envelope(const at::Tensor& envelope) const;
+  bool has_envelope() const { return envelope_.defined(); }
   /// c in the coordinates of the factor.
   const at::Tensor& factor_eigenvalues() const { return natural_; }
 
  private:
+  at::Tensor enveloped(const at::Tensor& x) const;     ///< W x
+
   SpectralBasis basis_;
   at::Tensor eigenvalues_;
   at::Tensor natural_;
   at::Tensor natural_sqrt_;
+  at::Tensor envelope_;
 };
 
 }  // namespace postrec

@@ -69,6 +69,7 @@ class TorchScriptPrior : public Prior {
   SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const override {
     return errors_.at_sigma(sigma, image_shape);
   }
+  SpectralCovariance error_covariance_around(const at::Tensor& denoised, double sigma) const override { return errors_.around(denoised, sigma); }
 
   const TorchScriptModule& module() const { return module_; }
   const ErrorTable& errors() const { return errors_; }

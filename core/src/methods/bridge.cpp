@@ -18,12 +18,23 @@ at::Tensor Bridge::advance(const at::Tensor& x_t, const Level& level, LevelRecor
 }
 
 SpectralCovariance Bridge::error_covariance(const at::Tensor& denoised, const Level& level, LevelRecord& record) {
-  SpectralCovariance measured = task_.prior.error_covariance(level.sigma, task_.image.shape);
+  const SpectralCovariance measured = task_.setting("envelope") == 0.0 ? task_.prior.error_covariance(level.sigma, task_.image.shape)
+                                                                      : task_.prior.error_covariance_around(denoised, level.sigma);
   if (!task_.likelihood || !task_.prior.error_covariance_is_measured() || task_.setting("inflate") == 0.0) return measured;
   if (!inflation_) inflation_.emplace(*task_.likelihood, measured.basis(), task_.image.shape);
-  auto [covariance, inflation] = inflation_->inflate(measured, denoised);
-  record.inflation = std::move(inflation);
-  return covariance;
+  ErrorInflation::Estimate estimate = inflation_->inflate(measured, denoised, inflation_by_band_);
+  inflation_by_band_ = estimate.by_band;
+  record.inflation = std::move(estimate.inflation);
+  return estimate.covariance;
+}
+
+std::map<std::string, at::Tensor> Bridge::state() const {
+  if (!inflation_by_band_.defined()) return {};
+  return {{"inflation", inflation_by_band_}};
+}
+
+void Bridge::restore(const std::map<std::string, at::Tensor>& state) {
+  if (!state.empty()) inflation_by_band_ = state.at("inflation").contiguous();
 }
 
 at::Tensor Bridge::draw(const at::Tensor& denoised, const SpectralCovariance& covariance, const Level& level, LevelRecord& record) const {
@@ -52,7 +63,8 @@ SolveOptions Bridge::solve_options(const Level& level) const {
 MethodEntry bridge_entry() {
   MethodEntry entry;
   entry.info = {"bridge", "Exact draws of x0 given y and the denoised image, with the measured covariance of its error (BR).", "[core/README.md]",
-                {{"inflate", 1.0, 0.0, 1.0, "1: that covariance, unless exact, is as large as the measurement says at every level; 0: as it is in the prior's table"}}, ""};
+                {{"inflate", 1.0, 0.0, 1.0, "1: that covariance, unless exact, is as large as the measurement says at every level; 0: as it is in the prior's table"},
+                 {"envelope", 1.0, 0.0, 1.0, "1: that covariance is large where in the image the denoiser errs; 0: the same everywhere"}}, ""};
   entry.needs = Needs::kEither;
   entry.leaps = true;
   entry.walk = [](const SamplingTask& task) { return std::make_unique<Bridge>(task); };

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <map>
 #include <optional>
+#include <string>
 
 #include "../error_inflation.hpp"
 #include "../sampling_method.hpp"
@@ -15,6 +17,8 @@ class Bridge : public SamplingMethod {
   using SamplingMethod::SamplingMethod;
 
   at::Tensor advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) override;
+  std::map<std::string, at::Tensor> state() const override;
+  void restore(const std::map<std::string, at::Tensor>& state) override;
 
  protected:
   /// x0 given y, for x0 ~ N(denoised, covariance).
@@ -23,12 +27,13 @@ class Bridge : public SamplingMethod {
   at::Tensor cross(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) const;
 
  private:
-  /// C(sigma), as large as the measurement says that it is for this scan, when the setting asks for that.
+  /// C(sigma) around the denoised image, as large as the measurement says that it is for this scan, as far as the settings ask for that.
   SpectralCovariance error_covariance(const at::Tensor& denoised, const Level& level, LevelRecord& record);
   SolveOptions solve_options(const Level& level) const;
 
   const double norm_ = task_.likelihood ? task_.likelihood->op().norm_bound() : 0.0;
   std::optional<ErrorInflation> inflation_;
+  at::Tensor inflation_by_band_;               ///< at the level before
 };
 
 }  // namespace postrec
