@@ -8,10 +8,13 @@
 #include "common/nearest_name.hpp"
 #include "common/noise_estimate.hpp"
 #include "common/operator_parameters.hpp"
+#include "common/report_page_names.hpp"
 #include "common/seeds.hpp"
+#include "common/sensitivity_maps.hpp"
 #include "common/simulation.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/measurement_file.hpp"
+#include "postrec/data/raw_kspace.hpp"
 #include "postrec/data/scan.hpp"
 
 namespace postrec {
@@ -164,7 +167,7 @@ void find_sigma_y(const CaseOptions& options, Case& result) {
     measurement.sigma_y = *options.sigma_y;
     result.sigma_y_source = "given";
   } else if (measurement.sigma_y > 0) {
-    result.sigma_y_source = "measurement file";
+    if (result.sigma_y_source.empty()) result.sigma_y_source = "measurement file";
   } else if (result.noise.kind() == NoiseKind::kWeighted) {
     measurement.sigma_y = kInverseVariances;
     result.sigma_y_source = kInverseVariancesSource;
@@ -177,30 +180,58 @@ void find_sigma_y(const CaseOptions& options, Case& result) {
   }
 }
 
+/// Whether the noise model says what the noise of the coils is, so that the reader must leave them as they are.
+bool knows_noise(const NoiseOptions& noise) { return noise.kind != NoiseKind::kGaussian || !noise.covariance.empty(); }
+
+RawKspace read_acquired(const CaseOptions& options) {
+  if (is_raw_kspace(options.input)) return read_raw_kspace(options.input, {.prewhiten = !options.sigma_y && !knows_noise(options.noise_model)});
+  RawKspace raw;
+  raw.measurement = read_measurement(options.input);
+  return raw;
+}
+
+/// Several coils without sens-maps: estimates them.
+void find_sensitivity_maps(const OperatorType& type, const std::vector<std::int64_t>& slices, Case& result) {
+  Measurement& measurement = result.measurement;
+  const at::Tensor& y = measurement.y;
+  if (!y.is_complex() || y.dim() != 4 || y.size(1) < 2 || measurement.parameters.has("sens-maps") || !declares_parameter(type, "sens-maps")) return;
+  EstimatedMaps estimated = estimate_sensitivity_maps(y, slices);
+  measurement.parameters.set("sens-maps", std::move(estimated.maps));
+  result.notes.push_back(std::move(estimated.note));
+}
+
 Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   require_acquired_options(options);
   Case result;
   Measurement& measurement = result.measurement;
-  measurement = read_measurement(options.input);
+  const RawKspace raw = read_acquired(options);
+  measurement = raw.measurement;
+  result.sigma_y_source = raw.sigma_y_source;
+  result.notes = raw.notes;
   const bool bare = measurement.operator_name.empty();
   if (!options.operator_name.empty()) measurement.operator_name = options.operator_name;
   if (options.unit) measurement.unit = *options.unit;
   const OperatorType& type = required_operator(registry, measurement.operator_name, options.input);
   apply_settings(measurement.parameters, type, options.settings);
   const double pixel = pixel_mm(measurement.geometry, result.notes);
-  result.noise = NoiseModel(options.noise_model, measurement.y.size(0));
+  const bool weighted = raw.weights.defined() && !knows_noise(options.noise_model) && (measurement.sigma_y > 0 || options.sigma_y);
+  result.noise = weighted ? NoiseModel(raw.weights) : NoiseModel(options.noise_model, measurement.y.size(0));
   for (const auto& note : result.noise.notes()) result.notes.push_back(note);
   if (bare) fill_from_measurement(measurement.parameters, type, measurement.y, pixel);
   fill_parameter(measurement.parameters, type, "pixel-mm", pixel);
   find_sigma_y(options, result);
-  for (const auto index : chosen_slices(options.slice, measurement.y.size(0), options.input)) result.slices.push_back({index, index});
+  const auto slices = chosen_slices(options.slice, measurement.y.size(0), options.input);
+  for (const auto index : slices) result.slices.push_back({index, index});
+  find_sensitivity_maps(type, slices, result);
   return result;
 }
 
 }  // namespace
 
 Case read_case(const CaseOptions& options, PluginRegistry& registry) {
-  return options.simulate ? simulate_case(options, registry) : acquired_case(options, registry);
+  Case result = options.simulate ? simulate_case(options, registry) : acquired_case(options, registry);
+  result.reported_name = reported_name(options.input);
+  return result;
 }
 
 std::shared_ptr<const Operator> make_operator(PluginRegistry& registry, const Measurement& measurement, std::int64_t slice_index) {

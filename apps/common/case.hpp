@@ -43,6 +43,7 @@ struct Case {
   at::Tensor truth;                            ///< simulated: the image, float32 [slice of y, C, H, W], as stored; else undefined
   std::string sigma_y_source;                  ///< "given", "measurement file", "simulated" or "estimated ...": how sigma_y was found
   std::vector<std::string> notes;              ///< what the user should know, one sentence each
+  std::string reported_name;                   ///< of the input, as reports may show it (report_page_names.hpp); may be empty
 };
 
 /// Reads the measurement, or reads the image and simulates it. Afterwards operator, parameters and sigma_y are known.

@@ -129,6 +129,8 @@ NoiseModel::NoiseModel(const NoiseOptions& options, std::int64_t n_slices) : opt
     throw Error(ErrorKind::kUsage, "--background is '" + options.background + "'", "it cannot be below 0");
 }
 
+NoiseModel::NoiseModel(const at::Tensor& weights) : n_slices_(weights.size(0)), weights_(weights.contiguous()) { options_.kind = NoiseKind::kWeighted; }
+
 at::Tensor NoiseModel::of_slice(const at::Tensor& values, std::int64_t number, const TensorSpec& codomain, const std::string& name) const {
   const std::int64_t n = std::accumulate(codomain.shape.begin(), codomain.shape.end(), std::int64_t{1}, std::multiplies<>());
   if (values.numel() == n) return values.reshape(codomain.shape).contiguous();

@@ -75,6 +75,8 @@ class NoiseModel {
   /// `n_slices`: of the input; a file holds one slice for all, or as many. Throws Error: what read_tensor throws, kUsage (an option is
   /// missing or does not fit the kind), kBadData (a file holds what cannot be right).
   NoiseModel(const NoiseOptions& options, std::int64_t n_slices);
+  /// Weights in the layout of all of y, which the reader knows: kWeighted.
+  explicit NoiseModel(const at::Tensor& weights);
 
   NoiseKind kind() const { return options_.kind; }
   /// Nothing but sigma_y says how noisy each entry is.

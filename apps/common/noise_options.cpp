@@ -6,7 +6,7 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr const char* kFiles =
-    "\nFILE: .cfl, .nii.gz, .mha, .nrrd, .txt or .csv, in the layout of one slice of the measurement or of all of them. Fewer numbers are\n"
+    "\nFILE: .cfl, .nii.gz, .mha, .nrrd, .txt or .csv, in the layout of one slice of the measurement or of all of them. Fewer numbers are "
     "repeated: one for all, a row (one for each detector) for all rows.\n";
 
 }  // namespace

@@ -32,6 +32,8 @@ void apply_settings(Parameters& parameters, const OperatorType& type, const std:
   }
 }
 
+bool declares_parameter(const OperatorType& type, const std::string& key) { return find_spec(type, key) != nullptr; }
+
 void fill_parameter(Parameters& parameters, const OperatorType& type, const std::string& key, ParameterValue value) {
   if (find_spec(type, key) && !parameters.has(key)) parameters.set(key, std::move(value));
 }

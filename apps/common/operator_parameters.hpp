@@ -12,6 +12,9 @@ namespace postrec {
 /// Sets each key=value for an operator; a tensor parameter's value is a file. Throws Error(kConfiguration) naming the nearest known key.
 void apply_settings(Parameters& parameters, const OperatorType& type, const std::vector<std::pair<std::string, std::string>>& settings);
 
+/// Whether the operator has a parameter `key`.
+bool declares_parameter(const OperatorType& type, const std::string& key);
+
 /// Sets `key` unless it is set already or the operator does not declare it.
 void fill_parameter(Parameters& parameters, const OperatorType& type, const std::string& key, ParameterValue value);
 

@@ -1,0 +1,29 @@
+#include "common/sensitivity_maps.hpp"
+
+#include <ATen/ATen.h>
+
+#include "mri_fourier/espirit.hpp"
+#include "postrec/error.hpp"
+
+namespace postrec {
+
+EstimatedMaps estimate_sensitivity_maps(const at::Tensor& kspace, const std::vector<std::int64_t>& slices) {
+  // Maps that are cut to 0 in the air would say that the air is not measured, and samples would hold whatever the prior draws there.
+  EspiritOptions options;
+  options.crop = 0.0;
+  EstimatedMaps estimated;
+  estimated.maps = at::zeros_like(kspace);
+  for (const std::int64_t slice : slices) {
+    const CalibrationRegion region = find_calibration_region(kspace[slice].abs().amax(0).gt(0));
+    try {
+      estimated.maps[slice].copy_(espirit_maps(kspace[slice], region, options));
+    } catch (const Error& error) {
+      throw Error(error.kind(), "slice " + std::to_string(slice) + ": " + error.message(), error.hint());
+    }
+    estimated.note =
+        "sensitivity maps estimated by ESPIRiT from a " + std::to_string(region.height) + "x" + std::to_string(region.width) + " calibration region";
+  }
+  return estimated;
+}
+
+}  // namespace postrec

@@ -1,0 +1,122 @@
+#include "postrec/data/raw_kspace.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <cstdio>
+#include <optional>
+
+#include "input_file.hpp"
+#include "mrd_kspace.hpp"
+#include "postrec/error.hpp"
+#include "postrec/whitened_operator.hpp"
+#include "prewhitening.hpp"
+
+namespace postrec {
+
+namespace {
+
+/// The mask of all slices [ky, kx], or of each one [slice, 1, ky, kx] where they differ.
+at::Tensor mask_of(const at::Tensor& counts) {
+  const at::Tensor acquired = counts.gt(0).to(at::kFloat);
+  return acquired.eq(acquired[0]).all().item<bool>() ? acquired[0].contiguous() : acquired.unsqueeze(1);
+}
+
+// A noise scan is not believed when the rim of k-space is quieter than this, or louder and yet alike in all combinations of coils.
+constexpr double kQuietest = 0.5, kLoudest = 2.0;
+// K-space further inside is so much louder where the edge holds signal.
+constexpr double kSignalFalls = 1.15;
+
+/// A k-space whose samples all have the noise of one measurement, and where every slice was measured.
+struct EvenNoise {
+  at::Tensor kspace, mask;
+};
+
+/// What whitens by the noise scan, if there is one that the k-space does not contradict.
+std::optional<CoilWhitening> whitening_by_scan(const at::Tensor& noise, const EvenNoise& even, std::vector<std::string>& notes) {
+  if (!noise.defined()) return std::nullopt;
+  const auto covariance = noise_covariance(noise);
+  if (!covariance) {
+    notes.push_back("the noise scan is not used: it has too few samples or linearly dependent coils");
+    return std::nullopt;
+  }
+  const CoilWhitening whitening(*covariance);
+  const auto edge = edge_noise(whitening.whiten(even.kspace), even.mask);
+  if (edge && (edge->sigma < kQuietest || (edge->sigma > kLoudest && edge->alike))) {
+    char factor[32];
+    std::snprintf(factor, sizeof factor, "%.2g", edge->sigma);
+    notes.push_back(std::string("the noise scan is not used: the noise at the edge of k-space is ") + factor + " times as large as it says");
+    return std::nullopt;
+  }
+  return whitening;
+}
+
+std::optional<CoilWhitening> whitening_by_edge(const EvenNoise& even, std::vector<std::string>& notes) {
+  const auto covariance = edge_noise_covariance(even.kspace, even.mask);
+  if (!covariance) return std::nullopt;
+  const CoilWhitening whitening(*covariance);
+  const auto edge = edge_noise(whitening.whiten(even.kspace), even.mask);
+  if (edge && edge->fall > kSignalFalls)
+    notes.push_back("the edge of k-space still holds signal: the noise is smaller than it seems there; give --sigma-y or --noise-covariance if you know it");
+  return whitening;
+}
+
+/// Makes the noise of `raw` white with variance 1 for one measurement of a sample.
+void prewhiten(RawKspace& raw, const GatheredKspace& gathered) {
+  at::Tensor& y = raw.measurement.y;
+  const EvenNoise even{y * gathered.counts.sqrt().unsqueeze(1), gathered.counts.gt(0).all(0)};
+  auto whitening = whitening_by_scan(gathered.noise, even, raw.notes);
+  raw.sigma_y_source = "1 after pre-whitening by the noise scan";
+  if (!whitening) {
+    whitening = whitening_by_edge(even, raw.notes);
+    raw.sigma_y_source = "1 after pre-whitening by the outermost 5 % of the acquired k-space";
+  }
+  if (!whitening) {
+    raw.sigma_y_source.clear();
+    raw.notes.push_back("the noise was not made white: there is no noise scan to use, and at the edge of k-space too few samples or no noise");
+    return;
+  }
+  y = whitening->whiten(y);
+  raw.measurement.sigma_y = 1.0;
+}
+
+/// One number of measurements for all samples makes the noise smaller; several are weights.
+void account_for_averages(RawKspace& raw, const at::Tensor& counts) {
+  const at::Tensor measured = counts.masked_select(counts.gt(0));
+  const double least = measured.min().item<double>(), most = measured.max().item<double>();
+  if (most == 1) return;
+  if (least == most) {
+    raw.measurement.sigma_y /= std::sqrt(most);
+    raw.notes.push_back("every sample is the mean of " + std::to_string(std::lround(most)) + " measurements");
+    return;
+  }
+  raw.weights = counts.unsqueeze(1).expand(raw.measurement.y.sizes());
+  raw.notes.push_back("samples are means of " + std::to_string(std::lround(least)) + " to " + std::to_string(std::lround(most)) + " measurements");
+}
+
+}  // namespace
+
+bool is_raw_kspace(const std::filesystem::path& path) { return ends_with(path, ".h5") || ends_with(path, ".hdf5") || ends_with(path, ".mrd"); }
+
+RawKspace read_raw_kspace(const std::filesystem::path& path, const RawKspaceOptions& options) {
+  const std::string name = quoted_path(path);
+  const MrdFile file(path);
+  GatheredKspace gathered = file.kind() == MrdFile::Kind::kFastMri ? gather_fast_mri(file, name) : gather_ismrmrd(file, name);
+  if (!gathered.counts.gt(0).any().item<bool>()) throw Error(ErrorKind::kBadData, name + ": its k-space is 0 everywhere", "give a file with data");
+
+  RawKspace raw;
+  raw.notes = gathered.notes;
+  Measurement& measurement = raw.measurement;
+  measurement.y = gathered.kspace;
+  measurement.geometry = gathered.geometry;
+  measurement.operator_name = "mri-fourier";
+  measurement.parameters.set("coils", measurement.y.size(1));
+  measurement.parameters.set("height", measurement.y.size(2));
+  measurement.parameters.set("width", measurement.y.size(3));
+  measurement.parameters.set("mask", mask_of(gathered.counts));
+  if (options.prewhiten) prewhiten(raw, gathered);
+  account_for_averages(raw, gathered.counts);
+  return raw;
+}
+
+}  // namespace postrec
