@@ -99,15 +99,102 @@ void read_header(const std::filesystem::path& path, DicomHeader& header) {
   header.is_dicom = status.good() || dataset.card() > 0;
   if (status.bad()) return set_problem(header, "it is truncated or damaged");
   get_text(dataset, DCM_SOPInstanceUID, header.sop_instance_uid);
+  // Some anonymisers empty it and leave the copy in the file's meta header.
+  if (header.sop_instance_uid[0] == '\0') get_text(*file.getMetaInfo(), DCM_MediaStorageSOPInstanceUID, header.sop_instance_uid);
   get_text(dataset, DCM_Modality, header.modality);
   hash_patient(dataset, header);
   get_text(dataset, DCM_PhotometricInterpretation, header.photometric);
+  header.enhanced = dataset.tagExists(DCM_PerFrameFunctionalGroupsSequence);
   read_pixel_layout(dataset, header);
   read_geometry(dataset, header);
   read_rescale(dataset, header);
 }
 
+/// The item that says something of a frame: in its own functional group, or in the one that all frames share; null without either.
+DcmItem* group_item(DcmItem& dataset, std::int64_t frame, const DcmTagKey& sequence) {
+  DcmItem *group = nullptr, *item = nullptr;
+  if (dataset.findAndGetSequenceItem(DCM_PerFrameFunctionalGroupsSequence, group, static_cast<long>(frame - 1)).good() &&
+      group->findAndGetSequenceItem(sequence, item, 0).good())
+    return item;
+  if (dataset.findAndGetSequenceItem(DCM_SharedFunctionalGroupsSequence, group, 0).good() && group->findAndGetSequenceItem(sequence, item, 0).good()) return item;
+  return nullptr;
+}
+
+void read_frame(DcmItem& dataset, DicomHeader& header) {
+  for (const DcmTagKey& sequence : {DCM_PlanePositionSequence, DCM_PlaneOrientationSequence, DCM_PixelMeasuresSequence})
+    if (DcmItem* item = group_item(dataset, header.frame, sequence)) {
+      // Each holds one part of the geometry; what it lacks must not undo the others.
+      DicomHeader part;
+      read_geometry(*item, part);
+      if (part.problem[0] != '\0') set_problem(header, part.problem);
+      if (sequence == DCM_PlanePositionSequence && part.has_position) {
+        header.has_position = true;
+        std::copy(std::begin(part.position_mm), std::end(part.position_mm), header.position_mm);
+      } else if (sequence == DCM_PlaneOrientationSequence && part.has_orientation) {
+        header.has_orientation = true;
+        std::copy(std::begin(part.orientation), std::end(part.orientation), header.orientation);
+      } else if (sequence == DCM_PixelMeasuresSequence && part.has_pixel_spacing) {
+        header.has_pixel_spacing = true;
+        std::copy(std::begin(part.pixel_spacing_mm), std::end(part.pixel_spacing_mm), header.pixel_spacing_mm);
+        header.slice_spacing_mm = part.slice_spacing_mm;
+      }
+    }
+  if (DcmItem* item = group_item(dataset, header.frame, DCM_PixelValueTransformationSequence)) read_rescale(*item, header);
+}
+
+/// What a frame has of its file: all but geometry and rescale.
+DicomHeader frame_of(const DicomHeader& whole, std::int64_t frame) {
+  DicomHeader header = whole;
+  header.frame = frame;
+  header.frames = 1;
+  header.pixel_bytes = whole.pixel_bytes / static_cast<std::uint64_t>(whole.frames);
+  header.has_position = header.has_orientation = header.has_pixel_spacing = header.has_rescale = false;
+  header.rescale_slope = 1.0;
+  header.rescale_intercept = 0.0;
+  header.rescale_type[0] = '\0';
+  return header;
+}
+
+/// Marks what is wrong with the file as a whole in each of its frames.
+void check_frames(const DicomHeader& whole, DicomHeader& header) {
+  const auto bytes = static_cast<std::uint64_t>(whole.frames * whole.rows * whole.columns * whole.bits_allocated / 8);
+  if (whole.compressed) set_problem(header, "its frames are compressed; only uncompressed multi-frame files are read");
+  else if (std::strcmp(whole.photometric, "MONOCHROME2") != 0) set_problem(header, "only MONOCHROME2 is read of multi-frame files");
+  else if (whole.bits_allocated != 8 && whole.bits_allocated != 16) set_problem(header, "only 8 and 16 bits are read of multi-frame files");
+  else if (whole.pixel_bytes != bytes + bytes % 2) set_problem(header, "its PixelData is not as long as its frames need");
+  else header.pixel_bytes = bytes / static_cast<std::uint64_t>(whole.frames) + (bytes / static_cast<std::uint64_t>(whole.frames)) % 2;  // as a file of its own
+}
+
 }  // namespace
+
+std::vector<DicomHeader> read_frame_headers(const std::filesystem::path& file, const DicomHeader& whole) {
+  constexpr std::int64_t kMostFrames = 65536;
+  if (whole.frames < 1 || whole.frames > kMostFrames || whole.problem[0] != '\0') return {whole};
+  const auto n = static_cast<std::size_t>(whole.frames);
+  const SharedMemory shared(n * sizeof(DicomHeader));
+  auto* headers = static_cast<DicomHeader*>(shared.data());
+  for (std::size_t i = 0; i < n; ++i) {
+    headers[i] = frame_of(whole, static_cast<std::int64_t>(i) + 1);
+    headers[i].was_read = false;
+    check_frames(whole, headers[i]);
+  }
+  const ChildLimits limits{(std::uint64_t{512} << 20) + 4 * std::filesystem::file_size(file), static_cast<unsigned>(60 + n / 10)};
+  const std::string death = run_in_child(
+      [&] {
+        ::unsetenv("DCMDICTPATH");
+        OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+        DcmFileFormat content;
+        if (content.loadFile(file.c_str()).bad()) return;
+        for (std::size_t i = 0; i < n; ++i) {
+          read_frame(*content.getDataset(), headers[i]);
+          headers[i].was_read = true;
+        }
+      },
+      limits);
+  for (std::size_t i = 0; i < n; ++i)
+    if (!headers[i].was_read) set_problem(headers[i], death.empty() ? "it is truncated or damaged" : ("the header reader died on it (" + death + ")").c_str());
+  return {headers, headers + n};
+}
 
 std::vector<DicomHeader> read_dicom_headers(const std::vector<std::filesystem::path>& files) {
   const SharedMemory shared(files.size() * sizeof(DicomHeader));

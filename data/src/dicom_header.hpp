@@ -22,7 +22,9 @@ struct DicomHeader {
   std::int64_t rows = 0, columns = 0, samples = 1, frames = 1;
   std::int64_t bits_allocated = 0, bits_stored = 0, high_bit = 0;
   bool compressed = false;
-  std::uint64_t pixel_bytes = 0;  ///< of uncompressed PixelData
+  std::uint64_t pixel_bytes = 0;  ///< of uncompressed PixelData; of a frame: its share
+  bool enhanced = false;          ///< the file has a functional group for each frame
+  std::int64_t frame = 0;         ///< this is the header of that frame, counted from 1; 0: of the file
   bool has_position = false, has_orientation = false, has_pixel_spacing = false, has_rescale = false;
   double position_mm[3] = {};               ///< ImagePositionPatient
   double orientation[6] = {};               ///< ImageOrientationPatient: direction of a row, then of a column
@@ -33,5 +35,9 @@ struct DicomHeader {
 
 /// Reads the headers with DCMTK in a child process. A file that kills the child is marked so in `problem`.
 std::vector<DicomHeader> read_dicom_headers(const std::vector<std::filesystem::path>& files);
+
+/// The frames of an enhanced multi-frame file whose header is `whole`, each as the header of an image of its own: geometry and rescale from its functional
+/// group, else from the shared one. Also in a child process.
+std::vector<DicomHeader> read_frame_headers(const std::filesystem::path& file, const DicomHeader& whole);
 
 }  // namespace postrec

@@ -22,4 +22,7 @@ struct DicomFile {
 /// Throws Error(kBadData) that names the file when the decoder refuses it, dies, or finds something else than the header says.
 at::Tensor read_dicom_pixels(const std::vector<DicomFile>& files);
 
+/// The same for frames of enhanced multi-frame files (DicomHeader::frame), which DCMTK reads: GDCM knows the rescale and the place of the first frame alone.
+at::Tensor read_frame_pixels(const std::vector<DicomFile>& frames);
+
 }  // namespace postrec

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "dicom_series.hpp"
 #include "input_file.hpp"
 #include "itk_axes.hpp"
 #include "postrec/error.hpp"
@@ -37,27 +36,36 @@ bool has_dicom_mark(const fs::path& path) {
   return head.size() == 132 && head.compare(128, 4, "DICM") == 0;
 }
 
-Scan read_dicom_scan(const fs::path& path, const ScanOptions& options) {
-  Scan scan;
+DicomSeries read_dicom_series(const fs::path& path, const std::string& series_uid, std::vector<std::string>& warnings) {
   const bool is_folder = fs::is_directory(path);
-  const std::vector<fs::path> paths = is_folder ? dicom_files_in(path, scan.warnings) : std::vector<fs::path>{path};
+  const std::vector<fs::path> paths = is_folder ? dicom_files_in(path, warnings) : std::vector<fs::path>{path};
   const std::vector<DicomHeader> headers = read_dicom_headers(paths);
   std::vector<DicomFile> files;
-  for (std::size_t i = 0; i < paths.size(); ++i)
+  for (std::size_t i = 0; i < paths.size(); ++i) {
     // File names can hold a patient's name, so a file of a folder is named by its place.
-    files.push_back({paths[i], headers[i],
-                     is_folder ? "DICOM file " + std::to_string(i + 1) + " of " + quoted_path(path) + " (by name)" : quoted_path(path)});
+    const std::string name = is_folder ? "DICOM file " + std::to_string(i + 1) + " of " + quoted_path(path) + " (by name)" : quoted_path(path);
+    if (headers[i].enhanced)
+      for (const DicomHeader& frame : read_frame_headers(paths[i], headers[i]))
+        files.push_back({paths[i], frame, frame.frame > 0 ? "frame " + std::to_string(frame.frame) + " of " + name : name});
+    else
+      files.push_back({paths[i], headers[i], name});
+  }
+  DicomSeries series = assemble_series(std::move(files), series_uid, quoted_path(path));
+  warnings.insert(warnings.end(), series.warnings.begin(), series.warnings.end());
+  return series;
+}
 
-  DicomSeries series = assemble_series(std::move(files), options.series_uid, quoted_path(path));
+Scan read_dicom_scan(const fs::path& path, const ScanOptions& options) {
+  Scan scan;
+  const DicomSeries series = read_dicom_series(path, options.series_uid, scan.warnings);
   const SliceRange range = slice_range(options, static_cast<std::int64_t>(series.files.size()), path);
   const std::vector<DicomFile> chosen(series.files.begin() + range.begin, series.files.begin() + range.end);
   const DicomHeader& first = chosen.front().header;
-  scan.image.pixels = tensor_from_itk(read_dicom_pixels(chosen), {first.columns, first.rows, range.end - range.begin}, first.samples);
+  scan.image.pixels = tensor_from_itk(first.frame > 0 ? read_frame_pixels(chosen) : read_dicom_pixels(chosen), {first.columns, first.rows, range.end - range.begin}, first.samples);
   scan.image.geometry = moved_to_slice(series.geometry, range.begin);
   scan.image.unit = series.modality == "CT" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
   scan.modality = series.modality;
   scan.patient_sha256 = first.patient_sha256;
-  scan.warnings.insert(scan.warnings.end(), series.warnings.begin(), series.warnings.end());
   return scan;
 }
 

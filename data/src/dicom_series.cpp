@@ -41,7 +41,7 @@ void check_file(const DicomFile& file) {
   const auto wrong = [&](const std::string& what, const std::string& hint) { refuse(file.name + ": " + what, hint); };
   if (h.problem[0] != '\0') wrong(h.problem, "export the file again");
   const std::string_view photometric = h.photometric;
-  if (h.frames != 1) wrong("it has " + std::to_string(h.frames) + " frames", "multi-frame files are not read; export one file a slice");
+  if (h.frames != 1) wrong("it has " + std::to_string(h.frames) + " frames", "of multi-frame files the enhanced ones are read; export one file a slice");
   if (photometric != "MONOCHROME1" && photometric != "MONOCHROME2" && photometric != "RGB")
     wrong("its PhotometricInterpretation is not one that is read", "MONOCHROME1, MONOCHROME2 or RGB");
   if (h.samples != (photometric == "RGB" ? 3 : 1))
@@ -89,6 +89,7 @@ void check_same(const DicomFile& file, const DicomFile& first) {
   if (h.rows != f.rows || h.columns != f.columns || h.samples != f.samples)
     wrong("its size is " + std::to_string(h.rows) + "x" + std::to_string(h.columns) + ", other");
   if (std::strcmp(h.modality, f.modality) != 0) wrong("it has another modality");
+  if ((h.frame > 0) != (f.frame > 0)) wrong("it is of another kind, single-frame or multi-frame,");
   if (std::strcmp(h.photometric, f.photometric) != 0) wrong("it has another PhotometricInterpretation");
   if (!h.has_position || !h.has_orientation || !h.has_pixel_spacing)
     refuse(file.name + ": it lacks ImagePositionPatient, ImageOrientationPatient or PixelSpacing", "the slices of a series need all three");
@@ -101,7 +102,7 @@ void check_same(const DicomFile& file, const DicomFile& first) {
 void check_no_copies(const std::vector<DicomFile>& files) {
   std::set<std::string> seen;
   for (const auto& file : files)
-    if (file.header.sop_instance_uid[0] != '\0' && !seen.insert(file.header.sop_instance_uid).second)
+    if (file.header.sop_instance_uid[0] != '\0' && file.header.frame <= 1 && !seen.insert(file.header.sop_instance_uid).second)
       refuse(file.name + ": its SOPInstanceUID is that of a file before it", "keep one copy of each image");
 }
 

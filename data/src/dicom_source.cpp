@@ -1,0 +1,99 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "dicom_scan.hpp"
+#include "dicom_series.hpp"
+#include "itk_axes.hpp"
+#include "postrec/atomic_file.hpp"
+#include "postrec/data/derived_series.hpp"
+#include "postrec/error.hpp"
+#include "postrec/sha256.hpp"
+
+namespace postrec {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr double kGridTolerance_mm = 1e-3;
+
+using Vector = std::array<double, 3>;
+
+Vector place(const ImageGeometry& g, double column, double row, double slice) {
+  const double along[3] = {column * g.spacing_mm[0], row * g.spacing_mm[1], slice * g.spacing_mm[2]};
+  Vector point = g.origin_mm;
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j < 3; ++j) point[i] += g.direction[3 * i + j] * along[j];
+  return point;
+}
+
+double distance(const Vector& a, const Vector& b) { return std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]); }
+
+/// The largest distance between the corners of the stack on `grid` and those of the source's slices from `first` on. One slice has no spacing to compare.
+double corner_distance_mm(const DicomSource& source, std::int64_t first, const ImageGeometry& grid, std::int64_t slices) {
+  double largest = 0;
+  for (const std::int64_t slice : {std::int64_t{0}, slices - 1})
+    for (const std::int64_t row : {std::int64_t{0}, source.rows - 1})
+      for (const std::int64_t column : {std::int64_t{0}, source.columns - 1}) {
+        const auto c = static_cast<double>(column), r = static_cast<double>(row);
+        largest = std::max(largest, distance(place(grid, c, r, static_cast<double>(slice)), place(source.geometry, c, r, static_cast<double>(first + slice))));
+      }
+  return largest;
+}
+
+}  // namespace
+
+bool holds_dicom(const fs::path& path) {
+  std::error_code failure;
+  if (!fs::is_directory(path, failure)) return fs::is_regular_file(path, failure) && has_dicom_mark(path);
+  for (const auto& entry : fs::directory_iterator(path, failure))
+    if (entry.is_regular_file() && has_dicom_mark(entry.path())) return true;
+  return false;
+}
+
+DicomSource read_dicom_source(const fs::path& path) {
+  DicomSource source;
+  const DicomSeries series = read_dicom_series(path, {}, source.warnings);
+  source.geometry = series.geometry;
+  source.modality = series.modality;
+  if (source.modality != "CT" && source.modality != "MR")
+    throw Error(ErrorKind::kUsage, quoted_path(path) + " is neither CT nor MR", "derived DICOM objects are written for these two");
+  const DicomHeader& first = series.files.front().header;
+  if (first.samples != 1) throw Error(ErrorKind::kUsage, quoted_path(path) + " is a colour series", "derived DICOM objects are written for gray images");
+  source.rows = first.rows;
+  source.columns = first.columns;
+  std::string instances;
+  for (const DicomFile& file : series.files) {
+    source.files.push_back(file.path);
+    source.names.push_back(file.name);
+    source.frames.push_back(file.header.frame);
+    const std::string uid = file.header.sop_instance_uid;
+    instances += (uid.empty() ? sha256_file(file.path) : uid) + "\n";
+  }
+  source.identity = sha256_hex(instances.data(), instances.size());
+  return source;
+}
+
+std::int64_t first_source_slice(const DicomSource& source, const ImageGeometry& grid, std::int64_t slices, std::int64_t rows, std::int64_t columns) {
+  const auto refuse = [](const std::string& what) {
+    throw Error(ErrorKind::kUsage, "the DICOM source and the result are not on the same grid: " + what, "give the series whose geometry the result has");
+  };
+  if (rows != source.rows || columns != source.columns)
+    refuse("slices of " + std::to_string(source.rows) + "x" + std::to_string(source.columns) + " and of " + std::to_string(rows) + "x" + std::to_string(columns));
+  double along = 0;
+  for (int i = 0; i < 3; ++i) along += (grid.origin_mm[i] - source.geometry.origin_mm[i]) * source.geometry.direction[3 * i + 2];
+  const double first = std::round(along / source.geometry.spacing_mm[2]);
+  const auto n_source = static_cast<std::int64_t>(source.files.size());
+  if (!(first >= 0 && first + static_cast<double>(slices) <= static_cast<double>(n_source)))
+    refuse(std::to_string(n_source) + " slices, which do not cover the result's " + std::to_string(slices));
+  const double off_mm = corner_distance_mm(source, static_cast<std::int64_t>(first), grid, slices);
+  if (!(off_mm <= kGridTolerance_mm)) {
+    char text[48];
+    std::snprintf(text, sizeof text, "corners are %.4g mm apart", off_mm);
+    refuse(text);
+  }
+  return static_cast<std::int64_t>(first);
+}
+
+}  // namespace postrec

@@ -1,0 +1,436 @@
+// Derived DICOM objects, read again with DCMTK and with PostRec's own reader (GDCM), and judged by dicom3tools.
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+
+#include "dicom_files.hpp"
+#include "dicom_uid.hpp"
+#include "image_bytes.hpp"
+#include "postrec/data/derived_series.hpp"
+#include "postrec/data/scan.hpp"
+
+namespace postrec::test {
+namespace {
+
+std::string text_of(DcmItem& item, const DcmTagKey& tag) {
+  OFString value;
+  return item.findAndGetOFStringArray(tag, value).good() ? value.c_str() : "";
+}
+
+/// A file read whole with DCMTK.
+struct Loaded {
+  explicit Loaded(const fs::path& path) {
+    EXPECT_TRUE(file.loadFile(path.c_str()).good()) << path;
+    EXPECT_TRUE(file.loadAllDataIntoMemory().good()) << path;
+  }
+  DcmDataset& d() { return *file.getDataset(); }
+  std::string text(const DcmTagKey& tag) { return text_of(d(), tag); }
+  DcmItem& item(const DcmTagKey& sequence, long index = 0) {
+    DcmItem* found = nullptr;
+    EXPECT_TRUE(d().findAndGetSequenceItem(sequence, found, index).good()) << sequence.toString();
+    return *found;
+  }
+  DcmFileFormat file;
+};
+
+Derivation derivation(const std::string& run = "run 1") { return {"0.1.0", std::string(64, 'a'), "how it was made", run, true}; }
+
+/// Pixels on all slices of the phantom: every value tells where it is.
+DerivedVolume volume_of(const DicomSource& source, double scale, DerivedQuantity quantity = DerivedQuantity::kIntensity) {
+  DerivedVolume volume;
+  volume.title = "Posterior mean";
+  volume.quantity = quantity;
+  const auto n = static_cast<std::int64_t>(source.files.size());
+  volume.pixels = ((at::arange(n * source.rows * source.columns, at::kDouble) - 100.0) * scale).reshape({n, 1, source.rows, source.columns}).to(at::kFloat);
+  for (std::int64_t i = 0; i < n; ++i) volume.source_slices.push_back(i);
+  return volume;
+}
+
+class DicomWrite : public testing::Test {
+ protected:
+  DicomSource source_of(PhantomSpec spec = {}) {
+    write_phantom_series(folder_ / "source", spec);
+    return read_dicom_source(folder_ / "source");
+  }
+  PhantomSpec mr() const {
+    PhantomSpec spec;
+    spec.modality = "MR";
+    spec.geometry = oblique();
+    return spec;
+  }
+  fs::path series(const DicomSource& source, const DerivedVolume& volume, const std::string& name = "out", const Derivation& how = derivation()) {
+    write_derived_series(folder_ / name, source, volume, how);
+    return folder_ / name / "0001.dcm";
+  }
+  TempFolder folder_;
+};
+
+TEST(DicomUid, ValidOnesAreNumbersWithDots) {
+  for (const char* uid : {"1", "1.2.840.10008", "2.25.0"}) EXPECT_TRUE(valid_uid(uid)) << uid;
+  EXPECT_TRUE(valid_uid(std::string(64, '1')));
+  for (const char* uid : {"", ".", "..", "1.", ".1", "1..2", "1.2a", "../1", "1.2 ", "1/2", "-1"}) EXPECT_FALSE(valid_uid(uid)) << uid;
+  EXPECT_FALSE(valid_uid(std::string(65, '1')));
+  EXPECT_FALSE(valid_uid(std::string("1\0002", 3)));
+}
+
+TEST(DicomUid, DerivedOnesFollowFromTheName) {
+  // Computed apart: int.from_bytes(sha256(b"postrec:example")[:16] with version 8 and the variant set).
+  EXPECT_EQ(derived_uid("example"), "2.25.130188692230815463665740224463519386319");
+  EXPECT_NE(derived_uid("example"), derived_uid("example2"));
+  for (int i = 0; i < 200; ++i) EXPECT_TRUE(valid_uid(derived_uid(std::to_string(i))));
+}
+
+TEST_F(DicomWrite, CtComesBackInHounsfieldUnitsInItsPlace) {
+  PhantomSpec spec;
+  spec.geometry = oblique();
+  const DicomSource source = source_of(spec);
+  const DerivedVolume volume = volume_of(source, 3.73);
+  series(source, volume);
+  const Scan scan = read_scan(folder_ / "out");
+  // |v| is at most 3.73 * 868 = 3238 HU, which 16 bits hold in steps of 0.1: half a step, and the rounding of float32.
+  EXPECT_LE((scan.image.pixels - volume.pixels).abs().max().item<double>(), 0.0502);
+  EXPECT_GE((scan.image.pixels - volume.pixels).abs().max().item<double>(), 0.01);
+  EXPECT_LT(corner_distance_mm(scan.image.geometry, oblique(), spec.columns, spec.rows, spec.slices), 1e-5);
+  EXPECT_EQ(scan.modality, "CT");
+  EXPECT_TRUE(scan.warnings.empty());
+}
+
+TEST_F(DicomWrite, MrHasStoredValuesWhoseScaleIsInTheMapping) {
+  const DicomSource source = source_of(mr());
+  const DerivedVolume volume = volume_of(source, 0.01);
+  Loaded file(series(source, volume));
+  EXPECT_FALSE(file.d().tagExists(DCM_RescaleSlope));
+  EXPECT_EQ(file.text(DCM_ImageType), "DERIVED\\PRIMARY\\OTHER");
+  DcmItem& mapping = file.item(DCM_RealWorldValueMappingSequence);
+  Float64 slope = 0;
+  ASSERT_TRUE(mapping.findAndGetFloat64(DCM_RealWorldValueSlope, slope).good());
+  EXPECT_EQ(slope, 0.0005);  // of 1, 2, 5 times a power of ten the smallest that holds 8.68 in 16 bits
+  const Uint16* stored = nullptr;
+  ASSERT_TRUE(file.d().findAndGetUint16Array(DCM_PixelData, stored).good());
+  const auto* expected = volume.pixels.data_ptr<float>();
+  for (int i = 0; i < source.rows * source.columns; ++i) ASSERT_NEAR(static_cast<Sint16>(stored[i]) * slope, expected[i], 0.000251) << i;
+}
+
+TEST_F(DicomWrite, PatientStudyAndPlaceAreKeptByteForByte) {
+  PhantomSpec spec = mr();
+  const std::string name = "\xE5\xB1\xB1\xE7\x94\xB0^\xE5\xA4\xAA\xE9\x83\x8E=x ";  // with the padding that DICOM allows inside a value
+  spec.change = [&](DcmDataset& d, int) {
+    d.putAndInsertString(DCM_PatientName, name.c_str());
+    d.putAndInsertString(DCM_PatientIdentityRemoved, "YES");
+    d.putAndInsertString(DCM_DeidentificationMethod, "by hand");
+    d.putAndInsertString(DCM_TimezoneOffsetFromUTC, "+0100");
+  };
+  const DicomSource source = source_of(spec);
+  Loaded derived(series(source, volume_of(source, 1.0)));
+  Loaded original(source.files.front());
+  for (const DcmTagKey& tag :
+       {DCM_SpecificCharacterSet, DCM_PatientName, DCM_PatientID, DCM_IssuerOfPatientID, DCM_PatientBirthDate, DCM_PatientSex, DCM_PatientComments, DCM_PatientIdentityRemoved,
+        DCM_DeidentificationMethod, DCM_StudyInstanceUID, DCM_StudyDate, DCM_StudyTime, DCM_StudyID, DCM_AccessionNumber, DCM_ReferringPhysicianName, DCM_StudyDescription,
+        DCM_FrameOfReferenceUID, DCM_PatientPosition, DCM_BodyPartExamined, DCM_AcquisitionDate, DCM_AcquisitionTime, DCM_AcquisitionNumber, DCM_EchoTime, DCM_RepetitionTime,
+        DCM_SliceThickness, DCM_TimezoneOffsetFromUTC, DCM_Modality, DCM_SOPClassUID}) {
+    DcmElement *kept = nullptr, *was = nullptr;
+    ASSERT_TRUE(original.d().findAndGetElement(tag, was).good()) << tag.toString();
+    ASSERT_TRUE(derived.d().findAndGetElement(tag, kept).good()) << tag.toString();
+    EXPECT_EQ(kept->compare(*was), 0) << tag.toString();
+  }
+  EXPECT_NE(read_bytes(folder_ / "out" / "0001.dcm").find(name), std::string::npos);
+}
+
+TEST_F(DicomWrite, WhatIsNewSaysHowItCameAbout) {
+  const DicomSource source = source_of();
+  series(source, volume_of(source, 1.0));
+  std::set<std::string> instances;
+  for (int i = 0; i < 3; ++i) {
+    const fs::path path = folder_ / "out" / ("000" + std::to_string(i + 1) + ".dcm");
+    Loaded file(path);
+    instances.insert(file.text(DCM_SOPInstanceUID));
+    EXPECT_EQ(text_of(*file.file.getMetaInfo(), DCM_MediaStorageSOPInstanceUID), file.text(DCM_SOPInstanceUID));
+    EXPECT_EQ(text_of(*file.file.getMetaInfo(), DCM_ImplementationVersionName), "POSTREC");
+    EXPECT_EQ(text_of(*file.file.getMetaInfo(), DCM_ImplementationClassUID), derived_uid("implementation"));
+    EXPECT_EQ(read_bytes(path).substr(0, 128), std::string(128, '\0'));
+    EXPECT_EQ(file.text(DCM_InstanceNumber), std::to_string(i + 1));
+    EXPECT_EQ(file.text(DCM_SeriesNumber), "701");
+    EXPECT_EQ(file.text(DCM_SeriesDescription), "Posterior mean, SIMULATED, research use only");
+    EXPECT_EQ(file.text(DCM_ImageType), "DERIVED\\PRIMARY\\AXIAL");
+    EXPECT_EQ(file.text(DCM_ContentQualification), "RESEARCH");
+    EXPECT_EQ(file.text(DCM_DerivationDescription), "how it was made");
+    EXPECT_EQ(text_of(file.item(DCM_DerivationCodeSequence), DCM_CodeValue), "113963");
+    EXPECT_EQ(file.text(DCM_BurnedInAnnotation), "NO");
+    EXPECT_EQ(file.text(DCM_LossyImageCompression), "00");
+    EXPECT_EQ(file.text(DCM_Manufacturer), "PostRec");
+    EXPECT_EQ(file.text(DCM_SoftwareVersions), "0.1.0\\" + std::string(64, 'a'));
+    EXPECT_EQ(text_of(file.item(DCM_ContributingEquipmentSequence, 0), DCM_Manufacturer), "Scanners Ltd");
+    EXPECT_EQ(text_of(file.item(DCM_ContributingEquipmentSequence, 1), DCM_Manufacturer), "PostRec");
+    EXPECT_EQ(text_of(file.item(DCM_SourceImageSequence), DCM_ReferencedSOPInstanceUID), "1.2.3.4." + std::to_string(i + 1));
+    EXPECT_EQ(text_of(file.item(DCM_SourceImageSequence), DCM_SpatialLocationsPreserved), "YES");
+    EXPECT_TRUE(valid_uid(file.text(DCM_SeriesInstanceUID)));
+    EXPECT_NE(file.text(DCM_SeriesInstanceUID), "1.2.3.4");
+    EXPECT_NE(file.text(DCM_ContentDate), "");
+  }
+  EXPECT_EQ(instances.size(), 3u);
+  for (const auto& uid : instances) EXPECT_TRUE(valid_uid(uid) && uid.rfind("2.25.", 0) == 0) << uid;
+}
+
+TEST_F(DicomWrite, OfAnAcquiredMeasurementTheSeriesIsNotTheSource) {
+  const DicomSource source = source_of();
+  Derivation acquired = derivation();
+  acquired.simulated = false;
+  Loaded file(series(source, volume_of(source, 1.0), "out", acquired));
+  EXPECT_FALSE(file.d().tagExists(DCM_SourceImageSequence));
+  EXPECT_EQ(text_of(file.item(DCM_ReferencedImageSequence), DCM_ReferencedSOPInstanceUID), "1.2.3.4.1");
+  EXPECT_EQ(file.text(DCM_SeriesDescription), "Posterior mean, research use only");
+  write_parametric_map(folder_ / "map.dcm", source, volume_of(source, 1.0, DerivedQuantity::kStandardDeviation), acquired);
+  Loaded map(folder_ / "map.dcm");
+  EXPECT_FALSE(map.d().tagExists(DCM_SourceImageSequence, OFTrue) && map.item(DCM_PerFrameFunctionalGroupsSequence).tagExistsWithValue(DCM_ReferencedSOPInstanceUID, OFTrue));
+  if (std::system("command -v dciodvfy >/dev/null 2>&1") != 0) GTEST_SKIP() << "dciodvfy (Debian package dicom3tools) is not installed";
+  for (const char* name : {"out/0001.dcm", "map.dcm"}) EXPECT_EQ(std::system(("dciodvfy '" + (folder_ / name).string() + "' >/dev/null 2>&1").c_str()), 0) << name;
+}
+
+TEST_F(DicomWrite, UidsFollowFromSourceRunAndPixels) {
+  const DicomSource source = source_of();
+  const DerivedVolume volume = volume_of(source, 1.0);
+  const auto uids = [&](const DerivedVolume& v, const std::string& name, const std::string& run) {
+    Loaded file(series(source, v, name, derivation(run)));
+    return std::pair(file.text(DCM_SeriesInstanceUID), file.text(DCM_SOPInstanceUID));
+  };
+  const auto first = uids(volume, "a", "run 1");
+  EXPECT_EQ(uids(volume, "b", "run 1"), first);
+  DerivedVolume other = volume;
+  other.pixels = volume.pixels.clone();
+  other.pixels[2][0][3][4] += 1.0f;
+  const auto changed = uids(other, "c", "run 1"), elsewhere = uids(volume, "d", "run 2");
+  EXPECT_NE(changed.first, first.first);
+  EXPECT_NE(changed.second, first.second);  // slice 1 too, although its own pixels are the same: its series is another
+  EXPECT_NE(elsewhere.second, first.second);
+  write_parametric_map(folder_ / "map.dcm", source, volume, derivation("run 1"));
+  EXPECT_NE(Loaded(folder_ / "map.dcm").text(DCM_SOPInstanceUID), first.second);
+}
+
+TEST_F(DicomWrite, HistoryOfTheSourceIsKept) {
+  PhantomSpec spec;
+  spec.change = [](DcmDataset& d, int slice) {
+    if (slice != 1) return;
+    d.putAndInsertString(DCM_LossyImageCompression, "01");
+    d.putAndInsertString(DCM_LossyImageCompressionRatio, "9.5");
+    d.putAndInsertString(DCM_LossyImageCompressionMethod, "ISO_10918_1");
+    d.putAndInsertString(DCM_BurnedInAnnotation, "YES");
+  };
+  const DicomSource source = source_of(spec);
+  series(source, volume_of(source, 1.0));
+  Loaded clean(folder_ / "out" / "0001.dcm"), lossy(folder_ / "out" / "0002.dcm");
+  EXPECT_EQ(clean.text(DCM_LossyImageCompression) + clean.text(DCM_BurnedInAnnotation), "00NO");
+  EXPECT_EQ(lossy.text(DCM_LossyImageCompression) + lossy.text(DCM_BurnedInAnnotation), "01YES");
+  EXPECT_EQ(lossy.text(DCM_LossyImageCompressionRatio) + lossy.text(DCM_LossyImageCompressionMethod), "9.5ISO_10918_1");
+  write_parametric_map(folder_ / "map.dcm", source, volume_of(source, 1.0, DerivedQuantity::kStandardDeviation), derivation());
+  Loaded map(folder_ / "map.dcm");
+  EXPECT_EQ(map.text(DCM_LossyImageCompression) + map.text(DCM_BurnedInAnnotation), "01YES");
+}
+
+TEST_F(DicomWrite, StaleAttributesAreDropped) {
+  PhantomSpec spec;
+  spec.change = [](DcmDataset& d, int) {
+    d.putAndInsertUint16(DCM_SmallestImagePixelValue, 3);
+    d.putAndInsertUint16(DCM_PixelPaddingValue, 3);
+    d.putAndInsertString(DCM_WindowCenter, "77777");
+    d.putAndInsertString(DCM_WindowCenterWidthExplanation, "LUNG");
+    d.putAndInsertString(DcmTag(0x0029, 0x0010, EVR_LO), "PRIVATE");
+    d.putAndInsertString(DCM_ConvolutionKernel, "B30");
+  };
+  const DicomSource source = source_of(spec);
+  Loaded file(series(source, volume_of(source, 1.0)));
+  for (const DcmTagKey& tag : {DCM_SmallestImagePixelValue, DCM_PixelPaddingValue, DCM_WindowCenterWidthExplanation, DcmTagKey(0x0029, 0x0010), DCM_ConvolutionKernel})
+    EXPECT_FALSE(file.d().tagExists(tag)) << tag.toString();
+  EXPECT_NE(file.text(DCM_WindowCenter), "77777");
+}
+
+TEST_F(DicomWrite, ParametricMapHoldsTheFloatsOfEachSlice) {
+  const DicomSource source = source_of(mr());
+  DerivedVolume volume = volume_of(source, 0.37, DerivedQuantity::kStandardDeviation);
+  volume.title = "Posterior standard deviation";
+  volume.pixels = volume.pixels.index_select(0, at::tensor({0, 2}, at::kLong));
+  volume.source_slices = {0, 2};
+  write_parametric_map(folder_ / "map.dcm", source, volume, derivation());
+  Loaded file(folder_ / "map.dcm");
+  EXPECT_EQ(file.text(DCM_SOPClassUID), UID_ParametricMapStorage);
+  EXPECT_EQ(file.text(DCM_NumberOfFrames), "2");
+  EXPECT_EQ(file.text(DCM_ImageType), "DERIVED\\PRIMARY\\VOLUME\\QUANTITY");
+  EXPECT_EQ(file.text(DCM_ContentQualification), "RESEARCH");
+  EXPECT_EQ(file.text(DCM_StudyInstanceUID), "1.2.3");
+  EXPECT_EQ(file.text(DCM_FrameOfReferenceUID), "1.2.3.9");
+  const Float32* pixels = nullptr;
+  unsigned long n = 0;
+  ASSERT_TRUE(file.d().findAndGetFloat32Array(DCM_FloatPixelData, pixels, &n).good());
+  ASSERT_EQ(n, static_cast<unsigned long>(volume.pixels.numel()));
+  EXPECT_EQ(std::memcmp(pixels, volume.pixels.data_ptr<float>(), n * sizeof(float)), 0);
+  for (int frame = 0; frame < 2; ++frame) {
+    DcmItem& groups = file.item(DCM_PerFrameFunctionalGroupsSequence, frame);
+    DcmItem* position = nullptr;
+    ASSERT_TRUE(groups.findAndGetSequenceItem(DCM_PlanePositionSequence, position).good());
+    const auto expected = place(oblique(), 0, 0, 2 * frame);
+    for (unsigned i = 0; i < 3; ++i) {
+      Float64 value = 0;
+      ASSERT_TRUE(position->findAndGetFloat64(DCM_ImagePositionPatient, value, i).good());
+      EXPECT_NEAR(value, expected[i], 1e-6);
+    }
+    OFString reference;
+    ASSERT_TRUE(groups.findAndGetOFString(DCM_ReferencedSOPInstanceUID, reference, 0, true).good());
+    EXPECT_EQ(reference, ("1.2.3.4." + std::to_string(2 * frame + 1)).c_str());
+  }
+  DcmItem *mapping = nullptr, *quantity = nullptr, *code = nullptr;
+  ASSERT_TRUE(file.item(DCM_SharedFunctionalGroupsSequence).findAndGetSequenceItem(DCM_RealWorldValueMappingSequence, mapping).good());
+  ASSERT_TRUE(mapping->findAndGetSequenceItem(DCM_QuantityDefinitionSequence, quantity).good());
+  ASSERT_TRUE(quantity->findAndGetSequenceItem(DCM_ConceptCodeSequence, code).good());
+  EXPECT_EQ(text_of(*code, DCM_CodeValue), "113061");
+  ASSERT_TRUE(mapping->findAndGetSequenceItem(DCM_MeasurementUnitsCodeSequence, code).good());
+  EXPECT_EQ(text_of(*code, DCM_CodeValue), "1");
+  EXPECT_EQ(text_of(file.item(DCM_ReferencedSeriesSequence), DCM_SeriesInstanceUID), "1.2.3.4");
+}
+
+TEST_F(DicomWrite, ASourceThatWasStrippedOfItsUidsStillGivesAStudy) {
+  PhantomSpec spec;
+  spec.change = [](DcmDataset& d, int) {
+    for (const DcmTagKey& tag : {DCM_StudyInstanceUID, DCM_SeriesInstanceUID, DCM_FrameOfReferenceUID}) d.putAndInsertString(tag, "");
+  };
+  const DicomSource source = source_of(spec);
+  series(source, volume_of(source, 1.0));
+  Loaded one(folder_ / "out" / "0001.dcm"), two(folder_ / "out" / "0002.dcm");
+  EXPECT_TRUE(valid_uid(one.text(DCM_StudyInstanceUID)));
+  EXPECT_EQ(one.text(DCM_StudyInstanceUID), two.text(DCM_StudyInstanceUID));
+  EXPECT_EQ(one.text(DCM_FrameOfReferenceUID), two.text(DCM_FrameOfReferenceUID));
+}
+
+TEST_F(DicomWrite, AUidOfTheSourceThatIsNoneIsNotReferenced) {
+  PhantomSpec spec;
+  spec.change = [](DcmDataset& d, int) { d.putAndInsertString(DCM_SOPClassUID, "../x"); };
+  const DicomSource source = source_of(spec);
+  Loaded file(series(source, volume_of(source, 1.0)));
+  EXPECT_FALSE(file.d().tagExists(DCM_SourceImageSequence));
+}
+
+TEST_F(DicomWrite, TheSourceMustBeOnTheGridOfTheResult) {
+  const DicomSource source = source_of(mr());
+  ImageGeometry grid = oblique();
+  EXPECT_EQ(first_source_slice(source, grid, 3, 17, 19), 0);
+  const auto second = place(oblique(), 0, 0, 1);
+  grid.origin_mm = second;
+  EXPECT_EQ(first_source_slice(source, grid, 2, 17, 19), 1);
+  EXPECT_EQ(first_source_slice(source, grid, 1, 17, 19), 1);
+  expect_error(ErrorKind::kUsage, {"3 slices"}, [&] { first_source_slice(source, grid, 3, 17, 19); });
+  expect_error(ErrorKind::kUsage, {"17x19", "19x17"}, [&] { first_source_slice(source, grid, 1, 19, 17); });
+  grid.origin_mm[0] += 0.0005;
+  EXPECT_EQ(first_source_slice(source, grid, 2, 17, 19), 1);
+  grid.origin_mm[0] += 0.001;
+  expect_error(ErrorKind::kUsage, {"0.0015 mm"}, [&] { first_source_slice(source, grid, 2, 17, 19); });
+  grid = oblique();
+  grid.spacing_mm[0] += 0.0002;  // 18 pixels: 0.0036 mm
+  expect_error(ErrorKind::kUsage, {"mm apart"}, [&] { first_source_slice(source, grid, 3, 17, 19); });
+}
+
+TEST_F(DicomWrite, OnlyGrayCtAndMr) {
+  PhantomSpec spec;
+  spec.modality = "PT";
+  write_phantom_series(folder_ / "pet", spec);
+  expect_error(ErrorKind::kUsage, {"neither CT nor MR"}, [&] { read_dicom_source(folder_ / "pet"); });
+}
+
+TEST_F(DicomWrite, NotANumberIsRefused) {
+  const DicomSource source = source_of();
+  DerivedVolume volume = volume_of(source, 1.0);
+  volume.pixels[1][0][2][3] = std::nanf("");
+  expect_error(ErrorKind::kNumerical, {"Posterior mean"}, [&] { series(source, volume); });
+  expect_error(ErrorKind::kNumerical, {"Posterior mean"}, [&] { write_parametric_map(folder_ / "m.dcm", source, volume, derivation()); });
+  EXPECT_FALSE(fs::exists(folder_ / "m.dcm"));
+}
+
+TEST_F(DicomWrite, ASourceThatHasGoneIsNamedByNothingOfItsOwn) {
+  const DicomSource source = source_of();
+  fs::remove(source.files[1]);
+  const Error error = expect_error(ErrorKind::kNoInput, {"0002.dcm", "cannot be read again"}, [&] { series(source, volume_of(source, 1.0)); });
+  EXPECT_EQ(std::string(error.what()).find(kCanary), std::string::npos);
+}
+
+/// Files of this process cannot grow beyond `bytes`: a disk that is full.
+class FullDisk {
+ public:
+  explicit FullDisk(rlim_t bytes) : old_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &old_);
+    const rlimit limit{bytes, old_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FullDisk() {
+    setrlimit(RLIMIT_FSIZE, &old_);
+    std::signal(SIGXFSZ, old_handler_);
+  }
+
+ private:
+  rlimit old_{};
+  void (*old_handler_)(int);
+};
+
+TEST_F(DicomWrite, AFullDiskLeavesNoFile) {
+  const DicomSource source = source_of();
+  const DerivedVolume volume = volume_of(source, 1.0);
+  write_parametric_map(folder_ / "whole.dcm", source, volume, derivation());
+  series(source, volume, "whole");
+  const auto map_bytes = fs::file_size(folder_ / "whole.dcm"), slice_bytes = fs::file_size(folder_ / "whole" / "0001.dcm");
+  for (const std::uintmax_t room : {std::uintmax_t{0}, std::uintmax_t{100}, std::uintmax_t{1000}, slice_bytes - 1}) {
+    const FullDisk full(room);
+    expect_error(ErrorKind::kInputOutput, {"0001.dcm", "free space"}, [&] { series(source, volume, "full"); });
+    EXPECT_TRUE(fs::is_empty(folder_ / "full")) << room;
+  }
+  const FullDisk full(map_bytes - 1);
+  expect_error(ErrorKind::kInputOutput, {"full.dcm", "free space"}, [&] { write_parametric_map(folder_ / "full.dcm", source, volume, derivation()); });
+  EXPECT_EQ(folder_.names(), (std::set<std::string>{"source", "whole", "whole.dcm", "full"}));
+}
+
+/// What a program prints and its exit code.
+std::pair<int, std::string> run(const std::string& command) {
+  std::string text;
+  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  char buffer[4096];
+  while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) text.append(buffer, n);
+  const int status = ::pclose(pipe);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
+}
+
+TEST_F(DicomWrite, Dicom3toolsFindsNoError) {
+  if (run("command -v dciodvfy && command -v dcentvfy").first != 0) GTEST_SKIP() << "dciodvfy and dcentvfy (Debian package dicom3tools) are not installed";
+  for (const char* modality : {"CT", "MR"})
+    for (const char* part : {"HEAD", "KNEE", ""}) {
+      PhantomSpec spec;
+      spec.modality = modality;
+      spec.change = [&](DcmDataset& d, int) { d.putAndInsertString(DCM_BodyPartExamined, part); };
+      fs::remove_all(folder_ / "source");
+      const DicomSource source = source_of(spec);
+      DerivedVolume volume = volume_of(source, 1.0);
+      const fs::path out = folder_ / (std::string("out") + modality + part);
+      write_derived_series(out / "mean", source, volume, derivation());
+      for (const auto quantity : {DerivedQuantity::kStandardDeviation, DerivedQuantity::kProbability}) {
+        volume.quantity = quantity;
+        volume.number++;
+        volume.title = quantity == DerivedQuantity::kProbability ? "Probability above 100" : "Posterior standard deviation";
+        write_derived_series(out / std::to_string(volume.number), source, volume, derivation());
+        write_parametric_map(out / (std::to_string(volume.number) + ".dcm"), source, volume, derivation());
+      }
+      std::string all;
+      for (const auto& entry : fs::recursive_directory_iterator(out))
+        if (entry.is_regular_file()) {
+          all += " '" + entry.path().string() + "'";
+          const auto [code, text] = run("dciodvfy -new '" + entry.path().string() + "'");
+          EXPECT_EQ(text.find("Error"), std::string::npos) << entry.path() << "\n" << text;
+          EXPECT_EQ(code, 0) << text;
+        }
+      const auto [code, text] = run("dcentvfy" + all + " '" + (folder_ / "source").string() + "'/*");
+      EXPECT_EQ(text.find("Error"), std::string::npos) << text;
+    }
+}
+
+}  // namespace
+}  // namespace postrec::test
