@@ -47,7 +47,7 @@ std::uint64_t mapped_bytes() {
   limit(RLIMIT_CORE, 0);
   limit(RLIMIT_CPU, limits.cpu_seconds);
   ::alarm(kWallPerCpu * limits.cpu_seconds);
-  limit(RLIMIT_AS, mapped_bytes() + limits.memory_bytes);
+  limit_memory(limits.memory_bytes);
   try {
     work();
   } catch (const std::bad_alloc&) {
@@ -66,6 +66,8 @@ std::string signal_name(int signal) {
 }
 
 }  // namespace
+
+void limit_memory(std::uint64_t bytes) { limit(RLIMIT_AS, mapped_bytes() + bytes); }
 
 SharedMemory::SharedMemory(std::size_t n_bytes)
     : data_(::mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)), n_bytes_(n_bytes) {

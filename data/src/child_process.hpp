@@ -27,6 +27,9 @@ struct ChildLimits {
   unsigned cpu_seconds = 60;       ///< ten times as much on the clock
 };
 
+/// From now on this process can map so many bytes beyond what it has mapped already: for forked children that meet hostile input.
+void limit_memory(std::uint64_t bytes);
+
 /// Runs `work` in a forked child whose crash, endless loop or memory bomb costs nothing but its result. Its output goes nowhere, since
 /// parsers print what they read. `work` must not touch LibTorch (its thread pool does not survive a fork). Returns "" when work returned,
 /// else how the child ended: "SIGABRT", "out of memory", "out of time", "an exception". Throws Error(kTemporary) when no process can be

@@ -1,0 +1,101 @@
+#include "pacs_instance.hpp"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <dcmtk/oflog/oflog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <type_traits>
+
+#include "child_process.hpp"
+#include "dicom_scan.hpp"
+#include "dicom_uid.hpp"
+#include "postrec/atomic_file.hpp"
+#include "postrec/error.hpp"
+#include "postrec/sha256.hpp"
+
+namespace postrec {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+static_assert(std::is_trivially_copyable_v<InstanceHeader>);
+
+bool get_uid(DcmItem& item, const DcmTagKey& tag, char (&out)[65]) {
+  OFString value;
+  if (item.findAndGetOFString(tag, value).bad() || !valid_uid(value.c_str())) return false;
+  std::strncpy(out, value.c_str(), sizeof(out) - 1);
+  return true;
+}
+
+void read_header(const fs::path& path, InstanceHeader& header) {
+  DcmFileFormat file;
+  // Values above 4 kB stay in the file, but their lengths are followed to its end.
+  if (file.loadFile(path.c_str()).bad()) return;
+  DcmDataset& dataset = *file.getDataset();
+  header.usable = get_uid(dataset, DCM_SOPClassUID, header.sop_class) && get_uid(dataset, DCM_SOPInstanceUID, header.sop_instance) &&
+                  get_uid(dataset, DCM_SeriesInstanceUID, header.series) && get_uid(dataset, DCM_StudyInstanceUID, header.study) &&
+                  get_uid(*file.getMetaInfo(), DCM_TransferSyntaxUID, header.transfer_syntax);
+}
+
+}  // namespace
+
+std::vector<InstanceHeader> read_instance_headers(const std::vector<fs::path>& files) {
+  if (files.empty()) return {};
+  const SharedMemory shared(files.size() * sizeof(InstanceHeader));
+  auto* headers = static_cast<InstanceHeader*>(shared.data());
+  std::fill_n(headers, files.size(), InstanceHeader{});
+  const ChildLimits limits{std::uint64_t{512} << 20, static_cast<unsigned>(60 + files.size() / 10)};
+  // After a death the next child goes on behind the file that caused it.
+  for (std::size_t first = 0; first < files.size(); ++first) {
+    const std::string death = run_in_child(
+        [&] {
+          ::unsetenv("DCMDICTPATH");
+          OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+          for (std::size_t i = first; i < files.size(); ++i) {
+            read_header(files[i], headers[i]);
+            headers[i].was_read = true;
+          }
+        },
+        limits);
+    while (first < files.size() && headers[first].was_read) ++first;
+    if (first < files.size()) headers[first] = InstanceHeader{};
+  }
+  return {headers, headers + files.size()};
+}
+
+std::vector<fs::path> dicom_files_below(const fs::path& folder) {
+  std::error_code failure;
+  if (!fs::is_directory(folder, failure)) throw Error(ErrorKind::kNoInput, quoted_path(folder) + " is not a folder", "give the folder that holds the DICOM files");
+  std::vector<fs::path> files;
+  for (fs::recursive_directory_iterator entry(folder, failure), end; !failure && entry != end; entry.increment(failure))
+    if (!entry->is_symlink() && entry->is_regular_file() && entry->path().filename() != "DICOMDIR") files.push_back(entry->path());
+  if (failure) throw Error(ErrorKind::kNoInput, "a folder below " + quoted_path(folder) + " cannot be read: " + failure.message(), "check its permissions");
+  std::sort(files.begin(), files.end());
+  for (std::size_t i = 0; i < files.size(); ++i)
+    if (::access(files[i].c_str(), R_OK) != 0)
+      throw Error(ErrorKind::kNoInput, "file number " + std::to_string(i + 1) + " below " + quoted_path(folder) + " cannot be opened", "check its permissions");
+  files.erase(std::remove_if(files.begin(), files.end(), [](const fs::path& file) { return !has_dicom_mark(file); }), files.end());
+  return files;
+}
+
+std::string data_set_sha256(const fs::path& path) {
+  constexpr std::size_t kMetaLength = 140, kMetaStart = 144;  // value of (0002,0000) behind preamble, mark and its own tag, VR and length
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorKind::kNoInput, "a received instance cannot be opened again");
+  std::ostringstream text;
+  text << file.rdbuf();
+  const std::string bytes = text.str();
+  std::uint32_t meta = 0;
+  if (bytes.size() >= kMetaStart) std::memcpy(&meta, bytes.data() + kMetaLength, sizeof meta);
+  if (bytes.size() < kMetaStart + meta) throw Error(ErrorKind::kBadData, "a received instance has no file meta header");
+  return sha256_hex(bytes.data() + kMetaStart + meta, bytes.size() - kMetaStart - meta);
+}
+
+}  // namespace postrec

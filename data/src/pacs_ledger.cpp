@@ -1,0 +1,83 @@
+#include "pacs_ledger.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "pacs_names.hpp"
+#include "postrec/atomic_file.hpp"
+#include "postrec/error.hpp"
+
+namespace postrec {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+}  // namespace
+
+PacsLedger::PacsLedger(const std::filesystem::path& path, std::string peer) : path_(path), peer_(std::move(peer)) {
+  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (fd_ < 0)
+    throw Error(ErrorKind::kCannotCreate, "--ledger " + quoted_path(path) + " cannot be opened: " + std::strerror(errno), "give a file in a folder that you may write to");
+  try {
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) throw Error(ErrorKind::kTemporary, "the ledger " + quoted_path(path) + " is in use", "another transfer runs; try again when it is done");
+    read();
+  } catch (const Error&) {
+    ::close(fd_);
+    throw;
+  }
+}
+
+PacsLedger::~PacsLedger() { ::close(fd_); }
+
+void PacsLedger::read() {
+  std::ifstream file(path_, std::ios::binary);
+  std::ostringstream content;
+  content << file.rdbuf();
+  const std::string text = content.str();
+  std::istringstream lines(text.substr(0, text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n')));
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    const auto entry = ordered_json::parse(line, nullptr, false);
+    const auto get = [&](const char* key) { return entry.is_object() && entry.contains(key) && entry[key].is_string() ? entry[key].get<std::string>() : std::string(); };
+    // What a crash cut off has been closed by a line break of the next run.
+    if (entry.is_discarded() && line.rfind("{\"peer\":", 0) == 0) continue;
+    if (get("instance").empty() || get("file").empty())
+      throw Error(ErrorKind::kBadData, quoted_path(path_) + " is no ledger of postrec: line " + std::to_string(number), "give another --ledger");
+    if (get("peer") == peer_) known_.insert(get("instance") + get("file"));
+  }
+  if (!text.empty() && text.back() != '\n') append("\n");
+}
+
+void PacsLedger::append(const std::string& line) {
+  if (::write(fd_, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+    throw Error(ErrorKind::kInputOutput, "the ledger " + quoted_path(path_) + " cannot be written: " + std::strerror(errno), "is the disk full?");
+}
+
+void PacsLedger::add(const std::string& instance, const std::string& file, unsigned status) {
+  const ordered_json entry = {{"peer", peer_}, {"instance", instance}, {"file", file}, {"status", hexadecimal(status)}, {"time", utc_now()}};
+  append(entry.dump() + "\n");
+  known_.insert(instance + file);
+}
+
+void PacsLedger::sync() {
+  if (::fsync(fd_) != 0 && errno != EINVAL) throw Error(ErrorKind::kInputOutput, "the ledger " + quoted_path(path_) + " cannot be synced: " + std::strerror(errno));
+}
+
+}  // namespace postrec

@@ -1,0 +1,409 @@
+// Peers that break the rules: what they send must neither leave the folder that it belongs to nor pass for what it is not. The peers are DCMTK's own functions with hostile values.
+#include <arpa/inet.h>
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <dcmtk/dcmnet/dimse.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <set>
+#include <thread>
+
+#include "expect_error.hpp"
+#include "files.hpp"
+#include "pacs_association.hpp"
+#include "pacs_instance.hpp"
+#include "pacs_ledger.hpp"
+#include "pacs_names.hpp"
+#include "pacs_retry.hpp"
+#include "postrec/data/pacs_get.hpp"
+#include "postrec/data/pacs_listen.hpp"
+
+namespace postrec {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using test::expect_error;
+
+class PacsPeers : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::path(testing::TempDir()) / "pacs_peers_XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    fs::create_directory(folder_ / "here");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  /// Everything below the folder of the test, sorted.
+  std::set<std::string> files() const {
+    std::set<std::string> all;
+    for (const auto& entry : fs::recursive_directory_iterator(folder_))
+      if (entry.is_regular_file()) all.insert(fs::relative(entry.path(), folder_).string());
+    return all;
+  }
+
+  fs::path folder_;
+};
+
+/// A function that runs in a process of its own until the end of the scope.
+class Process {
+ public:
+  explicit Process(const std::function<void()>& work) : pid_(fork()) {
+    if (pid_ != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    work();
+    _exit(0);
+  }
+  ~Process() {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+
+ private:
+  pid_t pid_;
+};
+
+int free_port() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  bind(socket, reinterpret_cast<sockaddr*>(&address), length);
+  getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length);
+  close(socket);
+  return ntohs(address.sin_port);
+}
+
+int connect_to(int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  for (int i = 0; i < 500; ++i) {
+    const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return socket;
+    close(socket);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return -1;
+}
+
+PacsPeer peer_at(int port) {
+  PacsPeer peer = parse_pacs_peer("PEER@127.0.0.1:" + std::to_string(port));
+  peer.answer_seconds = 2;
+  return peer;
+}
+
+struct Uids {
+  std::string command = "1.2.3.4.5", instance = "1.2.3.4.5", series = "1.2.3.4", study = "1.2.3";
+};
+
+DcmDataset* new_data_set(const Uids& uids) {
+  auto* dataset = new DcmDataset;
+  dataset->putAndInsertString(DCM_SOPClassUID, UID_MRImageStorage);
+  dataset->putAndInsertString(DCM_SOPInstanceUID, uids.instance.c_str());
+  dataset->putAndInsertString(DCM_SeriesInstanceUID, uids.series.c_str());
+  dataset->putAndInsertString(DCM_StudyInstanceUID, uids.study.c_str());
+  dataset->putAndInsertString(DCM_PatientName, "ZZCANARY^PHI");
+  return dataset;
+}
+
+/// The status that a C-STORE is answered with; -1 when the association broke.
+int store(T_ASC_Association* association, T_ASC_PresentationContextID context, const Uids& uids, const char* sop_class = UID_MRImageStorage) {
+  const std::unique_ptr<DcmDataset> dataset(new_data_set(uids));
+  T_DIMSE_C_StoreRQ request{};
+  request.MessageID = association->nextMsgID++;
+  std::strncpy(request.AffectedSOPClassUID, sop_class, sizeof(request.AffectedSOPClassUID) - 1);
+  std::strncpy(request.AffectedSOPInstanceUID, uids.command.c_str(), sizeof(request.AffectedSOPInstanceUID) - 1);
+  request.DataSetType = DIMSE_DATASET_PRESENT;
+  T_DIMSE_C_StoreRSP response{};
+  DcmDataset* detail = nullptr;
+  const OFCondition condition = DIMSE_storeUser(association, context, &request, nullptr, dataset.get(), nullptr, nullptr, DIMSE_NONBLOCKING, 5, &response, &detail);
+  delete detail;
+  return condition.good() ? response.DimseStatus : -1;
+}
+
+TEST_F(PacsPeers, AListenerKeepsInItsFolderWhatIsWhatItSaysItIs) {
+  PacsListenOptions options;
+  options.folder = folder_ / "here";
+  options.port = free_port();
+  options.title = "PEER";
+  options.answer_seconds = 2;
+  options.stable_seconds = 1000;
+  const Process listener([&] { listen_for_dicom(options); });
+  close(connect_to(options.port));  // it is there
+
+  PacsAssociation association(peer_at(options.port), {{UID_MRImageStorage, {UID_LittleEndianExplicitTransferSyntax}, false}, {UID_CTImageStorage, {UID_LittleEndianExplicitTransferSyntax}, false}});
+  const auto mr = *association.context(UID_MRImageStorage);
+  const auto answer = [&](const Uids& uids, const char* sop_class = UID_MRImageStorage) {
+    association.transport().allow(1 << 20);
+    return store(association.get(), mr, uids, sop_class);
+  };
+  const std::string evil = "../../../../../.." + (folder_ / "evil").string();
+  EXPECT_EQ(answer({.command = ".."}), 0xC002);
+  EXPECT_EQ(answer({.command = evil.substr(0, 64)}), 0xC002);
+  EXPECT_EQ(answer({.command = "1.2.3/4"}), 0xC002);
+  EXPECT_EQ(answer({.command = "1..2"}), 0xC002);
+  EXPECT_EQ(answer({.command = "..", .instance = ".."}), 0xC002);
+  EXPECT_EQ(answer({.instance = "1.2.3.4.6"}), 0xC002) << "the data set is another instance";
+  EXPECT_EQ(answer({.series = ".."}), 0xC001);
+  EXPECT_EQ(answer({.series = evil}), 0xC001);
+  EXPECT_EQ(answer({.series = ""}), 0xC001);
+  EXPECT_EQ(answer({.series = std::string(65, '1')}), 0xC001);
+  EXPECT_EQ(answer({.study = "../x"}), 0xC001);
+  EXPECT_EQ(answer({}, UID_CTImageStorage), 0xA900) << "not what its context is for";
+  EXPECT_EQ(files(), std::set<std::string>{"here/.incoming/lock"});
+
+  EXPECT_EQ(answer({}), 0x0000) << "and the association still works";
+  const std::string kept = "here/" + series_digest("1.2.3.4") + "/" + instance_digest("1.2.3.4.5") + ".dcm";
+  EXPECT_EQ(files(), (std::set<std::string>{"here/.incoming/lock", kept}));
+  association.release();
+}
+
+TEST_F(PacsPeers, AListenerSurvivesGarbageAndSilence) {
+  PacsListenOptions options;
+  options.folder = folder_ / "here";
+  options.port = free_port();
+  options.title = "PEER";
+  options.answer_seconds = 1;
+  options.associations = 2;
+  const Process listener([&] { listen_for_dicom(options); });
+  const std::vector<std::string> openings = {
+      "GET / HTTP/1.0\r\n\r\n",
+      std::string("\x01\x00\xff\xff\xff\xff", 6),           // an association request of 4 GB
+      std::string("\x01\x00\x00\x00\x00\x44\x00\x01", 8),  // one that stops
+      std::string("\x04\x00\x00\x00\x00\x06\x00\x00\x00\x02\x01\x03", 12),  // data without an association
+      std::string(4096, '\xff'),
+  };
+  for (const auto& opening : openings) {
+    const int socket = connect_to(options.port);
+    ASSERT_GE(socket, 0);
+    EXPECT_EQ(write(socket, opening.data(), opening.size()), static_cast<ssize_t>(opening.size()));
+    shutdown(socket, SHUT_WR);
+    char byte;
+    while (read(socket, &byte, 1) > 0) {
+    }
+    close(socket);
+  }
+  PacsAssociation association(peer_at(options.port), {{UID_MRImageStorage, {UID_LittleEndianExplicitTransferSyntax}, false}});
+  association.transport().allow(1 << 20);
+  EXPECT_EQ(store(association.get(), *association.context(UID_MRImageStorage), {}), 0x0000);
+}
+
+/// What a hostile archive does.
+struct Archive {
+  std::string found_instance = "1.2.3.4.5";   ///< its answer to the query for instances
+  std::vector<Uids> sends = {};               ///< what it stores when asked to
+  bool silent = false;                        ///< instead of an answer to C-GET
+  int status = 0;                             ///< its final answer to C-GET
+};
+
+void answer_find(T_ASC_Association* association, T_ASC_PresentationContextID id, T_DIMSE_C_FindRQ& request, const Archive& archive) {
+  DcmDataset* keys = nullptr;
+  DIMSE_receiveDataSetInMemory(association, DIMSE_NONBLOCKING, 5, &id, &keys, nullptr, nullptr);
+  const std::unique_ptr<DcmDataset> owner(keys);
+  DcmDataset found;
+  found.putAndInsertString(DCM_StudyInstanceUID, "1.2.3");
+  found.putAndInsertString(DCM_SeriesInstanceUID, "1.2.3.4");
+  found.putAndInsertString(DCM_SOPInstanceUID, archive.found_instance.c_str());
+  found.putAndInsertString(DCM_SOPClassUID, UID_MRImageStorage);
+  T_DIMSE_C_FindRSP response{};
+  response.MessageIDBeingRespondedTo = request.MessageID;
+  std::strcpy(response.AffectedSOPClassUID, request.AffectedSOPClassUID);
+  response.opts = O_FIND_AFFECTEDSOPCLASSUID;
+  response.DimseStatus = STATUS_Pending;
+  response.DataSetType = DIMSE_DATASET_PRESENT;
+  DIMSE_sendFindResponse(association, id, &request, &response, &found, nullptr);
+  response.DimseStatus = STATUS_Success;
+  response.DataSetType = DIMSE_DATASET_NULL;
+  DIMSE_sendFindResponse(association, id, &request, &response, nullptr, nullptr);
+}
+
+void answer_get(T_ASC_Association* association, T_ASC_PresentationContextID id, T_DIMSE_C_GetRQ& request, const Archive& archive) {
+  DcmDataset* keys = nullptr;
+  T_ASC_PresentationContextID data_id = 0;
+  DIMSE_receiveDataSetInMemory(association, DIMSE_NONBLOCKING, 5, &data_id, &keys, nullptr, nullptr);
+  delete keys;
+  for (const auto& uids : archive.sends) store(association, ASC_findAcceptedPresentationContextID(association, UID_MRImageStorage), uids);
+  if (archive.silent) std::this_thread::sleep_for(std::chrono::seconds(30));
+  T_DIMSE_C_GetRSP response{};
+  response.MessageIDBeingRespondedTo = request.MessageID;
+  response.DimseStatus = static_cast<DIC_US>(archive.status);
+  response.DataSetType = DIMSE_DATASET_NULL;
+  DIMSE_sendGetResponse(association, id, &request, &response, nullptr, nullptr);
+}
+
+void serve(int port, const Archive& archive) {
+  OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+  T_ASC_Network* network = nullptr;
+  if (ASC_initializeNetwork(NET_ACCEPTOR, port, 5, &network).bad()) return;
+  const char* queries[] = {UID_FINDStudyRootQueryRetrieveInformationModel, UID_GETStudyRootQueryRetrieveInformationModel};
+  const char* objects[] = {UID_MRImageStorage};
+  const char* syntaxes[] = {UID_LittleEndianExplicitTransferSyntax};
+  for (;;) {
+    T_ASC_Association* association = nullptr;
+    if (ASC_receiveAssociation(network, &association, ASC_MAXIMUMPDUSIZE).good()) {
+      ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, queries, 2, syntaxes, 1);
+      ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, objects, 1, syntaxes, 1, ASC_SC_ROLE_SCP);
+      ASC_acknowledgeAssociation(association);
+      for (;;) {
+        T_ASC_PresentationContextID id = 0;
+        T_DIMSE_Message message{};
+        DcmDataset* detail = nullptr;
+        const OFCondition received = DIMSE_receiveCommand(association, DIMSE_BLOCKING, 0, &id, &message, &detail);
+        delete detail;
+        if (received == DUL_PEERREQUESTEDRELEASE) ASC_acknowledgeRelease(association);
+        if (received.bad()) break;
+        if (message.CommandField == DIMSE_C_FIND_RQ) answer_find(association, id, message.msg.CFindRQ, archive);
+        if (message.CommandField == DIMSE_C_GET_RQ) answer_get(association, id, message.msg.CGetRQ, archive);
+      }
+    }
+    ASC_dropAssociation(association);
+    ASC_destroyAssociation(&association);
+  }
+}
+
+class HostileArchive : public PacsPeers {
+ protected:
+  PacsGetReport get(const Archive& archive) {
+    const int port = free_port();
+    const Process process([&] { serve(port, archive); });
+    PacsGetOptions options;
+    options.retry = {1, 0.02, 0.02};
+    close(connect_to(port));  // it is there
+    return get_from_pacs({.study_uid = "1.2.3", .series_uid = "", .accession = ""}, peer_at(port), folder_ / "here" / "out", options);
+  }
+};
+
+TEST_F(HostileArchive, AnHonestOneIsUnderstood) {
+  const PacsGetReport report = get({.sends = {{}}});
+  EXPECT_EQ(report.instances, 1u);
+  EXPECT_EQ(files(), std::set<std::string>{"here/out/" + series_digest("1.2.3.4") + "/" + instance_digest("1.2.3.4.5") + ".dcm"});
+}
+
+TEST_F(HostileArchive, AUidThatIsNoneIsNotUsed) {
+  expect_error(ErrorKind::kPacs, "that is no UID", [&] { get({.found_instance = "../../evil"}); });
+  EXPECT_TRUE(files().empty());
+}
+
+TEST_F(HostileArchive, WhatWasNotAskedForIsNotKept) {
+  const Uids other{"1.2.9", "1.2.9", "1.2.3.4", "1.2.3"}, elsewhere{"1.2.3.4.5", "1.2.3.4.5", "1.2.8", "1.2.3"}, evil{"../../evil", "1.2.3.4.5", "1.2.3.4", "1.2.3"};
+  expect_error(ErrorKind::kPacs, "0 of 1 instances arrived", [&] { get({.sends = {other, elsewhere, evil}}); });
+  EXPECT_TRUE(files().empty());
+}
+
+TEST_F(HostileArchive, SuccessWithoutAnInstanceIsNoSuccess) {
+  expect_error(ErrorKind::kPacs, "0 of 1 instances arrived", [&] { get({}); });
+  EXPECT_FALSE(fs::exists(folder_ / "here" / "out"));
+}
+
+TEST_F(HostileArchive, ARefusalIsNotTriedAgainAndNamed) {
+  try {
+    get({.status = 0xA900});
+    ADD_FAILURE() << "no error was thrown";
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_EQ(error.kind(), ErrorKind::kPacs);
+    EXPECT_NE(text.find("0xA900"), std::string::npos) << text;
+    EXPECT_EQ(text.find("tried"), std::string::npos) << text;
+  }
+}
+
+TEST_F(HostileArchive, SilenceEnds) {
+  expect_error(ErrorKind::kPacs, "did not answer within 2 s", [&] { get({.silent = true}); });
+}
+
+TEST(PacsNames, AnAddressHasATitleAHostAndAPort) {
+  const PacsPeer peer = parse_pacs_peer("MY ARCHIVE@pacs-1.example.org:104");
+  EXPECT_EQ(peer.called_title, "MY ARCHIVE");
+  EXPECT_EQ(peer.host, "pacs-1.example.org");
+  EXPECT_EQ(peer.port, 104);
+  for (const char* bad : {"", "A", "A@h", "h:1", "@h:1", "A@:1", "A@h:", "A@h:0", "A@h:65536", "A@h:1x", "A@h/x:1", "A@h h:1", "SEVENTEEN_LETTERS@h:1", "A\\B@h:1", " A@h:1", "A\n@h:1"})
+    expect_error(ErrorKind::kUsage, "", [&] { parse_pacs_peer(bad); });
+  EXPECT_THROW(parse_pacs_peer("A@" + std::string(101, 'h') + ":1"), Error) << "DCMTK has room for 127 letters";
+}
+
+TEST_F(PacsPeers, AFileThatCannotBeReadIsAnErrorWithoutItsName) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to become somebody who may not read";
+  fs::create_directories(folder_ / "here" / "ZZCANARY");
+  std::ofstream(folder_ / "here" / "ZZCANARY" / "a") << "no DICOM";
+  fs::permissions(folder_, fs::perms::all);
+  const auto as_nobody = [&](const std::string& expected) {
+    const pid_t child = fork();
+    if (child == 0) {
+      if (setresuid(65534, 65534, 65534) != 0) _exit(2);
+      try {
+        dicom_files_below(folder_ / "here");
+      } catch (const Error& error) {
+        const std::string text = error.what();
+        _exit(error.kind() == ErrorKind::kNoInput && text.find(expected) != std::string::npos && text.find("ZZCANARY") == std::string::npos ? 0 : 1);
+      }
+      _exit(3);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    return status;
+  };
+  fs::permissions(folder_ / "here" / "ZZCANARY" / "a", fs::perms::none);
+  EXPECT_EQ(as_nobody("file number 1"), 0);
+  fs::permissions(folder_ / "here" / "ZZCANARY", fs::perms::owner_all);
+  EXPECT_EQ(as_nobody("a folder below"), 0);
+}
+
+TEST_F(PacsPeers, ALedgerKnowsPeerInstanceAndContent) {
+  const fs::path path = folder_ / "ledger";
+  {
+    PacsLedger ledger(path, "A@h:1");
+    ledger.add("i1", "f1", 0);
+    expect_error(ErrorKind::kTemporary, "is in use", [&] { PacsLedger(path, "A@h:1"); });
+  }
+  std::ofstream(path, std::ios::app) << "{\"peer\":\"A@h:1\",\"inst";  // a crash
+  {
+    PacsLedger ledger(path, "A@h:1");
+    EXPECT_TRUE(ledger.has("i1", "f1"));
+    EXPECT_FALSE(ledger.has("i1", "f2")) << "another content";
+    ledger.add("i2", "f2", 0xB000);
+  }
+  EXPECT_TRUE(PacsLedger(path, "A@h:1").has("i2", "f2")) << "written behind what the crash left";
+  EXPECT_FALSE(PacsLedger(path, "B@h:1").has("i1", "f1")) << "another archive";
+  std::ofstream(folder_ / "other") << "{}\n";
+  expect_error(ErrorKind::kBadData, "line 1", [&] { PacsLedger(folder_ / "other", "A@h:1"); });
+}
+
+TEST(PacsBackoff, WaitsLongerEachTimeUntilItGivesUp) {
+  std::vector<double> waits;
+  PacsHooks hooks;
+  hooks.say = [&](const std::string& text) { waits.push_back(std::stod(text.substr(text.rfind(" in ") + 4))); };
+  const PacsRetry retry{4, 0.2, 0.5};
+  PacsBackoff backoff(retry, hooks);
+  const Error busy(ErrorKind::kTemporary, "busy");
+  for (int i = 0; i < 4; ++i) backoff.wait_after(busy);
+  ASSERT_EQ(waits.size(), 4u);
+  const double longest[] = {0.2, 0.4, 0.5, 0.5};
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_LE(waits[i], longest[i] + 0.051) << i;  // said with one digit
+    EXPECT_GE(waits[i], longest[i] / 2 - 0.051) << i;
+  }
+  expect_error(ErrorKind::kPacs, "tried 5 times", [&] { backoff.wait_after(busy); });
+  backoff.progress();
+  backoff.wait_after(busy);
+  EXPECT_LE(waits.back(), 0.251) << "progress begins anew";
+  expect_error(ErrorKind::kBadData, "wrong", [&] { backoff.wait_after(Error(ErrorKind::kBadData, "wrong")); });
+  hooks.interrupted = [] { return true; };
+  expect_error(ErrorKind::kInterrupted, "interrupted", [&] { backoff.wait_after(busy); });
+}
+
+}  // namespace
+}  // namespace postrec
