@@ -1,0 +1,87 @@
+#include "commands/batch_case.hpp"
+
+#include <fstream>
+
+#include "commands/commands.hpp"
+#include "common/batch_store.hpp"
+#include "postrec/atomic_file.hpp"
+#include "postrec/error.hpp"
+
+namespace postrec {
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+namespace {
+
+ordered_json read_job(const fs::path& path) {
+  std::ifstream file(path);
+  ordered_json job = file ? ordered_json::parse(file, nullptr, /*allow_exceptions=*/false) : ordered_json();
+  if (!job.is_object()) throw Error(ErrorKind::kUsage, "postrec batch case is for postrec batch run alone", "use postrec batch run");
+  return job;
+}
+
+void require_planned_inputs(const fs::path& root, const ordered_json& files) {
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const FileDigest planned = FileDigest::from_json(files[i]);
+    std::error_code failure;
+    const bool same = fs::file_size(root / planned.path, failure) == planned.size && !failure && FileDigest::of(root / planned.path, "").sha256 == planned.sha256;
+    if (!same)  // by number: names may be patients'
+      throw Error(ErrorKind::kBadData, "input file " + std::to_string(i + 1) + " of " + std::to_string(files.size()) + " is not the one that was planned", "put it back, or make a new plan");
+  }
+}
+
+/// Everything from the first dot of a name that a reader goes by.
+std::string ending_of(const fs::path& path) {
+  const std::string gz = path.extension() == ".gz" ? path.stem().extension().string() : "";
+  return gz + path.extension().string();
+}
+
+/// A link to the input under a name of ours: what is said and written of a case then never holds a name of the hospital's.
+fs::path neutral_input(const fs::path& input, const fs::path& folder) {
+  const std::string ending = fs::is_directory(input) ? "" : ending_of(input);
+  if (ending == ".nhdr" || ending == ".mhd") return input;  // names its data by their place
+  const auto link = [&](const fs::path& target, const std::string& name) {
+    fs::remove(folder / name);
+    fs::create_symlink(target, folder / name);
+  };
+  link(input, "input" + ending);
+  if (ending == ".cfl") link(fs::path(input).replace_extension(".hdr"), "input.hdr");
+  return folder / ("input" + ending);
+}
+
+}  // namespace
+
+ordered_json worker_job(const BatchPlan& plan, const BatchCase& each, const fs::path& output, const Attempt& attempt, int threads, bool replace) {
+  ordered_json files = ordered_json::array();
+  for (const auto& file : each.files) files.push_back(file.json());
+  return {{"identity", case_identity(plan.config, each)}, {"input", plan.input.string()},   {"path", each.path},       {"files", files},     {"options", plan.config.options},
+          {"working_folder", plan.working_folder.string()}, {"folder", attempt.folder().string()}, {"made", attempt.result().string()},
+          {"final", BatchFolders{output}.result(each.id).string()}, {"threads", threads}, {"resume", attempt.resumes()}, {"replace", replace}};
+}
+
+int run_worker(const fs::path& job_file) {
+  const ordered_json job = read_job(job_file);
+  const fs::path root = job["input"].get<std::string>(), made = job["made"].get<std::string>();
+  const ordered_json& identity = job["identity"];
+  require_planned_inputs(root, job["files"]);
+
+  const fs::path input = neutral_input((root / job["path"].get<std::string>()).lexically_normal(), job["folder"].get<std::string>());
+  std::vector<std::string> words = {input.string(), "--output", made.string(), "--seed", identity["seed"].dump(), "--threads", job["threads"].dump(), "--quiet"};
+  words.insert(words.end(), {"--log-format", "json"});
+  if (job["resume"]) words.emplace_back("--resume");
+  const auto options = job["options"].get<std::vector<std::string>>();
+  words.insert(words.end(), options.begin(), options.end());
+  // run.json lies in a result that may be handed on: it says how, the plan says what.
+  std::vector<std::string> command = {"postrec", "reconstruct", input.filename().string(), "--output", identity["case"], "--seed", identity["seed"].dump()};
+  command.insert(command.end(), options.begin(), options.end());
+  set_typed_command(command);
+
+  const int code = run_reconstruct(words);
+  if (code != 0) return code;
+  sync_tree(made);
+  const ordered_json done = done_json(made, identity);
+  write_text_atomically(made / "done.json", done.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  publish_result(made, job["final"].get<std::string>(), identity, job["replace"]);
+  return 0;
+}
+
+}  // namespace postrec

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace postrec {
+
+/// One input that `postrec reconstruct` can read, before it has an id.
+struct FoundCase {
+  std::filesystem::path path;                  ///< relative to BatchInput::root (absolute where a list says so); "." is the root itself
+  std::string label;                           ///< a name that may be shown: that of BIDS, or the one that a list gives; empty: none
+  std::string participant;                     ///< BIDS label without "sub-"; empty outside of BIDS
+};
+
+/// What an input folder or list holds.
+struct BatchInput {
+  std::filesystem::path root;                  ///< absolute
+  std::vector<FoundCase> cases;                ///< in the order of their paths
+  std::map<std::string, std::int64_t> skipped; ///< reason -> how many files or folders
+};
+
+/// Finds the cases of `input`, which is
+///   a measurement folder (it holds measurement.json): one case;
+///   a BIDS tree (it holds sub-*): each sub-X/[ses-Y/]anat/*.nii.gz, masks and label maps apart;
+///   another folder: below it every measurement folder, every folder with DICOM files, and every .cfl, .h5, .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd file;
+///   a list (.txt, .csv, .tsv): one path a line, or a table whose first line names the columns: `path`, and if there is one `case`.
+/// Only reads. Symbolic links to folders are not followed. Throws Error: kNoInput (missing, or without any case), kBadData (a list that cannot be right).
+BatchInput find_cases(const std::filesystem::path& input);
+
+/// The files whose content a case depends on, relative to it as `path` is: the file (with its .hdr, or with the data of a detached header), or the files of the folder.
+std::vector<std::filesystem::path> files_of_case(const std::filesystem::path& root, const std::filesystem::path& path);
+
+/// Whether a file of this name is a scan or a measurement by its ending.
+bool has_scan_ending(const std::filesystem::path& file);
+
+}  // namespace postrec
