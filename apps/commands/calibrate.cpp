@@ -49,7 +49,7 @@ struct CalibrateRequest {
 
 CommandOptions declared_options() {
   CommandOptions options("calibrate", "[IMAGE...]", 0, 100000,
-                         "Is the uncertainty of a sampler right? Without IMAGEs: truths are drawn from the prior, and the sampler alone is on trial. With IMAGEs (files\n"
+                         "Is the uncertainty of a sampler right? Without IMAGEs: truths are drawn from the prior, and the sampler alone is on trial. With IMAGEs (files "
                          "or folders of files, not trained on): measurements of them are simulated, and prior and sampler are on trial together.",
                          "postrec calibrate --prior brain-mr --size 64x64 --noise 0.02 --output certificate\n"
                          "    --operator mri-fourier --set mask-pattern=equispaced --set acceleration=4");

@@ -10,15 +10,18 @@ struct Command {
   const char* name;
   const char* summary;
   int (*run)(const std::vector<std::string>& arguments);
+  std::vector<const char*> words = {};         ///< first words that have options and a --help of their own: "run" of batch
 };
 
 int run_reconstruct(const std::vector<std::string>& arguments);
+int run_batch_command(const std::vector<std::string>& arguments);
 int run_simulate(const std::vector<std::string>& arguments);
 int run_train(const std::vector<std::string>& arguments);
 int run_sample(const std::vector<std::string>& arguments);
 int run_likelihood(const std::vector<std::string>& arguments);
 int run_evaluate(const std::vector<std::string>& arguments);
 int run_calibrate(const std::vector<std::string>& arguments);
+int run_pacs(const std::vector<std::string>& arguments);
 int run_plugins(const std::vector<std::string>& arguments);
 int run_help(const std::vector<std::string>& arguments);
 

@@ -1,6 +1,11 @@
+#include <iomanip>
 #include <iostream>
 
 #include "commands/commands.hpp"
+#include "common/command_text.hpp"
+#include "common/completion.hpp"
+#include "common/exit_codes.hpp"
+#include "common/man_page.hpp"
 #include "common/nearest_name.hpp"
 #include "common/version.hpp"
 #include "postrec/error.hpp"
@@ -8,23 +13,11 @@
 namespace postrec {
 namespace {
 
-constexpr const char* kExitCodes =
-    R"(Exit codes of postrec (those of sysexits.h where it has one):
-    0  done
-    1  internal error: a defect of PostRec
-   64  usage: wrong command line
-   65  bad data: a file or value that cannot be right
-   66  no input: missing, or cannot be opened
-   69  unavailable: plugin, prior or device refused or missing, or a plugin broke a law
-   70  numerical failure: NaN, divergence
-   71  out of memory
-   73  cannot create the output: exists, no permission
-   74  input/output: reading or writing failed half-way, disk full
-   75  try again later
-   78  configuration: a config file, manifest or operator parameter that cannot be right
-  130  interrupted by Ctrl-C (SIGINT), 143 by SIGTERM: finished samples were kept
-Every error is one line on stderr: "postrec: error: what; what would be right".
-)";
+void print_exit_codes() {
+  std::cout << "Exit codes of postrec (those of sysexits.h where it has one):\n";
+  for (const ExitCode& known : exit_codes()) std::cout << std::setw(5) << known.code << "  " << known.meaning << "\n";
+  std::cout << "Every error is one line on stderr: \"postrec: error: what; what would be right\".\n";
+}
 
 void print_overview() {
   std::cout << "Usage: postrec COMMAND ...\nPosterior sampling for medical image reconstruction.\n\nCommands:\n";
@@ -32,9 +25,36 @@ void print_overview() {
     const std::string name = command.name;
     std::cout << "  " << name << std::string(13 - name.size(), ' ') << command.summary << "\n";
   }
-  std::cout << "\npostrec COMMAND --help shows the options of a command, postrec --version the version.\n\nExample:\n"
+  std::cout << "\npostrec COMMAND --help shows the options of a command, postrec --version the version,\n"
+               "postrec help --man a manual page, postrec help --completion bash (or zsh) a script for the shell.\n\nExample:\n"
                "  postrec reconstruct head.nii.gz --simulate --operator mri-fourier --noise 0.02 --output result\n\n"
             << version_text();
+}
+
+std::vector<std::string> topics() {
+  std::vector<std::string> names = {"exit-codes"};
+  for (const auto& command : commands()) names.emplace_back(command.name);
+  return names;
+}
+
+/// postrec help --man [COMMAND]
+void print_man_page(const std::vector<std::string>& arguments) {
+  if (arguments.size() == 1) {
+    std::cout << man_page(all_command_texts());
+    return;
+  }
+  const std::string& name = arguments[1];
+  if (arguments.size() > 2 || command_summary(name).empty())
+    throw Error(ErrorKind::kUsage, "there is no manual page on '" + name + "'", "write postrec help --man, or postrec help --man COMMAND");
+  std::cout << man_page_of(name, all_command_texts());
+}
+
+/// postrec help --completion bash|zsh
+void print_completion(const std::vector<std::string>& arguments) {
+  const std::string shell = arguments.size() == 2 ? arguments[1] : "";
+  if (shell != "bash" && shell != "zsh") throw Error(ErrorKind::kUsage, "--completion '" + shell + "' is not known", "write postrec help --completion bash, or zsh");
+  const std::vector<CommandText> texts = all_command_texts();
+  std::cout << (shell == "bash" ? bash_completion(texts) : zsh_completion(texts));
 }
 
 }  // namespace
@@ -46,15 +66,20 @@ int run_help(const std::vector<std::string>& arguments) {
   }
   const std::string& topic = arguments.front();
   if (topic == "exit-codes") {
-    std::cout << kExitCodes;
+    print_exit_codes();
     return 0;
   }
-  std::vector<std::string> topics = {"exit-codes"};
-  for (const auto& command : commands()) {
-    if (topic == command.name) return command.run({"--help"});
-    topics.emplace_back(command.name);
+  if (topic == "--man") {
+    print_man_page(arguments);
+    return 0;
   }
-  throw Error(ErrorKind::kUsage, "there is no help on '" + topic + "'", nearest_hint(topic, topics));
+  if (topic == "--completion") {
+    print_completion(arguments);
+    return 0;
+  }
+  for (const auto& command : commands())
+    if (topic == command.name) return command.run({"--help"});
+  throw Error(ErrorKind::kUsage, "there is no help on '" + topic + "'", nearest_hint(topic, topics()));
 }
 
 }  // namespace postrec

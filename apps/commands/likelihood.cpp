@@ -53,8 +53,8 @@ struct LikelihoodRequest {
 
 CommandOptions declared_options() {
   CommandOptions options("likelihood", "SCAN...", 1, 100000,
-                         "How likely a prior finds each slice, in bits per dimension (low: likely), by its probability flow, and whether it is of the prior's\n"
-                         "kind at all: how far the denoiser's errors on it are from those on known images. Smooth images of anything have few bits; go by the\n"
+                         "How likely a prior finds each slice, in bits per dimension (low: likely), by its probability flow, and whether it is of the prior's "
+                         "kind at all: how far the denoiser's errors on it are from those on known images. Smooth images of anything have few bits; go by the "
                          "verdict. SCAN: files, DICOM folders, or folders of files. Noise of level --sigma is added for the density: it is that of noisy images.",
                          "postrec likelihood head.nii.gz --slice 90 --prior brain-mr --threshold -2");
   options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships (required)")                                     //

@@ -4,13 +4,17 @@
 #include <nlohmann/json.hpp>
 
 #include "commands/commands.hpp"
+#include "commands/reconstruct.hpp"
 #include "common/checkpoint_folder.hpp"
 #include "common/console.hpp"
+#include "common/dicom_output.hpp"
 #include "common/interrupt.hpp"
 #include "common/nearest_name.hpp"
 #include "common/options.hpp"
 #include "common/questions.hpp"
+#include "common/report_page_failure.hpp"
 #include "common/result_folder.hpp"
+#include "common/run_main.hpp"
 #include "common/sampler_options.hpp"
 
 namespace postrec {
@@ -20,7 +24,7 @@ namespace po = boost::program_options;
 
 CommandOptions declared_options() {
   CommandOptions options("reconstruct", "INPUT", 1, 1,
-                         "Samples of p(image | measurement). INPUT: a measurement (folder, .cfl, sinogram), or with --simulate an image.",
+                         "Samples of p(image | measurement). INPUT: a measurement (folder, .h5, .cfl, sinogram), or with --simulate an image.",
                          "postrec reconstruct head.nii.gz --simulate --slice 90 --operator mri-fourier --simulate-coils 8\n"
                          "    --set mask-pattern=equispaced --set acceleration=4 --noise 0.02 --output result");
   add_output_options(options);
@@ -28,6 +32,7 @@ CommandOptions declared_options() {
   add_measurement_options(options);
   add_sampler_options(options);
   add_question_options(options);
+  add_dicom_options(options);
   options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships: brain-mr, ct (chosen by unit)")         //
       ("interval", po::value<double>()->default_value(0.9, "0.9")->value_name("P"), "probability inside the interval images")           //
       ("deadline", po::value<double>()->default_value(0.0, "0")->value_name("SECONDS"), "leave out levels, then samples, to end in time; 0: never")  //
@@ -68,6 +73,14 @@ void say_result(const OutputFolder& output, const nlohmann::ordered_json& run) {
 
 }  // namespace
 
+ReconstructRequest parse_reconstruct(const std::vector<std::string>& arguments) {
+  CommandOptions options = declared_options();
+  if (!options.parse(arguments)) throw Error(ErrorKind::kUsage, "--help stands among the options of a reconstruction", "see postrec reconstruct --help");
+  ReconstructRequest request{case_options(options, options.get<bool>("simulate")), session_options(options)};
+  request.session.sampler.validate();
+  return request;
+}
+
 int run_reconstruct(const std::vector<std::string>& arguments) {
   CommandOptions options = declared_options();
   if (!options.parse(arguments)) return 0;
@@ -75,21 +88,28 @@ int run_reconstruct(const std::vector<std::string>& arguments) {
   const CaseOptions case_request = case_options(options, options.get<bool>("simulate"));
   SessionOptions wanted = session_options(options);
   wanted.sampler.validate();
-  OutputFolder output = required_output(options, {case_request.input}, {"run.json"});
+  const std::filesystem::path dicom_source = dicom_source_path(options);
+  OutputFolder output = required_output(options, dicom_source.empty() ? std::vector{case_request.input} : std::vector{case_request.input, dicom_source}, {"run.json"});
   CheckpointFolder checkpoints(output.final_path(), options.get<bool>("resume"));
   wanted.checkpoints = checkpoints.path();
+  const std::filesystem::path failure_page = failure_page_of(output.final_path());
+  on_failure([=](const Failure& failure) { write_failure_page(failure_page, case_request.input, failure); });
   Session session(wanted);
   catch_interrupts();
 
-  const Case input = read_case(case_request, session.registry());
+  Case input = read_case(case_request, session.registry());
   const Questions questions = read_questions(options, input, session.registry());
+  std::optional<DicomOutput> dicom;
+  if (!dicom_source.empty()) dicom = dicom_output(options, dicom_source, input, session.registry());
   CaseResult result;
   {
     Progress progress(static_cast<std::int64_t>(input.slices.size()));
     result = reconstruct_case(input, session, progress);
   }
-  const auto run = write_result(output.folder(), typed_command(), input, result, session, questions);
+  const auto run = write_result(output.folder(), typed_command(), input, result, session, questions, dicom ? &*dicom : nullptr);
   output.commit();
+  remove_failure_page(failure_page);
+  on_failure({});
   say_result(output, run);
   if (!result.interrupted) {
     checkpoints.clear();

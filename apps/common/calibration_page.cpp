@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
+#include "common/html.hpp"
 #include "common/picture.hpp"
 
 namespace postrec {
@@ -16,35 +16,15 @@ namespace {
 using nlohmann::ordered_json;
 using Points = std::vector<std::pair<double, double>>;
 
-std::string text_of(double value, const char* format = "%.3g") {
-  char text[32];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
-std::string escaped(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    switch (c) {
-      case '&': result += "&amp;"; break;
-      case '<': result += "&lt;"; break;
-      case '>': result += "&gt;"; break;
-      case '"': result += "&quot;"; break;
-      default: result += c;
-    }
-  }
-  return result;
-}
-
 /// A small plot: axes with ticks at round numbers, then whatever is drawn into it.
 class Plot {
  public:
-  Plot(double x0, double x1, double y0, double y1, const std::string& title, const std::string& x_label) : x0_(x0), x1_(x1), y0_(y0), y1_(y1) {
+  Plot(double x0, double x1, double y0, double y1, const std::string& title, const std::string& x_label) : x0_(x0), x1_(x1), y0_(y0), y1_(y1), title_(title) {
     body_ += label((kLeft + kRight) / 2, 13, "middle", title) + label((kLeft + kRight) / 2, kHeight - 8, "middle", x_label);
-    for (const double tick : round_ticks(x0, x1, 5)) body_ += label(x_of(tick), kBottom + 13, "middle", text_of(tick));
+    for (const double tick : round_ticks(x0, x1, 5)) body_ += label(x_of(tick), kBottom + 13, "middle", number_text(tick));
     for (const double tick : round_ticks(y0, y1, 5)) {
-      body_ += label(kLeft - 4, y_of(tick) + 4, "end", text_of(tick));
-      body_ += "<line class=\"grid\" x1=\"" + text_of(kLeft) + "\" x2=\"" + text_of(kRight) + "\" y1=\"" + at(y_of(tick)) + "\" y2=\"" + at(y_of(tick)) + "\"/>";
+      body_ += label(kLeft - 4, y_of(tick) + 4, "end", number_text(tick));
+      body_ += "<line class=\"grid\" x1=\"" + number_text(kLeft) + "\" x2=\"" + number_text(kRight) + "\" y1=\"" + at(y_of(tick)) + "\" y2=\"" + at(y_of(tick)) + "\"/>";
     }
   }
 
@@ -57,16 +37,16 @@ class Plot {
   void bar(double from, double to, double height) { shape("polygon", "bar", {{from, 0.0}, {from, height}, {to, height}, {to, 0.0}}); }
 
   std::string svg() const {
-    return "<svg viewBox=\"0 0 " + at(kWidth) + " " + at(kHeight) + "\" width=\"" + at(kWidth) + "\" height=\"" + at(kHeight) + "\" role=\"img\">" + body_ +
+    return "<svg viewBox=\"0 0 " + at(kWidth) + " " + at(kHeight) + "\" width=\"" + at(kWidth) + "\" height=\"" + at(kHeight) + "\" role=\"img\" aria-label=\"" + html_escaped(title_) + "\">" + body_ +
            "<rect class=\"frame\" x=\"" + at(kLeft) + "\" y=\"" + at(kTop) + "\" width=\"" + at(kRight - kLeft) + "\" height=\"" + at(kBottom - kTop) + "\"/></svg>";
   }
 
  private:
   static constexpr double kWidth = 300, kHeight = 210, kLeft = 46, kRight = 290, kTop = 20, kBottom = 174;
 
-  static std::string at(double position) { return text_of(position, "%.1f"); }
+  static std::string at(double position) { return number_text(position, "%.1f"); }
   static std::string label(double x, double y, const char* anchor, const std::string& words) {
-    return "<text x=\"" + at(x) + "\" y=\"" + at(y) + "\" text-anchor=\"" + anchor + "\">" + escaped(words) + "</text>";
+    return "<text x=\"" + at(x) + "\" y=\"" + at(y) + "\" text-anchor=\"" + anchor + "\">" + html_escaped(words) + "</text>";
   }
   double x_of(double x) const { return kLeft + (x - x0_) / (x1_ - x0_) * (kRight - kLeft); }
   double y_of(double y) const { return kBottom - (y - y0_) / (y1_ - y0_) * (kBottom - kTop); }
@@ -77,6 +57,7 @@ class Plot {
   }
 
   double x0_, x1_, y0_, y1_;
+  std::string title_;
   std::string body_;
 };
 
@@ -132,53 +113,57 @@ std::string coverage_curve(const ordered_json& figures) {
   return plot.svg();
 }
 
-std::string cell(const ordered_json& value) { return value.is_number() ? text_of(value.get<double>(), "%.3f") : "-"; }
+std::string cell(const ordered_json& value) { return value.is_number() ? number_text(value.get<double>(), "%.3f") : "-"; }
 
 std::string figure_table(const ordered_json& figures) {
-  std::string table = "<table><tr><th></th><th>found</th><th>standard error</th><th>right</th><th>tolerance</th><th>verdict</th></tr>\n";
+  std::string table = "<table><thead><tr><th></th><th>found</th><th>standard error</th><th>right</th><th>tolerance</th><th>verdict</th></tr></thead>\n";
   for (const auto& figure : figures)
-    table += "<tr><td>" + escaped(figure["name"]) + "</td><td>" + cell(figure["value"]) + "</td><td>" + cell(figure["standard_error"]) + "</td><td>" + cell(figure["right"]) + "</td><td>" +
-             cell(figure["tolerance"]) + "</td><td>" + escaped(figure["verdict"]) + "</td></tr>\n";
+    table += "<tr><td>" + html_escaped(figure["name"]) + "</td><td>" + cell(figure["value"]) + "</td><td>" + cell(figure["standard_error"]) + "</td><td>" + cell(figure["right"]) + "</td><td>" +
+             cell(figure["tolerance"]) + "</td><td>" + html_escaped(figure["verdict"]) + "</td></tr>\n";
   return table + "</table>\n";
 }
 
+/// The command holds paths of the user's; certificate.json has it.
 std::string settings_table(const ordered_json& certificate) {
   std::string table = "<table>\n";
   for (const auto& [key, value] : certificate.items())
-    if (key != "findings") table += "<tr><td>" + escaped(key) + "</td><td><code>" + escaped(value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, ordered_json::error_handler_t::replace)) + "</code></td></tr>\n";
+    if (key != "findings" && key != "command") table += "<tr><td>" + html_escaped(key) + "</td><td><code>" + html_escaped(value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, ordered_json::error_handler_t::replace)) + "</code></td></tr>\n";
   return table + "</table>\n";
 }
 
-constexpr const char* kStyle =
-    "body{font:15px/1.45 sans-serif;max-width:64em;margin:2em auto;padding:0 1em;color:#222}table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left;"
-    "overflow-wrap:anywhere}.verdict{font-size:1.4em;font-weight:bold}svg{margin:.3em}svg text{font:11px sans-serif;fill:#222}.grid{stroke:#eee}.frame{fill:none;stroke:#888}.band{fill:#cfe0f3;stroke:none}"
-    ".bar{fill:#9ab8d8;stroke:#fff}.right{fill:none;stroke:#555;stroke-dasharray:4 3}.found{fill:none;stroke:#1f5fa8;stroke-width:1.6}.wrong{fill:none;stroke:#c8540a;stroke-width:1.6}";
+constexpr const char* kStyle = R"(
+ul{columns:15rem auto;max-width:60rem}.verdict{font-size:1.4rem;font-weight:700}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(35rem,100%),1fr));gap:1rem;margin:.8rem 0}
+.pair{display:flex;flex-wrap:wrap;gap:.4rem;background:var(--panel);border:1px solid var(--line);border-radius:.4rem;padding:.4rem;break-inside:avoid}.pair svg{flex:1 1 16rem;max-width:24rem;height:auto}
+svg text{font:11px sans-serif;fill:var(--text)}.grid{stroke:var(--line)}.frame{fill:none;stroke:var(--soft)}.band{fill:var(--band);stroke:none}.bar{fill:var(--bar);stroke:var(--panel)}
+.right{fill:none;stroke:var(--soft);stroke-dasharray:4 3}.found{fill:none;stroke:var(--accent);stroke-width:1.6}.wrong{fill:none;stroke:var(--bad);stroke-width:1.6}
+)";
 
 }  // namespace
 
 std::string calibration_page(const ordered_json& certificate) {
   const auto& findings = certificate["findings"];
   const auto& band = findings["ranks"];
-  std::string page = std::string("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>PostRec calibration</title><style>") + kStyle + "</style></head><body>\n";
-  page += "<h1>Calibration of a posterior sampler</h1>\n<p class=\"verdict\">" + escaped(findings["verdict"]) + "</p>\n<p>" + escaped(findings["explanation"]) + "</p>\n";
+  std::string page = html_banner() + "<h1>Calibration of a posterior sampler</h1>\n<p class=\"verdict\">" + html_escaped(findings["verdict"]) + "</p>\n<p>" + html_escaped(findings["explanation"]) + "</p>\n";
   if (!findings["because"].empty()) {
     page += "<p>Because of:</p><ul>\n";
-    for (const auto& name : findings["because"]) page += "<li>" + escaped(name) + "</li>\n";
+    for (const auto& name : findings["because"]) page += "<li>" + html_escaped(name) + "</li>\n";
     page += "</ul>\n";
   }
-  page += "<p>Research software, not a medical device.</p>\n<h2>Figures</h2>\n" + figure_table(findings["figures"]);
+  page += "<h2>Figures</h2>\n" + figure_table(findings["figures"]);
   page += "<p>Each is 1, or the level, for samples that can be exchanged with the truth. A figure is wrong when it is off by more than its tolerance and more than three standard errors; "
           "while these exceed the tolerance there are not enough replicates. Chi-square of the data: |y - A x|&sup2;/(m sigma_y&sup2;) of the samples. Chi-square of the error: squared error of the "
           "samples' mean over (1 + 1/N) times their variance, of A x (row space) and of the part of x that the data say little about (null space).</p>\n";
   page += coverage_curve(findings["figures"]);
   page += "<h2>Ranks</h2>\n<p>Where the truth stands among its samples: even when calibrated, a U when over-confident, a hill when under-confident, a slope when biased. The bands hold all " +
-          std::to_string(band["quantities"].size()) + " quantities together with probability " + text_of(1.0 - band["false_alarm_together"].get<double>()) +
-          ". Each would find standard deviations of " + text_of(band["noticed_spread"]) + " of the right ones with probability " + text_of(band["power"]) + ".</p>\n";
+          std::to_string(band["quantities"].size()) + " quantities together with probability " + number_text(1.0 - band["false_alarm_together"].get<double>()) +
+          ". Each would find standard deviations of " + number_text(band["noticed_spread"], "%.2g") + " of the right ones with probability " + number_text(band["power"], "%.2g") + ".</p>\n";
+  page += "<div class=\"plots\">\n";
   for (const auto& quantity : band["quantities"]) {
     const auto ranks = quantity["ranks"].get<std::vector<std::int64_t>>();
-    page += "<div>" + histogram(ranks, band["samples"], quantity["name"]) + ecdf_difference(ranks, band, quantity["inside"]) + "</div>\n";
+    page += "<div class=\"pair\">" + histogram(ranks, band["samples"], quantity["name"]) + ecdf_difference(ranks, band, quantity["inside"]) + "</div>\n";
   }
-  return page + "<h2>How</h2>\n" + settings_table(certificate) + "</body></html>\n";
+  page += "</div>\n<h2>How</h2>\n" + settings_table(certificate);
+  return html_page({"PostRec calibration", page, kStyle});
 }
 
 }  // namespace postrec

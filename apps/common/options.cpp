@@ -10,6 +10,7 @@
 #include "common/console.hpp"
 #include "common/nearest_name.hpp"
 #include "common/noise_options.hpp"
+#include "common/wrapped_text.hpp"
 
 namespace postrec {
 namespace {
@@ -53,6 +54,24 @@ double positive(const CommandOptions& options, const std::string& name) {
   return value;
 }
 
+/// The options of a group as data. Boost shows names as "-q [ --quiet ]" and values as "NAME (=standard)".
+OptionSection section_of(const std::string& title, const po::options_description& group, const std::string& more = {}) {
+  OptionSection section = {title, {}, more};
+  for (const auto& option : group.options()) {
+    OptionText& text = section.options.emplace_back();
+    text.name = option->long_name();
+    text.help = option->description();
+    if (const std::string shown = option->format_name(); shown.find(" [ ") == 2) text.letter = shown[1];
+    if (option->semantic()->max_tokens() == 0) continue;
+    text.value = option->format_parameter();
+    if (const auto standard = text.value.find(" (="); standard != std::string::npos) {
+      text.standard = text.value.substr(standard + 3, text.value.size() - standard - 4);
+      text.value.resize(standard);
+    }
+  }
+  return section;
+}
+
 }  // namespace
 
 CommandOptions::CommandOptions(std::string command, std::string operands, std::size_t min_operands, std::size_t max_operands, std::string purpose,
@@ -67,7 +86,7 @@ po::options_description_easy_init CommandOptions::add_group(const std::string& t
 
 po::options_description_easy_init CommandOptions::add_topic(const std::string& name, const std::string& title, std::string more) {
   visible_.add_options()(("help-" + name).c_str(), ("more options: " + title).c_str());
-  topics_.push_back({name, po::options_description("Options of " + title, kHelpWidth, kHelpWidth / 2), std::move(more)});
+  topics_.push_back({name, title, po::options_description("Options of " + title, kHelpWidth, kHelpWidth / 2), std::move(more)});
   return topics_.back().options.add_options();
 }
 
@@ -88,7 +107,7 @@ std::vector<std::string> CommandOptions::option_names() const {
 
 std::string CommandOptions::help() const {
   std::ostringstream text;
-  text << "Usage: postrec " << command_ << (operands_.empty() ? "" : " ") << operands_ << " [options]\n" << purpose_ << "\n\n";
+  text << "Usage: postrec " << command_ << (operands_.empty() ? "" : " ") << operands_ << " [options]\n" << wrapped(purpose_, kHelpWidth) << "\n\n";
   for (const Group& group : groups_)
     if (get<std::string>(group.option) == group.value) {
       text << group.options << "\nAll other options: postrec " << command_ << " --help\n";
@@ -97,14 +116,21 @@ std::string CommandOptions::help() const {
   text << visible_;
   for (const Group& group : groups_)
     text << "  More with --" << group.option << " " << group.value << ": postrec " << command_ << " --" << group.option << " " << group.value << " --help\n";
-  text << "\nExample:\n  " << example_ << "\n";
+  text << "\nExample:\n" << wrapped_command(example_, kHelpWidth) << "\n";
   return text.str();
+}
+
+CommandText CommandOptions::text() const {
+  CommandText text = {command_, operands_, purpose_, example_, {section_of("", visible_)}};
+  for (const Group& group : groups_) text.sections.push_back(section_of("With --" + group.option + " " + group.value, group.options));
+  for (const Topic& topic : topics_) text.sections.push_back(section_of(topic.title, topic.options, topic.more));
+  return text;
 }
 
 bool CommandOptions::print_topic() const {
   for (const Topic& topic : topics_)
     if (has("help-" + topic.name)) {
-      std::cout << topic.options << topic.more << "\nAll other options: postrec " << command_ << " --help\n";
+      std::cout << topic.options << wrapped(topic.more, kHelpWidth) << "\nAll other options: postrec " << command_ << " --help\n";
       return true;
     }
   return false;
@@ -113,7 +139,11 @@ bool CommandOptions::print_topic() const {
 bool CommandOptions::parse(const std::vector<std::string>& arguments) {
   parse_command_line(arguments);
   if (has("help")) {
-    std::cout << help();
+    if (auto* texts = command_text_collector()) {
+      texts->push_back(text());
+    } else {
+      std::cout << help();
+    }
     return false;
   }
   if (print_topic()) return false;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/case.hpp"
+#include "common/command_text.hpp"
 #include "common/output_folder.hpp"
 #include "common/session.hpp"
 
@@ -30,7 +31,7 @@ class CommandOptions {
   /// A group of options that has a help of its own, `postrec COMMAND --help-NAME`, so that the main one fits a screen. `more` is shown below them.
   boost::program_options::options_description_easy_init add_topic(const std::string& name, const std::string& title, std::string more);
 
-  /// False when --help was asked for and printed. Also sets the console's format and quietness.
+  /// False when --help was asked for and printed, or collected (command_text.hpp). Also sets the console's format and quietness.
   bool parse(const std::vector<std::string>& arguments);
 
   bool has(const std::string& option) const { return values_.count(option) != 0; }
@@ -51,11 +52,13 @@ class CommandOptions {
 
   struct Topic {
     std::string name;
+    std::string title;
     boost::program_options::options_description options;
     std::string more;
   };
 
   std::string help() const;
+  CommandText text() const;
   bool print_topic() const;
   boost::program_options::options_description known_options() const;
   void parse_command_line(const std::vector<std::string>& arguments);

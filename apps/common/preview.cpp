@@ -18,14 +18,19 @@ GreyWindow grey_window(const at::Tensor& image, IntensityUnit unit) {
   return {low, high > low ? high : low + 1.0};
 }
 
-void write_preview(const std::filesystem::path& path, const at::Tensor& slice, const ImageGeometry& geometry, GreyWindow window) {
+bool is_axial(const ImageGeometry& geometry) { return std::abs(geometry.direction[8]) > 0.7; }
+
+at::Tensor as_shown(const at::Tensor& slice, const ImageGeometry& geometry) {
   // Patient axes are LPS: columns should run to the left (+x) and rows to the back (+y). Column j of the direction is image axis j.
   const double column_to_left = geometry.direction[0], row_to_back = geometry.direction[4];
-  const bool axial = std::abs(geometry.direction[8]) > 0.7;
   at::Tensor picture = slice;
-  if (axial && row_to_back < 0) picture = picture.flip({1});
-  if (axial && column_to_left < 0) picture = picture.flip({2});
-  write_png(path, picture.contiguous(), window.low, window.high);
+  if (is_axial(geometry) && row_to_back < 0) picture = picture.flip({1});
+  if (is_axial(geometry) && column_to_left < 0) picture = picture.flip({2});
+  return picture.contiguous();
+}
+
+void write_preview(const std::filesystem::path& path, const at::Tensor& slice, const ImageGeometry& geometry, GreyWindow window) {
+  write_png(path, as_shown(slice, geometry), window.low, window.high);
 }
 
 }  // namespace postrec

@@ -19,6 +19,8 @@ class Progress : public Observer {
   void begin_part(std::int64_t part) { part_ = part; }
   /// For parts that have no steps.
   void finish_part(std::int64_t part);
+  /// Makes room on the terminal for a line of somebody else's.
+  void clear_bar();
 
   void on_step(const Step& step) override;
   void on_message(const std::string& text) override;
@@ -27,7 +29,6 @@ class Progress : public Observer {
  private:
   using Clock = std::chrono::steady_clock;
 
-  void clear_bar();
   void draw_bar(double fraction, double seconds_left, const Step& step);
 
   std::int64_t n_parts_;

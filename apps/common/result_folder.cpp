@@ -12,6 +12,7 @@
 #include "common/console.hpp"
 #include "common/preview.hpp"
 #include "common/quality.hpp"
+#include "common/report_page.hpp"
 #include "common/version.hpp"
 #include "postrec/answers.hpp"
 #include "postrec/atomic_file.hpp"
@@ -82,21 +83,6 @@ ordered_json trust_json(const Trust& trust, const CaseResult& result) {
     if (!told[i]) withheld.push_back(result.slices[i].number);
   }
   return {{"fits", trust.all_fit()}, {"forced", trust.forced && !trust.all_fit()}, {"uncertainty_withheld_in_slices", withheld}, {"slices", slices}};
-}
-
-/// The slices that the prior does not fit, with the reason of the first; empty when it fits all.
-std::string distrust_text(const ordered_json& fit) {
-  std::string numbers, reason;
-  for (const auto& slice : fit["slices"]) {
-    if (slice["fits"].get<bool>()) continue;
-    numbers += (numbers.empty() ? "" : ", ") + slice["slice"].dump();
-    if (reason.empty()) reason = slice["reason"].get<std::string>();
-  }
-  if (numbers.empty()) return "";
-  const std::string where = "the prior does not fit slice(s) " + numbers + ": " + reason;
-  return fit["forced"].get<bool>() ? where + ". The uncertainty is told because of --force and is not to be trusted"
-                                   : where + ". The uncertainty there is withheld (standard deviation, intervals, probabilities); the samples are kept, but their spread is "
-                                             "not to be trusted. --force gives all of it";
 }
 
 struct Volumes {
@@ -243,6 +229,20 @@ ordered_json run_header(const std::vector<std::string>& command) {
           {"command", command}};
 }
 
+std::string distrust_text(const ordered_json& fit) {
+  std::string numbers, reason;
+  for (const auto& slice : fit["slices"]) {
+    if (slice["fits"].get<bool>()) continue;
+    numbers += (numbers.empty() ? "" : ", ") + slice["slice"].dump();
+    if (reason.empty()) reason = slice["reason"].get<std::string>();
+  }
+  if (numbers.empty()) return "";
+  const std::string where = "the prior does not fit slice(s) " + numbers + ": " + reason;
+  return fit["forced"].get<bool>() ? where + ". The uncertainty is told because of --force and is not to be trusted"
+                                   : where + ". The uncertainty there is withheld (standard deviation, intervals, probabilities); the samples are kept, but their spread is "
+                                             "not to be trusted. --force gives all of it";
+}
+
 ordered_json prior_json(const PriorInfo& prior) {
   return {{"name", prior.name}, {"sha256", prior.sha256}, {"licence", prior.licence}, {"trained_on", prior.trained_on}};
 }
@@ -284,7 +284,7 @@ bool uncertainty_withheld(const ordered_json& run) {
 }
 
 ordered_json write_result(const fs::path& folder, const std::vector<std::string>& command, const Case& input, const CaseResult& result, Session& session,
-                          const Questions& questions) {
+                          const Questions& questions, const DicomOutput* dicom) {
   const Measurement& measurement = input.measurement;
   const ImageGeometry geometry = geometry_from_slice(measurement.geometry, input.slices.front().index);
   const Volumes volumes(result);
@@ -302,8 +302,15 @@ ordered_json write_result(const fs::path& folder, const std::vector<std::string>
     run["quality"] = judge(images, truth, measurement.unit);
   }
   if (!questions.regions.empty()) run["regions"] = region_answers(questions, volumes.samples, truth, session.options().interval_level, trust.told());
+  if (dicom != nullptr) {
+    DicomMaps maps = {volumes.mean, volumes.standard_deviation, {}, trust.told()};
+    for (const double threshold : questions.thresholds) maps.probabilities.emplace_back(threshold, probability_above(volumes.samples, threshold));
+    run["dicom"] = write_dicom(folder / "dicom", *dicom, maps, run);
+  }
   if (const std::string distrust = distrust_text(run["prior_fit"]); !distrust.empty()) console().warning(distrust);
   write_text_atomically(folder / "report.txt", report_text(run));
+  const ReportPictures pictures = {volumes.mean, volumes.standard_deviation, volumes.pseudo_inverse, volumes.samples, truth, geometry, measurement.unit};
+  write_text_atomically(folder / "report.html", report_page(run, pictures, input.reported_name));
   write_text_atomically(folder / "run.json", run.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   return run;
 }

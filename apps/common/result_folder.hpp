@@ -5,19 +5,23 @@
 #include <string>
 #include <vector>
 
+#include "common/dicom_output.hpp"
 #include "common/questions.hpp"
 #include "common/reconstruct_case.hpp"
 
 namespace postrec {
 
-/// Writes a finished case into an existing folder: the volumes, the pictures, report.txt and, last, run.json.
+/// Writes a finished case into an existing folder: the volumes, the pictures, report.txt, report.html and, last, run.json.
 /// `command` is what the user typed. Returns what run.json holds. The files are listed in apps/README.md.
 ///
 /// Where the prior does not fit a slice (prior_fit.hpp), how uncertain it is there is withheld unless questions.force: standard deviation and
 /// probability are -1 and the interval is empty (lower 1, upper -1) in that slice, or the files are not written where no slice fits; regions that reach into it
-/// have a mean alone; a warning gives the reason.
+/// have a mean alone; a warning gives the reason. With `dicom` mean and uncertainty are also written as DICOM objects (dicom_output.hpp).
 nlohmann::ordered_json write_result(const std::filesystem::path& folder, const std::vector<std::string>& command, const Case& input, const CaseResult& result,
-                                    Session& session, const Questions& questions = {});
+                                    Session& session, const Questions& questions = {}, const DicomOutput* dicom = nullptr);
+
+/// The slices that the prior does not fit, with the reason of the first and what follows from it; empty when it fits all. `prior_fit` is that of run.json.
+std::string distrust_text(const nlohmann::ordered_json& prior_fit);
 
 /// Whether a run.json says that the uncertainty of some slice was withheld.
 bool uncertainty_withheld(const nlohmann::ordered_json& run);

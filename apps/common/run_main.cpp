@@ -4,6 +4,7 @@
 
 #include <iostream>
 #include <new>
+#include <utility>
 
 #include "common/console.hpp"
 #include "common/interrupt.hpp"
@@ -14,10 +15,23 @@ namespace {
 
 constexpr const char* kMemoryHint = "use a smaller --batch-size, fewer --samples or one --slice";
 
-int report(ErrorKind kind, const std::string& message, const std::string& hint = {}) {
-  console().error(static_cast<int>(kind), message, hint);
-  return static_cast<int>(kind);
+std::function<void(const Failure&)>& listener() {
+  static std::function<void(const Failure&)> tell;
+  return tell;
 }
+
+int report(int code, const std::string& message, const std::string& hint) {
+  console().error(code, message, hint);
+  if (!listener()) return code;
+  try {
+    listener()({code, message, hint});
+  } catch (const std::exception& error) {
+    console().warning(error.what());
+  }
+  return code;
+}
+
+int report(ErrorKind kind, const std::string& message, const std::string& hint = {}) { return report(static_cast<int>(kind), message, hint); }
 
 /// Errors come before the options are parsed, too, so the format of the log is looked for by hand.
 void find_log_format(const std::vector<std::string>& arguments) {
@@ -29,6 +43,8 @@ void find_log_format(const std::vector<std::string>& arguments) {
 
 }  // namespace
 
+void on_failure(std::function<void(const Failure&)> tell) { listener() = std::move(tell); }
+
 int run_main(int argc, char** argv, const std::function<int(const std::vector<std::string>&)>& body) {
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   find_log_format(arguments);
@@ -39,8 +55,7 @@ int run_main(int argc, char** argv, const std::function<int(const std::vector<st
   } catch (const Error& error) {
     const bool interrupted = error.kind() == ErrorKind::kInterrupted && interrupting_signal() != 0;
     const int code = interrupted ? 128 + interrupting_signal() : error.exit_code();
-    console().error(code, error.message(), error.hint());
-    return code;
+    return report(code, error.message(), error.hint());
   } catch (const std::bad_alloc&) {
     return report(ErrorKind::kOutOfMemory, "out of memory", kMemoryHint);
   } catch (const c10::OutOfMemoryError& error) {
