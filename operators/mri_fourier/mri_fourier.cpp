@@ -245,10 +245,15 @@ at::Tensor generated_mask(const MaskRequest& request) {
   return at::from_blob(mask.data(), {request.height, request.width}, at::kByte).to(at::kBool);
 }
 
+constexpr double kAcceleration = 4.0;          // where a pattern is asked for without it
+
 at::Tensor choose_mask(const Parameters& parameters, std::int64_t height, std::int64_t width) {
   MaskRequest request;
   request.pattern = pattern_of(parameters.text("mask-pattern"));
   request.phase_encode = phase_encode_of(parameters.text("undersample-axis"));
+  if (request.pattern == MaskPattern::kFull && parameters.has("acceleration"))
+    throw Error(ErrorKind::kConfiguration, "acceleration=" + std::to_string(parameters.real("acceleration")) + " without a mask-pattern leaves nothing out",
+                "set it, to equispaced for example");
   if (parameters.has("mask")) {
     if (request.pattern != MaskPattern::kFull) {
       throw Error(ErrorKind::kConfiguration, "mask and mask-pattern=" + parameters.text("mask-pattern") + " are both set",
@@ -258,7 +263,7 @@ at::Tensor choose_mask(const Parameters& parameters, std::int64_t height, std::i
   }
   request.height = height;
   request.width = width;
-  request.acceleration = parameters.real("acceleration");
+  request.acceleration = parameters.has("acceleration") ? parameters.real("acceleration") : kAcceleration;
   if (parameters.has("n-acs-lines")) request.n_acs_lines = parameters.integer("n-acs-lines");
   request.seed = static_cast<std::uint64_t>(parameters.integer("mask-seed"));
   return generated_mask(request);
@@ -291,7 +296,7 @@ const OperatorType& mri_fourier_type() {
        {"sens-maps", kTensor, "", "", false, {}, {}, {}, "Coil sensitivities, complex [coil, height, width]."},
        {"mask", kTensor, "", "", false, {}, {}, {}, "Acquired samples, not 0: [height, width], or a value for each line."},
        {"mask-pattern", kChoice, "", "full", false, {}, {}, kPatternNames, "Mask to make when none is given; the last two are 2-D."},
-       {"acceleration", kReal, "", "4", false, 1, {}, {}, "All samples over acquired ones, the calibration block included."},
+       {"acceleration", kReal, "", "", false, 1, {}, {}, "All samples over acquired ones, the calibration block included; default 4 with a pattern."},
        {"n-acs-lines", kInteger, "", "", false, 0, {}, {}, "Calibration lines, or side of the 2-D block; default a third, at most 24."},
        {"mask-seed", kInteger, "", "0", false, 0, {}, {}, "Seed of the random patterns."},
        {"undersample-axis", kChoice, "", "y", false, {}, {}, {"y", "x"}, "Whether ky (y) or kx (x) lines are left out."}},

@@ -180,6 +180,30 @@ TEST_F(TrainNetwork, Mistakes) {
   EXPECT_FALSE(fs::exists(path("p.safetensors")));
 }
 
+// The network stays; its error is measured on the scans given, the same ones with the same result.
+TEST_F(TrainNetwork, TheErrorIsMeasuredAnew) {
+  ASSERT_EQ(run_postrec(arguments("p.safetensors", {"--steps", "20", "--decay-steps", "5", "--validation", path("scans/sub-3_T1w.nii.gz")})).code, 0);
+  const auto remeasured = [&](const std::string& scan, const std::string& output, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> words = {"train", path(scan), "--remeasure", path("p.safetensors"), "--output", path(output)};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_postrec(words);
+  };
+  ASSERT_EQ(remeasured("scans/sub-3_T1w.nii.gz", "same.safetensors").code, 0);
+  EXPECT_EQ(content("same.safetensors"), content("p.safetensors"));
+  ASSERT_EQ(remeasured("scans/sub-1_T1w.nii.gz", "other.safetensors").code, 0);
+  const auto before = load_prior(path("p.safetensors")), after = load_prior(path("other.safetensors"));
+  const at::Tensor x_t = at::ones({1, 1, 8, 8}, at::kComplexFloat);
+  EXPECT_TRUE(at::equal(after->denoise(x_t, 0.3), before->denoise(x_t, 0.3)));
+  EXPECT_FALSE(at::equal(after->error_covariance(0.3, {1, 8, 8}).eigenvalues(), before->error_covariance(0.3, {1, 8, 8}).eigenvalues()));
+  EXPECT_EQ(after->info().licence, "CC0");
+
+  expect_error(remeasured("scans/sub-1_T1w.nii.gz", "other.safetensors"), 73, {"exists"});
+  expect_error(remeasured("scans/sub-1_T1w.nii.gz", "x.safetensors", {"--licence", "CC0"}), 64, {"--licence", "--remeasure"});
+  ASSERT_EQ(run_postrec({"train", path("scans"), "--licence", "CC0", "--table-size", "16", "--output", path("g.safetensors")}).code, 0);
+  expect_error(run_postrec({"train", path("scans"), "--remeasure", path("g.safetensors"), "--output", path("x.safetensors")}), 64, {"network prior"});
+  EXPECT_FALSE(fs::exists(path("x.safetensors")));
+}
+
 TEST_F(TrainNetwork, HelpOfItsOwn) {
   const Ended general = run_postrec({"train", "--help"}), network = run_postrec({"train", "--kind", "network", "--help"});
   EXPECT_EQ(general.out.find("--widths"), std::string::npos);

@@ -17,7 +17,6 @@ Parameters base(std::int64_t height, std::int64_t width) {
   p.set("width", width);
   p.set("coils", std::int64_t{1});
   p.set("mask-pattern", std::string("full"));
-  p.set("acceleration", 4.0);
   p.set("n-acs-lines", std::int64_t{3});
   p.set("mask-seed", std::int64_t{1});
   p.set("undersample-axis", std::string("y"));
@@ -218,6 +217,8 @@ TEST(MriFourier, RefusesBadParameters) {
   refused(with(p, "coils", std::int64_t{8}), kConfiguration, {"coils=8", "sens-maps"});
   refused(with(p, "height", std::int64_t{0}), kConfiguration, {"height=0"});
   refused(with_pattern(p, "spiral"), kConfiguration, {"mask-pattern=spiral", "poisson-disc"});
+  refused(with(p, "acceleration", 8.0), kConfiguration, {"acceleration=8", "mask-pattern"});
+  refused(with(with(p, "mask", at::ones({13})), "acceleration", 8.0), kConfiguration, {"acceleration=8", "mask-pattern"});
   refused(with(p, "undersample-axis", std::string("z")), kConfiguration, {"undersample-axis=z"});
   refused(with_pattern(with(p, "n-acs-lines", std::int64_t{9}), "random"), kConfiguration, {"n-acs-lines=9", "acceleration=4"});
   refused(with_pattern(with(p, "n-acs-lines", std::int64_t{14}), "random"), kConfiguration, {"n-acs-lines=14", "13"});

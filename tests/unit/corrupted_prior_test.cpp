@@ -244,6 +244,10 @@ void add_bad_networks(BadFiles& files, const SafeTensors& good) {
   };
   for (const auto& shape : std::vector<std::vector<std::int64_t>>{{}, {0}, {2}, {4}, {1, 3}}) shaped("error_sigmas", shape);
   for (const auto& shape : std::vector<std::vector<std::int64_t>>{{}, {0}, {2, 1, 4, 4}, {3, 1, 4}, {3, 2, 4, 4}, {3, 1, 0, 4}, {3, 0, 4, 4}}) shaped("error_table", shape);
+  for (const auto& shape : std::vector<std::vector<std::int64_t>>{{}, {0}, {3}, {3, 2}, {2, 3}, {0, 3}, {3, 3, 1}}) shaped("envelope", shape);
+  for (const auto& shape : std::vector<std::vector<std::int64_t>>{{}, {0}, {1}, {2}, {3}, {1, 3}}) shaped("envelope_activities", shape);  // ones do not rise
+  for (const char* name : {"envelope", "envelope_activities"})
+    add_lie(files, good, std::string(name) + " is missing", [&](SafeTensors& content) { content.tensors.erase(name); });
   shaped("network/input.weight", {8, 4, 3});
   shaped("network/input.weight", {8, 2, 3, 3});
   shaped("network/more.weight", {1});
@@ -306,7 +310,7 @@ class CorruptedPrior : public ::testing::Test {
 
 TEST_F(CorruptedPrior, NetworkFilesAreRefused) {
   const auto [bytes, content] = good_file(small_network_prior(SpectralBasis::kDft, 1));
-  const std::vector<std::string> names{"spectrum", "mean", "error_table", "error_sigmas", "network/output.weight", "network/embedding1.bias"};
+  const std::vector<std::string> names{"spectrum", "mean", "error_table", "error_sigmas", "envelope", "envelope_activities", "network/output.weight", "network/embedding1.bias"};
   BadFiles files;
   add_truncated(files, bytes);
   add_flipped(files, bytes);

@@ -96,7 +96,18 @@ TEST_F(PriorFile, NetworkRoundTrip) {
     const at::Tensor x_t = RandomStreams(3, 0, 2).normal(0, {channels, 13, 18}, prior.domain().dtype);
     EXPECT_TRUE(at::equal(network.denoise(x_t, 0.4), prior.denoise(x_t, 0.4)));
     EXPECT_TRUE(at::equal(network.error_covariance(0.4, {channels, 13, 18}).eigenvalues(), prior.error_covariance(0.4, {channels, 13, 18}).eigenvalues()));
+    EXPECT_TRUE(network.error_covariance_around(x_t, 0.4).has_envelope());
+    EXPECT_TRUE(at::equal(network.error_covariance_around(x_t, 0.4).apply_factor(x_t), prior.error_covariance_around(x_t, 0.4).apply_factor(x_t)));
   }
+}
+
+// Files from before the envelope hold none.
+TEST_F(PriorFile, TheEnvelopeMayBeAbsent) {
+  const NetworkPrior with = small_network_prior(SpectralBasis::kDct, 1);
+  const NetworkPrior without(with.network(), ErrorTable(SpectralBasis::kDct, with.errors().sigmas(), with.errors().eigenvalues()), with.range(), with.info());
+  save_prior(path_, without);
+  const auto loaded = load_prior(path_);
+  EXPECT_FALSE(loaded->error_covariance_around(at::ones({1, 1, 9, 9}), 0.4).has_envelope());
 }
 
 TEST_F(PriorFile, IncompleteFactsAreNotSaved) {
