@@ -60,6 +60,12 @@ std::string quoted_path(const fs::path& path) {
   std::string text = path.string();
   for (char& c : text)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  // What turns the direction of writing can make one name look like another: U+202A to U+202E, U+2066 to U+2069.
+  for (std::size_t i = 0; i + 2 < text.size(); ++i) {
+    const auto third = static_cast<unsigned char>(text[i + 2]);
+    if ((text.compare(i, 2, "\xe2\x80") == 0 && third >= 0xaa && third <= 0xae) ||
+        (text.compare(i, 2, "\xe2\x81") == 0 && third >= 0xa6 && third <= 0xa9)) text.replace(i, 3, "?");
+  }
   return "'" + text + "'";
 }
 

@@ -2,16 +2,21 @@
 #include "dicom_header.hpp"
 
 #include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/oflog/oflog.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 #include <type_traits>
 
 #include "child_process.hpp"
+#include "dicom_rle.hpp"
 #include "postrec/sha256.hpp"
 
 namespace postrec {
@@ -21,7 +26,7 @@ namespace {
 static_assert(std::is_trivially_copyable_v<DicomHeader>);
 
 void set_problem(DicomHeader& header, const char* text) {
-  if (header.problem[0] == '\0') std::strncpy(header.problem, text, sizeof(header.problem) - 1);
+  if (header.problem[0] == '\0') std::snprintf(header.problem, sizeof(header.problem), "%s", text);
 }
 
 template <std::size_t n>
@@ -35,13 +40,28 @@ std::int64_t get_integer(DcmItem& item, const DcmTagKey& tag, std::int64_t other
   return item.findAndGetUint16(tag, value).good() ? value : otherwise;
 }
 
+/// Whether a decimal string is one and nothing more. DCMTK takes the number that it begins with: 1 of "1,5".
+bool is_decimal(const OFString& text) {
+  const std::string value(text.c_str(), text.size());
+  auto first = value.find_first_not_of(' ');
+  const auto last = value.find_last_not_of(std::string(" \0", 2));
+  if (first == std::string::npos || last == std::string::npos) return false;
+  if (value[first] == '+' && value[++first] == '-') return false;
+  double number = 0.0;
+  const auto [end, error] = std::from_chars(value.data() + first, value.data() + last + 1, number);
+  return error != std::errc::invalid_argument && end == value.data() + last + 1;
+}
+
 /// All n numbers of an element; false when it is absent or empty.
 bool get_numbers(DcmItem& item, const DcmTagKey& tag, double* out, unsigned n, DicomHeader& header, const char* problem) {
   DcmElement* element = nullptr;
   if (item.findAndGetElement(tag, element).bad() || element == nullptr || element->getLength() == 0) return false;
   if (element->getVM() != n) set_problem(header, problem);
-  for (unsigned i = 0; i < n; ++i)
+  OFString text;
+  for (unsigned i = 0; i < n; ++i) {
     if (item.findAndGetFloat64(tag, out[i], i).bad() || !std::isfinite(out[i])) set_problem(header, problem);
+    if (element->ident() == EVR_DS && (element->getOFString(text, i).bad() || !is_decimal(text))) set_problem(header, problem);
+  }
   return true;
 }
 
@@ -69,6 +89,51 @@ void read_rescale(DcmItem& item, DicomHeader& header) {
   get_text(item, DCM_RescaleType, header.rescale_type);
 }
 
+void read_frame_count(DcmDataset& dataset, DicomHeader& header) {
+  DcmElement* element = nullptr;
+  OFString text;
+  if (dataset.findAndGetElement(DCM_NumberOfFrames, element).bad() || element == nullptr || element->getLength() == 0) return;
+  char* end = nullptr;
+  if (element->getOFString(text, 0).good()) header.frames = std::strtoll(text.c_str(), &end, 10);
+  while (end != nullptr && *end == ' ') ++end;
+  if (element->getVM() != 1 || end == nullptr || end == text.c_str() || *end != '\0') set_problem(header, "its NumberOfFrames is not one whole number");
+}
+
+/// The first fragment of a compressed frame; `alone`: and the only one.
+std::span<const std::uint8_t> first_fragment(DcmElement& pixels, bool alone) {
+  auto* data = dynamic_cast<DcmPixelData*>(&pixels);
+  if (data == nullptr) return {};
+  E_TransferSyntax syntax = EXS_Unknown;
+  const DcmRepresentationParameter* parameter = nullptr;
+  DcmPixelSequence* sequence = nullptr;
+  DcmPixelItem* fragment = nullptr;
+  Uint8* bytes = nullptr;
+  data->getOriginalRepresentationKey(syntax, parameter);
+  if (data->getEncapsulatedRepresentation(syntax, parameter, sequence).bad() || sequence == nullptr || (alone && sequence->card() != 2)) return {};
+  if (sequence->getItem(fragment, 1).bad() || fragment->getUint8Array(bytes).bad() || bytes == nullptr) return {};
+  return {bytes, fragment->getLength()};
+}
+
+/// The bits of a sample that a JPEG frame header says; 0 without one.
+int jpeg_precision(std::span<const std::uint8_t> jpeg) {
+  for (std::size_t at = 2; at + 4 < jpeg.size() && jpeg[at] == 0xff; at += 2 + (std::size_t{jpeg[at + 2]} << 8 | jpeg[at + 3])) {
+    const int marker = jpeg[at + 1];
+    if (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) return jpeg[at + 4];
+  }
+  return 0;
+}
+
+/// GDCM fills up what a damaged RLE frame lacks, and takes a JPEG of 12 bits for one of 8.
+void check_compressed(DcmElement& pixels, E_TransferSyntax syntax, DicomHeader& header) {
+  if (syntax == EXS_RLELossless) {
+    const auto stripes = static_cast<std::size_t>(header.samples * header.bits_allocated / 8);
+    const auto stripe_bytes = static_cast<std::size_t>(header.rows * header.columns);
+    if (!is_whole_rle(first_fragment(pixels, true), stripes, stripe_bytes)) set_problem(header, "its RLE data are damaged or not one fragment");
+  } else if (syntax == EXS_JPEGProcess1 || syntax == EXS_JPEGProcess2_4 || syntax == EXS_JPEGProcess14 || syntax == EXS_JPEGProcess14SV1) {
+    if (jpeg_precision(first_fragment(pixels, false)) > header.bits_allocated) set_problem(header, "its JPEG data have more bits than its BitsAllocated");
+  }
+}
+
 void read_pixel_layout(DcmDataset& dataset, DicomHeader& header) {
   header.rows = get_integer(dataset, DCM_Rows, 0);
   header.columns = get_integer(dataset, DCM_Columns, 0);
@@ -76,12 +141,13 @@ void read_pixel_layout(DcmDataset& dataset, DicomHeader& header) {
   header.bits_allocated = get_integer(dataset, DCM_BitsAllocated, 0);
   header.bits_stored = get_integer(dataset, DCM_BitsStored, header.bits_allocated);
   header.high_bit = get_integer(dataset, DCM_HighBit, header.bits_stored - 1);
-  Sint32 frames = 1;
-  if (dataset.findAndGetSint32(DCM_NumberOfFrames, frames).good()) header.frames = frames;
+  if (get_integer(dataset, DCM_PixelRepresentation, 0) > 1) set_problem(header, "its PixelRepresentation is neither 0 nor 1");
+  read_frame_count(dataset, header);
   header.compressed = DcmXfer(dataset.getOriginalXfer()).isEncapsulated();
   DcmElement* pixels = nullptr;
   if (dataset.findAndGetElement(DCM_PixelData, pixels).bad() || pixels == nullptr) return set_problem(header, "it has no PixelData");
   if (!header.compressed) header.pixel_bytes = pixels->getLength();
+  else if (header.frames == 1) check_compressed(*pixels, dataset.getOriginalXfer(), header);
 }
 
 /// The PatientID stays in the child.
@@ -103,7 +169,9 @@ void read_header(const std::filesystem::path& path, DicomHeader& header) {
   if (header.sop_instance_uid[0] == '\0') get_text(*file.getMetaInfo(), DCM_MediaStorageSOPInstanceUID, header.sop_instance_uid);
   get_text(dataset, DCM_Modality, header.modality);
   hash_patient(dataset, header);
+  OFString second;
   get_text(dataset, DCM_PhotometricInterpretation, header.photometric);
+  if (dataset.findAndGetOFString(DCM_PhotometricInterpretation, second, 1).good()) set_problem(header, "it has two PhotometricInterpretations");
   header.enhanced = dataset.tagExists(DCM_PerFrameFunctionalGroupsSequence);
   read_pixel_layout(dataset, header);
   read_geometry(dataset, header);

@@ -45,7 +45,11 @@ std::uint64_t check_input_file(const fs::path& path) {
 
 fs::path resolve_inside(const fs::path& folder, const std::string& name, const std::string& where) {
   const fs::path root = fs::weakly_canonical(folder.empty() ? fs::path(".") : folder);
-  const fs::path file = fs::weakly_canonical(root / name);
+  std::error_code error;
+  const fs::path file = fs::weakly_canonical(root / name, error);
+  if (error)
+    throw Error(ErrorKind::kBadData, where + " names " + quoted_path(name.substr(0, 80)) + ", which cannot be a file: " + error.message(),
+                "keep the data file beside the file that names it");
   const auto [end_of_root, ignored] = std::mismatch(root.begin(), root.end(), file.begin(), file.end());
   if (name.empty() || fs::path(name).is_absolute() || end_of_root != root.end())
     throw Error(ErrorKind::kBadData, where + " names " + quoted_path(name) + ", which is not inside its folder",

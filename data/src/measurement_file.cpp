@@ -26,6 +26,7 @@ namespace {
 
 constexpr const char* kFormat = "postrec-measurement/1";
 constexpr const char* kJsonName = "measurement.json";
+constexpr std::size_t kLongestKey = 80;  ///< of which a message shows no more
 
 // ---- tensors in files ----
 
@@ -137,12 +138,12 @@ class Reader {
   /// One of two words.
   bool is_second(const std::string& key, const std::string& first, const std::string& second) const {
     const std::string value = text(key);
-    if (value != first && value != second) refuse(key, "is '" + value.substr(0, 40) + "'", "it is '" + first + "' or '" + second + "'");
+    if (value != first && value != second) refuse(key, "is " + quoted_path(value.substr(0, 40)), "it is '" + first + "' or '" + second + "'");
     return value == second;
   }
 
   [[noreturn]] void refuse(const std::string& key, const std::string& what, const std::string& hint) const {
-    throw Error(ErrorKind::kBadData, "'" + prefix_ + key + "' in " + quoted_path(file_) + " " + what, hint);
+    throw Error(ErrorKind::kBadData, quoted_path((prefix_ + key).substr(0, kLongestKey)) + " in " + quoted_path(file_) + " " + what, hint);
   }
   const fs::path& file() const { return file_; }
   const Json& json() const { return object_; }
@@ -164,7 +165,7 @@ at::Tensor reshaped(const Reader& json, const at::Tensor& tensor) {
 }
 
 fs::path file_of(const Reader& json, const std::string& key) {
-  return resolve_inside(json.file().parent_path(), json.text(key), "'" + key + "' in " + quoted_path(json.file()));
+  return resolve_inside(json.file().parent_path(), json.text(key), quoted_path(key.substr(0, kLongestKey)) + " in " + quoted_path(json.file()));
 }
 
 /// Complex [slice, coil, ky, kx]; real [slice, rows, columns], or [slice, 3, rows, columns] in colour.

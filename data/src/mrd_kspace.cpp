@@ -192,6 +192,10 @@ GatheredKspace gather_ismrmrd(const MrdFile& file, const std::string& name) {
   require_finite_values(file, name);
   const MrdEncoding& encoding = file.encoding();
 
+  for (const MrdReadout* readout : sorted.image)
+    for (int i = 0; i < 3; ++i)
+      if (!std::isfinite(readout->position_mm[i] + readout->read_dir[i] + readout->phase_dir[i]))
+        refuse(name, "the direction or position of a slice is not finite", "the headers are damaged; export it again");
   std::map<std::uint16_t, const MrdReadout*> first_of_slice;
   for (const MrdReadout* readout : sorted.image) first_of_slice.emplace(readout->slice, readout);
   std::vector<SlicePlane> planes;

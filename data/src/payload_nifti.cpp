@@ -59,6 +59,18 @@ class NiftiHeader {
     return sizes;
   }
 
+  /// ITK's NIfTI library turns matrices that are not finite, or whose determinant is not, for a minute and more.
+  void require_placement() const {
+    constexpr float kFarthest = 1e9f;
+    const auto require = [&](std::size_t code, std::size_t begin, std::size_t end) {
+      for (std::size_t offset = begin; at<std::int16_t>(code) > 0 && offset < end; offset += 4)
+        if (!(std::abs(at<float>(offset)) < kFarthest))
+          refuse("has a position or orientation (qform, sform) that is not finite or beyond any scanner", "repair the header");
+    };
+    require(252, 256, 280);
+    require(254, 280, 328);
+  }
+
   std::uint64_t n_voxels() const { return checked_product(sizes(), "an image size (dim) of " + quoted_path(path_)); }
 
   std::int64_t bytes_per_voxel() const {
@@ -113,6 +125,7 @@ std::uint64_t check_nifti_payload(const std::filesystem::path& path) {
   check_input_file(path);
   ByteReader reader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone);
   const NiftiHeader header(path, reader.read(kHeaderBytes));
+  header.require_placement();
   const std::uint64_t n_bytes =
       checked_product({static_cast<std::int64_t>(header.n_voxels()), header.bytes_per_voxel()}, "the size of " + quoted_path(path));
   reader.read(header.offset() - kHeaderBytes);

@@ -25,9 +25,8 @@ std::string TextHeader::text(const std::string& key, const std::string& otherwis
 
 void TextHeader::refuse(const std::string& key, const std::string& hint) const {
   std::string value = has(key) ? text(key).substr(0, 60) : "missing";
-  for (char& c : value)
-    if (static_cast<unsigned char>(c) < 0x20) c = '?';
-  throw Error(ErrorKind::kBadData, "the header of " + quoted_path(path) + " has " + key + " = " + value, hint);
+  value = quoted_path(value);  // makes it one line
+  throw Error(ErrorKind::kBadData, "the header of " + quoted_path(path) + " has " + key + " = " + value.substr(1, value.size() - 2), hint);
 }
 
 std::vector<double> TextHeader::numbers(const std::string& key) const {
