@@ -6,25 +6,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <regex>
 
 #include "common/case_id.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
+#include "postrec/utc_time.hpp"
 
 namespace postrec {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
-
-std::string utc_time() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 BatchEvents::BatchEvents(const fs::path& folder, std::int64_t shard, std::int64_t n_shards) {
   constexpr std::size_t kNameBytes = 8;

@@ -28,7 +28,4 @@ class BatchEvents {
 /// The largest number of shards that processes worked with, from the names of their files; 1 when none did.
 std::int64_t shards_seen(const std::filesystem::path& folder);
 
-/// "2026-01-31T12:00:00Z"
-std::string utc_time();
-
 }  // namespace postrec

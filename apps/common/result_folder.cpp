@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "common/console.hpp"
@@ -16,6 +15,7 @@
 #include "common/version.hpp"
 #include "postrec/answers.hpp"
 #include "postrec/atomic_file.hpp"
+#include "postrec/utc_time.hpp"
 #include "postrec/data/write_image.hpp"
 #include "postrec/prior_fit.hpp"
 
@@ -166,15 +166,6 @@ ordered_json slices_json(const CaseResult& result) {
   return slices;
 }
 
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
-
 ordered_json run_json(const std::vector<std::string>& command, const Case& input, const CaseResult& result, Session& session) {
   const Measurement& measurement = input.measurement;
   const SessionOptions& options = session.options();
@@ -225,7 +216,7 @@ std::string formatted(const char* format, double value) {
 
 ordered_json run_header(const std::vector<std::string>& command) {
   return {{"program", {{"name", "postrec"}, {"version", program_version()}, {"libtorch", libtorch_version()}, {"purpose", "research software, not a medical device"}}},
-          {"finished", utc_now()},
+          {"finished", utc_time()},
           {"command", command}};
 }
 

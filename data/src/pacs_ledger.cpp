@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -14,22 +13,11 @@
 #include "pacs_names.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
+#include "postrec/utc_time.hpp"
 
 namespace postrec {
-namespace {
 
 using nlohmann::ordered_json;
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
-
-}  // namespace
 
 PacsLedger::PacsLedger(const std::filesystem::path& path, std::string peer) : path_(path), peer_(std::move(peer)) {
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -71,7 +59,7 @@ void PacsLedger::append(const std::string& line) {
 }
 
 void PacsLedger::add(const std::string& instance, const std::string& file, unsigned status) {
-  const ordered_json entry = {{"peer", peer_}, {"instance", instance}, {"file", file}, {"status", hexadecimal(status)}, {"time", utc_now()}};
+  const ordered_json entry = {{"peer", peer_}, {"instance", instance}, {"file", file}, {"status", hexadecimal(status)}, {"time", utc_time()}};
   append(entry.dump() + "\n");
   known_.insert(instance + file);
 }
