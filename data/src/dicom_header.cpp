@@ -16,6 +16,7 @@
 #include <type_traits>
 
 #include "child_process.hpp"
+#include "dicom_child.hpp"
 #include "dicom_rle.hpp"
 #include "postrec/sha256.hpp"
 
@@ -265,33 +266,12 @@ std::vector<DicomHeader> read_frame_headers(const std::filesystem::path& file, c
 }
 
 std::vector<DicomHeader> read_dicom_headers(const std::vector<std::filesystem::path>& files) {
-  const SharedMemory shared(files.size() * sizeof(DicomHeader));
-  auto* headers = static_cast<DicomHeader*>(shared.data());
-  std::fill_n(headers, files.size(), DicomHeader{});
   std::uint64_t largest = 0;
   for (const auto& file : files) largest = std::max<std::uint64_t>(largest, std::filesystem::file_size(file));
-  const ChildLimits limits{(std::uint64_t{512} << 20) + 4 * largest, static_cast<unsigned>(60 + files.size() / 10)};
-
-  // After a death the next child goes on behind the file that caused it.
-  for (std::size_t first = 0; first < files.size(); ++first) {
-    const std::string death = run_in_child(
-        [&] {
-          ::unsetenv("DCMDICTPATH");
-          OFLog::configure(OFLogger::OFF_LOG_LEVEL);
-          for (std::size_t i = first; i < files.size(); ++i) {
-            read_header(files[i], headers[i]);
-            headers[i].was_read = true;
-          }
-        },
-        limits);
-    while (first < files.size() && headers[first].was_read) ++first;
-    if (first < files.size()) {
-      headers[first] = DicomHeader{};
-      headers[first].is_dicom = true;
-      set_problem(headers[first], ("the header reader died on it (" + death + ")").c_str());
-    }
-  }
-  return {headers, headers + files.size()};
+  return read_each_in_child<DicomHeader>(files, (std::uint64_t{512} << 20) + 4 * largest, read_header, [](DicomHeader& header, const std::string& death) {
+    header.is_dicom = true;
+    set_problem(header, ("the header reader died on it (" + death + ")").c_str());
+  });
 }
 
 }  // namespace postrec

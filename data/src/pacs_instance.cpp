@@ -2,17 +2,13 @@
 
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dctk.h>
-#include <dcmtk/oflog/oflog.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sstream>
-#include <type_traits>
 
-#include "child_process.hpp"
+#include "dicom_child.hpp"
 #include "dicom_scan.hpp"
 #include "dicom_uid.hpp"
 #include "postrec/atomic_file.hpp"
@@ -24,8 +20,6 @@ namespace postrec {
 namespace fs = std::filesystem;
 
 namespace {
-
-static_assert(std::is_trivially_copyable_v<InstanceHeader>);
 
 bool get_uid(DcmItem& item, const DcmTagKey& tag, char (&out)[65]) {
   OFString value;
@@ -48,26 +42,7 @@ void read_header(const fs::path& path, InstanceHeader& header) {
 
 std::vector<InstanceHeader> read_instance_headers(const std::vector<fs::path>& files) {
   if (files.empty()) return {};
-  const SharedMemory shared(files.size() * sizeof(InstanceHeader));
-  auto* headers = static_cast<InstanceHeader*>(shared.data());
-  std::fill_n(headers, files.size(), InstanceHeader{});
-  const ChildLimits limits{std::uint64_t{512} << 20, static_cast<unsigned>(60 + files.size() / 10)};
-  // After a death the next child goes on behind the file that caused it.
-  for (std::size_t first = 0; first < files.size(); ++first) {
-    const std::string death = run_in_child(
-        [&] {
-          ::unsetenv("DCMDICTPATH");
-          OFLog::configure(OFLogger::OFF_LOG_LEVEL);
-          for (std::size_t i = first; i < files.size(); ++i) {
-            read_header(files[i], headers[i]);
-            headers[i].was_read = true;
-          }
-        },
-        limits);
-    while (first < files.size() && headers[first].was_read) ++first;
-    if (first < files.size()) headers[first] = InstanceHeader{};
-  }
-  return {headers, headers + files.size()};
+  return read_each_in_child<InstanceHeader>(files, std::uint64_t{512} << 20, read_header, [](InstanceHeader&, const std::string&) {});
 }
 
 std::vector<fs::path> dicom_files_below(const fs::path& folder) {

@@ -9,21 +9,14 @@
 #include "app_fixture.hpp"
 #include "common/dicom_output.hpp"
 #include "postrec/data/scan.hpp"
+#include "shell.hpp"
 
 namespace postrec {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// What a shell command prints, and its exit code.
-std::pair<int, std::string> shell(const std::string& command) {
-  std::string text;
-  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
-  char buffer[4096];
-  while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) text.append(buffer, n);
-  const int status = ::pclose(pipe);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
-}
+using test::shell;
 
 std::string whole_file(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);

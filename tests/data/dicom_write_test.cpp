@@ -15,6 +15,7 @@
 #include "image_bytes.hpp"
 #include "postrec/data/derived_series.hpp"
 #include "postrec/data/scan.hpp"
+#include "shell.hpp"
 
 namespace postrec::test {
 namespace {
@@ -390,18 +391,8 @@ TEST_F(DicomWrite, AFullDiskLeavesNoFile) {
   EXPECT_EQ(folder_.names(), (std::set<std::string>{"source", "whole", "whole.dcm", "full"}));
 }
 
-/// What a program prints and its exit code.
-std::pair<int, std::string> run(const std::string& command) {
-  std::string text;
-  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
-  char buffer[4096];
-  while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) text.append(buffer, n);
-  const int status = ::pclose(pipe);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
-}
-
 TEST_F(DicomWrite, Dicom3toolsFindsNoError) {
-  if (run("command -v dciodvfy && command -v dcentvfy").first != 0) GTEST_SKIP() << "dciodvfy and dcentvfy (Debian package dicom3tools) are not installed";
+  if (shell("command -v dciodvfy && command -v dcentvfy").first != 0) GTEST_SKIP() << "dciodvfy and dcentvfy (Debian package dicom3tools) are not installed";
   for (const char* modality : {"CT", "MR"})
     for (const char* part : {"HEAD", "KNEE", ""}) {
       PhantomSpec spec;
@@ -423,11 +414,11 @@ TEST_F(DicomWrite, Dicom3toolsFindsNoError) {
       for (const auto& entry : fs::recursive_directory_iterator(out))
         if (entry.is_regular_file()) {
           all += " '" + entry.path().string() + "'";
-          const auto [code, text] = run("dciodvfy -new '" + entry.path().string() + "'");
+          const auto [code, text] = shell("dciodvfy -new '" + entry.path().string() + "'");
           EXPECT_EQ(text.find("Error"), std::string::npos) << entry.path() << "\n" << text;
           EXPECT_EQ(code, 0) << text;
         }
-      const auto [code, text] = run("dcentvfy" + all + " '" + (folder_ / "source").string() + "'/*");
+      const auto [code, text] = shell("dcentvfy" + all + " '" + (folder_ / "source").string() + "'/*");
       EXPECT_EQ(text.find("Error"), std::string::npos) << text;
     }
 }
