@@ -86,6 +86,11 @@ double flat_eigenvalue(const at::Tensor& eigenvalues) {
   return eigenvalues.min().item<double>() == largest ? largest : 0.0;
 }
 
+void check_sigma_y(double sigma_y) {
+  if (!(sigma_y > 0.0) || !std::isfinite(sigma_y))
+    throw Error(ErrorKind::kBadData, "sigma_y is " + std::to_string(sigma_y), "the noise standard deviation must be positive");
+}
+
 }  // namespace
 
 at::Tensor measured_entries(const Operator& op, const at::Device& device) {
@@ -102,12 +107,28 @@ GaussianLikelihood::GaussianLikelihood(std::shared_ptr<const Operator> op, at::T
     throw Error(ErrorKind::kBadData, "the measurement is " + shape_text(y_), "the operator measures " + shape_text(expected));
   if (!at::isfinite(y_).all().item<bool>())
     throw Error(ErrorKind::kBadData, "the measurement holds NaN or infinity", "every number of it must be finite");
-  if (!(sigma_y_ > 0.0) || !std::isfinite(sigma_y_))
-    throw Error(ErrorKind::kBadData, "sigma_y is " + std::to_string(sigma_y_), "the noise standard deviation must be positive");
+  check_sigma_y(sigma_y_);
   const at::Tensor measured = measured_entries(*op_, y_.device());
   const std::int64_t n_entries = measured.sum().item<std::int64_t>();
   n_measured_ = n_entries * (y_.is_complex() ? 2 : 1);
   if (n_entries < y_.numel()) y_ = times_table(y_.unsqueeze(0), measured.to(at::kFloat)).squeeze(0);
+}
+
+double GaussianLikelihood::least_gain(SpectralBasis basis) const {
+  constexpr double kSeen = 0.01, kQuantile = 0.1;
+  const at::Tensor diagonal = spectrum_->diagonal(*op_, basis, y_.device());
+  if (!diagonal.defined()) return 0.0;
+  const double largest = diagonal.max().item<double>();
+  if (!(largest > 0.0)) return 0.0;
+  const at::Tensor seen = std::get<0>(diagonal.masked_select(diagonal.gt(kSeen * largest)).sort());
+  return std::sqrt(seen[static_cast<std::int64_t>(kQuantile * static_cast<double>(seen.numel()))].item<double>());
+}
+
+GaussianLikelihood GaussianLikelihood::with_sigma_y(double sigma_y) const {
+  check_sigma_y(sigma_y);
+  GaussianLikelihood result = *this;
+  result.sigma_y_ = sigma_y;
+  return result;
 }
 
 std::vector<double> GaussianLikelihood::chi2_of_residual(const at::Tensor& residual) const {

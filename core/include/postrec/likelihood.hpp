@@ -27,6 +27,11 @@ class GaussianLikelihood {
   const Operator& op() const { return *op_; }
   const at::Tensor& y() const { return y_; }
   double sigma_y() const { return sigma_y_; }
+  /// How little the operator passes on of what it passes on at all: the root of a low quantile (.1) of diag(Q^H A^H A Q) over frequencies above a hundredth of the largest. 0: not
+  /// known, where A^H A is closer to diagonal in pixels.
+  double least_gain(SpectralBasis basis) const;
+  /// The same measurement with noise of another size. Copies nothing. Throws Error(kBadData) on sigma_y <= 0.
+  GaussianLikelihood with_sigma_y(double sigma_y) const;
   /// Real components of the measured entries.
   std::int64_t n_measured() const { return n_measured_; }
 

@@ -13,7 +13,8 @@ namespace postrec {
 
 at::Tensor Bridge::advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) {
   const at::Tensor denoised = task_.denoise(x_t, level.sigma);
-  const at::Tensor x0 = draw(denoised, error_covariance(denoised, level, record), level, record);
+  const SpectralCovariance covariance = error_covariance(denoised, level, record);
+  const at::Tensor x0 = draw(denoised, covariance, annealed_sigma_y(covariance.basis(), level), level, record);
   return level.next_sigma == 0.0 ? x0 : cross(x_t, x0, level);
 }
 
@@ -37,11 +38,23 @@ void Bridge::restore(const std::map<std::string, at::Tensor>& state) {
   if (!state.empty()) inflation_by_band_ = state.at("inflation").contiguous();
 }
 
-at::Tensor Bridge::draw(const at::Tensor& denoised, const SpectralCovariance& covariance, const Level& level, LevelRecord& record) const {
+// Noise in the data that is small against what the operator passes on of the next level's noise, in every direction, is forgotten there. With sigma_y alone, data of little
+// noise make H so stiff at high levels that conjugate gradients do not arrive, and samples are too wide. The last level always has sigma_y.
+double Bridge::annealed_sigma_y(SpectralBasis basis, const Level& level) {
+  if (!task_.likelihood) return 0.0;
+  if (!gain_) gain_ = task_.likelihood->least_gain(basis);
+  return std::max(task_.likelihood->sigma_y(), task_.setting("anneal") * *gain_ * level.next_sigma);
+}
+
+at::Tensor Bridge::draw(const at::Tensor& denoised, const SpectralCovariance& covariance, double sigma_y, const Level& level, LevelRecord& record) const {
   const at::Tensor white_image = task_.normal(draw_at(level.step, Draw::kWhiteImage), task_.image);
   if (!task_.likelihood) return denoised + covariance.apply_factor(white_image);
   const at::Tensor white_data = task_.normal(draw_at(level.step, Draw::kWhiteData), task_.likelihood->op().codomain());
-  return task_.likelihood->draw_posterior(denoised, covariance, white_image, white_data, solve_options(level), record.solve, &record.misfit);
+  const GaussianLikelihood likelihood = task_.likelihood->with_sigma_y(sigma_y);
+  const at::Tensor x0 = likelihood.draw_posterior(denoised, covariance, white_image, white_data, solve_options(sigma_y, level), record.solve, &record.misfit);
+  const double ratio = sigma_y / task_.likelihood->sigma_y();
+  for (double& chi2 : record.misfit) chi2 *= ratio * ratio;
+  return x0;
 }
 
 at::Tensor Bridge::cross(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) const {
@@ -54,16 +67,17 @@ at::Tensor Bridge::cross(const at::Tensor& x_t, const at::Tensor& x0, const Leve
 // An error of the draw that is small against the noise which the next level brings is forgotten there. So the solver may stop where its
 // error in the data, ||A e||, is below tolerance * ||A|| next_sigma: at high noise after a few iterations, at the last level not before
 // the error is small against the posterior's own spread.
-SolveOptions Bridge::solve_options(const Level& level) const {
+SolveOptions Bridge::solve_options(double sigma_y, const Level& level) const {
   SolveOptions options = task_.solve;
-  options.tolerance *= std::max(1.0, norm_ * level.next_sigma / task_.likelihood->sigma_y());
+  options.tolerance *= std::max(1.0, norm_ * level.next_sigma / sigma_y);
   return options;
 }
 
 MethodEntry bridge_entry() {
   MethodEntry entry;
   entry.info = {"bridge", "Exact draws of x0 given y and the denoised image, with the measured covariance of its error (BR).", "[core/README.md]",
-                {{"inflate", 1.0, 0.0, 1.0, "1: that covariance, unless exact, is as large as the measurement says at every level; 0: as it is in the prior's table"},
+                {{"anneal", 0.05, 0.0, 1.0, "the data are taken to have at least so many times the noise of the next level, as far as the operator passes it on"},
+                 {"inflate", 1.0, 0.0, 1.0, "1: that covariance, unless exact, is as large as the measurement says at every level; 0: as it is in the prior's table"},
                  {"envelope", 1.0, 0.0, 1.0, "1: that covariance is large where in the image the denoiser errs; 0: the same everywhere"}}, ""};
   entry.needs = Needs::kEither;
   entry.leaps = true;

@@ -21,17 +21,20 @@ class Bridge : public SamplingMethod {
   void restore(const std::map<std::string, at::Tensor>& state) override;
 
  protected:
-  /// x0 given y, for x0 ~ N(denoised, covariance).
-  at::Tensor draw(const at::Tensor& denoised, const SpectralCovariance& covariance, const Level& level, LevelRecord& record) const;
+  /// x0 given y, for x0 ~ N(denoised, covariance) and data with noise sigma_y.
+  at::Tensor draw(const at::Tensor& denoised, const SpectralCovariance& covariance, double sigma_y, const Level& level, LevelRecord& record) const;
   /// x at the next level given x_t and x0.
   at::Tensor cross(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) const;
 
  private:
   /// C(sigma) around the denoised image, as large as the measurement says that it is for this scan, as far as the settings ask for that.
   SpectralCovariance error_covariance(const at::Tensor& denoised, const Level& level, LevelRecord& record);
-  SolveOptions solve_options(const Level& level) const;
+  /// The noise that the data are taken to have at a level.
+  double annealed_sigma_y(SpectralBasis basis, const Level& level);
+  SolveOptions solve_options(double sigma_y, const Level& level) const;
 
   const double norm_ = task_.likelihood ? task_.likelihood->op().norm_bound() : 0.0;
+  std::optional<double> gain_;                 ///< GaussianLikelihood::least_gain
   std::optional<ErrorInflation> inflation_;
   at::Tensor inflation_by_band_;               ///< at the level before
 };

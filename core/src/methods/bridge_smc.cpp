@@ -33,7 +33,7 @@ class BridgeSmc : public Bridge {
     denoised = take_ancestors(denoised, ancestors);
     explained_ = take_ancestors(explained_, ancestors);
 
-    const at::Tensor x0 = draw(denoised, covariance, level, record);
+    const at::Tensor x0 = draw(denoised, covariance, task_.likelihood->sigma_y(), level, record);
     at::Tensor next = x0;
     if (!last) {
       const at::Tensor parents = take_ancestors(x_t, ancestors);
