@@ -45,8 +45,7 @@ class MriFourier final : public Operator {
         maps_(maps),
         image_ramp_(image_ramp(height_, width_)),
         kspace_weights_(at::where(mask, kspace_ramp(height_, width_), 0)),
-        filter_(mask),
-        filter_weights_(filter_.weights(1.0, 0.0)),
+        filter_(mask, maps.defined() && maps.size(0) > 1),
         full_mask_(mask.all().item<bool>()) {
     if (!has_maps()) return;
     working_maps_ = filter_.to_working(maps_);
@@ -107,12 +106,16 @@ class MriFourier final : public Operator {
     return images;
   }
 
-  at::Tensor normal(const at::Tensor& x) const override { return filtered(x, "the image batch", filter_weights_, working_maps_); }
+  at::Tensor normal(const at::Tensor& x) const override {
+    const at::Tensor maps = has_maps() ? working_maps_.to(x.device()) : at::Tensor();
+    return in_working_layout(x, "the image batch", [&](const at::Tensor& image) { return has_maps() ? projected_through_coils(image, maps) : filter_.project(image); });
+  }
 
   at::Tensor normal_solve(double lambda, const at::Tensor& b) const override {
     if (has_maps()) return Operator::normal_solve(lambda, b);
     // A^H A is F^H M F: diagonal in k-space with the values 0 and 1.
-    return filtered(b, "the right-hand side", filter_.weights(1.0 / (1.0 + lambda), 1.0 / lambda), at::Tensor());
+    const at::Tensor weights = filter_.weights(1.0 / (1.0 + lambda), 1.0 / lambda).to(b.device());
+    return in_working_layout(b, "the right-hand side", [&](const at::Tensor& image) { return filter_.apply(image, weights); });
   }
 
   /// Zero-filled: sum_c conj(S_c) F^H y_c / sum_c |S_c|^2, and 0 where no coil sees anything.
@@ -142,25 +145,22 @@ class MriFourier final : public Operator {
     return {has_maps() ? maps_.to(device) : maps_, image_ramp_.to(device), kspace_weights_.to(device)};
   }
 
-  /// sum_c conj(S_c) F^H diag(weights) F (S_c x), for maps in the working layout of the filter; without the S_c when they are undefined.
-  at::Tensor filtered(const at::Tensor& x, const char* name, const at::Tensor& weights, const at::Tensor& maps) const {
+  /// Work on each image in the working layout of the filter.
+  template <class Work>
+  at::Tensor in_working_layout(const at::Tensor& x, const char* name, const Work& work) const {
     const at::Tensor images = checked_batch(x, domain(), name);
-    const at::Tensor w = weights.to(images.device());
-    const at::Tensor s = maps.defined() ? maps.to(images.device()) : maps;
     at::Tensor out = at::empty_like(images);
-    for_each_sample(images.size(0), [&](std::int64_t b) {
-      const at::Tensor image = filter_.to_working(images[b][0]);
-      out[b][0].copy_(filter_.from_working(s.defined() ? filtered_through_coils(image, w, s) : filter_.apply(image, w)));
-    });
+    for_each_sample(images.size(0), [&](std::int64_t b) { out[b][0].copy_(filter_.from_working(work(filter_.to_working(images[b][0])))); });
     return out;
   }
 
-  at::Tensor filtered_through_coils(const at::Tensor& image, const at::Tensor& weights, const at::Tensor& maps) const {
+  /// sum_c conj(S_c) F^H M F (S_c x), for maps in the working layout.
+  at::Tensor projected_through_coils(const at::Tensor& image, const at::Tensor& maps) const {
     std::vector<at::Tensor> coil_images(maps.size(0));
     in_parallel(maps.size(0), [&](std::int64_t c) {
       at::Tensor coil_image = at::empty_like(image);
       multiply(coil_image, maps[c], image);
-      coil_images[c] = filter_.apply(coil_image, weights);
+      coil_images[c] = filter_.project(coil_image);
     });
     at::Tensor combined = at::empty_like(image);
     conj_combine(combined, maps, coil_images);
@@ -172,7 +172,6 @@ class MriFourier final : public Operator {
   at::Tensor working_maps_;                 ///< the same in the filter's layout
   at::Tensor image_ramp_, kspace_weights_;  ///< complex64 [H, W]; the second is ramp times mask
   SpectralFilter filter_;
-  at::Tensor filter_weights_;
   at::Tensor inverse_energy_;  ///< 1 / sum |S|^2, 0 where that is 0
   bool full_mask_;
   double norm_bound_ = 1.0;  ///< max over pixels of sqrt(sum |S|^2); exact where the mask is full

@@ -14,8 +14,9 @@ namespace postrec {
 /// transposed, so that the transforms run along contiguous memory.
 class SpectralFilter {
  public:
-  /// mask: boolean [H, W], DC at (H/2, W/2).
-  explicit SpectralFilter(const at::Tensor& mask);
+  /// mask: boolean [H, W], DC at (H/2, W/2). `many`: whether project() is called on several images side by side, by one thread each. Then it may be a matrix product,
+  /// which MKL may round differently on another number of threads.
+  SpectralFilter(const at::Tensor& mask, bool many);
 
   /// Real float32 [rows, columns] in the working layout: `acquired` where the mask is 1, `missing` where it is 0.
   at::Tensor weights(double acquired, double missing) const;
@@ -27,10 +28,15 @@ class SpectralFilter {
   /// F^H diag(weights) F image, complex64 [rows, columns], both in the working layout.
   at::Tensor apply(const at::Tensor& image, const at::Tensor& weights) const;
 
+  /// F^H M F image, the same with weights 1 and 0.
+  at::Tensor project(const at::Tensor& image) const;
+
  private:
   at::Tensor mask_;                 ///< in the working layout, rolled so that DC is at (0, 0)
   std::vector<std::int64_t> axes_;  ///< of the working layout; along the others the mask is constant
   bool transposed_ = false;
+  at::Tensor ones_and_zeros_;       ///< weights(1, 0)
+  at::Tensor to_lines_, from_lines_;  ///< complex64 [columns, acquired lines] and its adjoint: the rows of the DFT that are acquired; undefined where FFTs are as fast
 };
 
 }  // namespace postrec
