@@ -1,0 +1,106 @@
+// Where the time of a reconstruction goes: network, operator, and the sampler's own work, which is all the rest.
+//
+//   postrec_sampler_cost MEASUREMENT PRIOR [LEVELS [SAMPLES [SETTING=NUMBER...]]]
+//
+// MEASUREMENT is a folder that `postrec simulate --slice K` made, PRIOR a file or one that ships. One thread unless OMP_NUM_THREADS says otherwise. Prints seconds and
+// shares for the bridge, with the time between two looks at the clock charged to whoever was at work.
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/case.hpp"
+#include "common/reconstruct_case.hpp"
+#include "common/run_main.hpp"
+#include "common/session.hpp"
+#include "postrec/error.hpp"
+
+namespace postrec {
+namespace {
+
+/// Adds up the time of its operator's work.
+class TimedOperator : public Operator {
+ public:
+  explicit TimedOperator(std::shared_ptr<const Operator> op) : op_(std::move(op)) {}
+
+  double seconds() const { return seconds_; }
+  std::int64_t n_normal() const { return n_normal_; }
+
+  TensorSpec domain() const override { return op_->domain(); }
+  TensorSpec codomain() const override { return op_->codomain(); }
+  OperatorTraits traits() const override { return op_->traits(); }
+  double norm_bound() const override { return op_->norm_bound(); }
+  at::Tensor forward(const at::Tensor& x) const override { return timed([&] { return op_->forward(x); }); }
+  at::Tensor adjoint(const at::Tensor& v, const at::Tensor& x) const override { return timed([&] { return op_->adjoint(v, x); }); }
+  at::Tensor pseudo_inverse(const at::Tensor& y) const override { return timed([&] { return op_->pseudo_inverse(y); }); }
+  at::Tensor normal_solve(double lambda, const at::Tensor& b) const override { return timed([&] { return op_->normal_solve(lambda, b); }); }
+  at::Tensor normal(const at::Tensor& x) const override {
+    ++n_normal_;
+    return timed([&] { return op_->normal(x); });
+  }
+
+ private:
+  template <typename Work>
+  at::Tensor timed(const Work& work) const {
+    const auto begin = std::chrono::steady_clock::now();
+    at::Tensor result = work();
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return result;
+  }
+
+  std::shared_ptr<const Operator> op_;
+  mutable double seconds_ = 0.0;
+  mutable std::int64_t n_normal_ = 0;
+};
+
+std::int64_t number_at(const std::vector<std::string>& arguments, std::size_t i, std::int64_t otherwise) {
+  return arguments.size() > i ? std::stoll(arguments[i]) : otherwise;
+}
+
+int run(const std::vector<std::string>& arguments) {
+  if (arguments.size() < 2) throw Error(ErrorKind::kUsage, "no measurement or no prior", "postrec_sampler_cost MEASUREMENT PRIOR [LEVELS [SAMPLES [SETTING=NUMBER...]]]");
+  if (!std::getenv("OMP_NUM_THREADS")) set_threads(1);
+  SessionOptions how;
+  how.plugins.folders = PluginSearch::default_folders({});
+  how.prior = arguments[1];
+  Session session(how);
+  CaseOptions request;
+  request.input = arguments[0];
+  const Case input = read_case(request, session.registry());
+  const Measurement& measurement = input.measurement;
+  const auto op = std::make_shared<TimedOperator>(make_operator(session.registry(), measurement, 0));
+  const auto prior = session.prior(op->domain(), measurement.unit, measurement.geometry.spacing_mm[0]);
+  const at::Tensor y = measurement.y[0];
+  const IntensityScale scale = scale_of(measurement, *prior, direct_reconstruction(*op, y));
+
+  SamplerOptions options;
+  options.n_steps = static_cast<int>(number_at(arguments, 2, 20));
+  options.n_samples = number_at(arguments, 3, 4);
+  for (std::size_t i = 4; i < arguments.size(); ++i) options.settings[arguments[i].substr(0, arguments[i].find('='))] = std::stod(arguments[i].substr(arguments[i].find('=') + 1));
+  Observer observer;
+  const FoundLikelihood found = input.noise.slice(0, op->codomain()).likelihood(op, y, measurement.sigma_y, scale.scale, *prior, options, observer);
+  const auto measure = [&](const SamplerOptions& with) {
+    const double before = op->seconds();
+    const std::int64_t products = op->n_normal();
+    const SamplerReport report = sample(*prior, &found.likelihood, op->domain().shape, with, observer).report;
+    const double in_operator = op->seconds() - before, own = report.seconds - report.network_seconds - in_operator;
+    std::printf("%6.2f s: network %5.1f %%, operator %5.1f %% (%lld products A^H A), sampler %5.1f %%; conditioning over network %.2f\n", report.seconds, 100.0 * report.network_seconds / report.seconds,
+                100.0 * in_operator / report.seconds, static_cast<long long>(op->n_normal() - products), 100.0 * own / report.seconds, (in_operator + own) / report.network_seconds);
+  };
+  SamplerOptions once = options;
+  once.n_steps = 2;
+  std::printf("two levels, for what happens once: ");
+  measure(once);
+  std::printf("%d levels, %lld samples: ", options.n_steps, static_cast<long long>(options.n_samples));
+  measure(options);
+  return 0;
+}
+
+}  // namespace
+}  // namespace postrec
+
+int main(int argc, char** argv) { return postrec::run_main(argc, argv, postrec::run); }
