@@ -81,6 +81,7 @@ CommandOptions plan_options() {
                          "    --set mask-pattern=equispaced --set acceleration=4 --noise 0.02 --prior brain-mr");
   options.add()("participant-label", po::value<std::vector<std::string>>()->multitoken()->value_name("LABEL..."), "BIDS: only these, \"sub-\" in front or not")  //
       ("case", po::value<std::vector<std::string>>()->multitoken()->value_name("ID..."), "only these")                                                          //
+      ("incomplete", po::bool_switch(), "also series that postrec pacs listen has not marked as complete")                                                       //
       ("site-key", po::value<std::string>()->value_name("FILE"), "64 hexadecimal digits that make ids opaque; else one is made in OUT/site.key")                //
       ("dry-run", po::bool_switch(), "only say what would be done");
   add_common_options(options);
@@ -153,7 +154,7 @@ int plan(const std::vector<std::string>& arguments) {
   const fs::path input = options.operands()[0], output = batch_folder(options.operands()[1]);
   const ReconstructRequest request = request_of(words.reconstruct, words.seed);
 
-  const BatchInput found = find_cases(input);
+  const BatchInput found = find_cases(input, options.get<bool>("incomplete") ? Receptions::kAll : Receptions::kComplete);
   require_separate(output, input, found);
   if (!dry_run) {
     std::error_code failure;
@@ -167,8 +168,7 @@ int plan(const std::vector<std::string>& arguments) {
   plan.skipped = found.skipped;
   plan.cases = name_cases(found, site_key(options, output, dry_run, found), {list_of(options, "participant-label"), list_of(options, "case")});
   for (auto& each : plan.cases)
-    for (const auto& file : files_of_case(plan.input, each.path))
-      each.files.push_back(dry_run ? FileDigest{"", fs::file_size(plan.input / file), ""} : FileDigest::of(plan.input / file, file.generic_string()));
+    for (auto& file : each.files) file = dry_run ? FileDigest{"", fs::file_size(plan.input / file.path), ""} : FileDigest::of(plan.input / file.path, file.path);
   if (!dry_run) write_plan(plan, output);
   say_plan(plan, request, dry_run);
   return 0;

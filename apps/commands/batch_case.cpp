@@ -1,10 +1,12 @@
 #include "commands/batch_case.hpp"
 
+#include <cstdio>
 #include <fstream>
 
 #include "commands/commands.hpp"
 #include "common/batch_store.hpp"
 #include "postrec/atomic_file.hpp"
+#include "postrec/data/pacs_listen.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {
@@ -48,6 +50,20 @@ fs::path neutral_input(const fs::path& input, const fs::path& folder) {
   return folder / ("input" + ending);
 }
 
+/// A folder of links to the files of one DICOM series, by number: nothing else that lies beside them is read. A marker that it is complete is no file of DICOM.
+fs::path neutral_series(const fs::path& root, const ordered_json& files, const fs::path& folder) {
+  const fs::path series = folder / "input";
+  fs::remove_all(series);
+  fs::create_directory(series);
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const fs::path file = files[i]["path"].get<std::string>();
+    char name[32];
+    std::snprintf(name, sizeof name, "%06zu.dcm", i + 1);
+    if (file.filename() != kCompleteMarker) fs::create_symlink((root / file).lexically_normal(), series / name);
+  }
+  return series;
+}
+
 }  // namespace
 
 ordered_json worker_job(const BatchPlan& plan, const BatchCase& each, const fs::path& output, const Attempt& attempt, int threads, bool replace) {
@@ -55,7 +71,8 @@ ordered_json worker_job(const BatchPlan& plan, const BatchCase& each, const fs::
   for (const auto& file : each.files) files.push_back(file.json());
   return {{"identity", case_identity(plan.config, each)}, {"input", plan.input.string()},   {"path", each.path},       {"files", files},     {"options", plan.config.options},
           {"working_folder", plan.working_folder.string()}, {"folder", attempt.folder().string()}, {"made", attempt.result().string()},
-          {"final", BatchFolders{output}.result(each.id).string()}, {"threads", threads}, {"resume", attempt.resumes()}, {"replace", replace}};
+          {"final", BatchFolders{output}.result(each.id).string()}, {"threads", threads}, {"resume", attempt.resumes()}, {"replace", replace},
+          {"dicom_series", each.dicom_series}};
 }
 
 int run_worker(const fs::path& job_file) {
@@ -64,7 +81,8 @@ int run_worker(const fs::path& job_file) {
   const ordered_json& identity = job["identity"];
   require_planned_inputs(root, job["files"]);
 
-  const fs::path input = neutral_input((root / job["path"].get<std::string>()).lexically_normal(), job["folder"].get<std::string>());
+  const fs::path folder = job["folder"].get<std::string>();
+  const fs::path input = job["dicom_series"] ? neutral_series(root, job["files"], folder) : neutral_input((root / job["path"].get<std::string>()).lexically_normal(), folder);
   std::vector<std::string> words = {input.string(), "--output", made.string(), "--seed", identity["seed"].dump(), "--threads", job["threads"].dump(), "--quiet"};
   words.insert(words.end(), {"--log-format", "json"});
   if (job["resume"]) words.emplace_back("--resume");

@@ -9,7 +9,7 @@ namespace {
 
 enum class Takes { kNothing, kOne, kMany };
 
-const std::map<std::string, Takes> kOwn = {{"--participant-label", Takes::kMany}, {"--case", Takes::kMany}, {"--site-key", Takes::kOne},    {"--dry-run", Takes::kNothing},
+const std::map<std::string, Takes> kOwn = {{"--participant-label", Takes::kMany}, {"--case", Takes::kMany}, {"--site-key", Takes::kOne},    {"--dry-run", Takes::kNothing}, {"--incomplete", Takes::kNothing},
                                            {"--quiet", Takes::kNothing},          {"-q", Takes::kNothing},  {"--log-format", Takes::kOne}, {"--help", Takes::kNothing},
                                            {"-h", Takes::kNothing},               {"--seed", Takes::kOne}};
 

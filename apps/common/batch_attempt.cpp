@@ -29,8 +29,7 @@ struct flock whole_file() {
 }
 
 [[noreturn]] void fail(const fs::path& path, int error) {
-  const bool full = error == ENOSPC || error == EDQUOT || error == EIO;
-  throw Error(full ? ErrorKind::kInputOutput : ErrorKind::kCannotCreate, quoted_path(path) + " cannot be made: " + std::strerror(error),
+  throw Error(write_error_kind(error), quoted_path(path) + " cannot be made: " + std::strerror(error),
               "check that the folder can be written and has room");
 }
 

@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <set>
 #include <sstream>
+#include <tuple>
 
 #include "common/case_id.hpp"
 #include "postrec/atomic_file.hpp"
+#include "postrec/data/dicom_folder.hpp"
+#include "postrec/data/pacs_listen.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {
@@ -87,13 +91,52 @@ bool add_bids(BatchInput& found) {
   return any;
 }
 
-void add_folder(const fs::path& folder, BatchInput& found) {
+/// The DICOM files that were met on the way, to be told apart in the end: a series may lie in several folders.
+struct DicomFiles {
+  Receptions receptions = Receptions::kComplete;
+  std::vector<fs::path> files;
+  std::set<fs::path> marked;                   ///< folders with the marker of a complete series
+};
+
+/// The series of `dicom` as cases, with `label` if there is one; their paths begin with `base`, which is empty or that of the root.
+void add_series(const DicomFiles& dicom, const fs::path& base, const std::string& label, BatchInput& found) {
+  const auto shown = [&](const fs::path& path) { return base.empty() ? path : path.lexically_relative(base); };
+  const SortedDicomFiles sorted = sort_dicom_files(dicom.files);
+  for (const auto& [reason, count] : sorted.left_out) found.skipped[reason] += count;
+  for (const auto& series : sorted.series) {
+    FoundCase& each = found.cases.emplace_back(FoundCase{shown(series.files.front().parent_path()), label, "", series.series_uid, {}});
+    std::set<fs::path> markers;
+    for (const auto& file : series.files) {
+      each.files.push_back(shown(file));
+      if (dicom.marked.count(file.parent_path()) != 0) markers.insert(shown(file.parent_path() / kCompleteMarker));
+    }
+    each.files.insert(each.files.end(), markers.begin(), markers.end());
+  }
+}
+
+/// Whether a folder holds what has not arrived as a whole; if so, that is said. `parent` is the folder that holds it.
+bool leave_unfinished(const fs::path& folder, const fs::path& parent, DicomFiles& dicom, BatchInput& found) {
+  if (is_pacs_inbox(folder) && folder.extension() == ".partial") {
+    ++found.skipped["what an unfinished postrec pacs get left"];
+    return true;
+  }
+  if (!is_pacs_inbox(parent) || dicom.receptions == Receptions::kAll) return false;
+  if (!is_complete_series(folder)) {
+    const std::string name = folder.filename().string();
+    const bool ours = name.size() == 16 && name.find_first_not_of("0123456789abcdef") == std::string::npos;
+    ++found.skipped["a series that postrec pacs listen has not marked as complete" + (ours ? ": " + name : std::string())];
+    return true;
+  }
+  dicom.marked.insert(folder);
+  return false;
+}
+
+void add_folder(const fs::path& folder, DicomFiles& dicom, BatchInput& found) {
   const auto relative = [&](const fs::path& path) { return path.lexically_relative(found.root); };
   if (fs::exists(folder / kMeasurement)) {
     found.cases.push_back({relative(folder), "", ""});
     return;
   }
-  bool dicom = false;
   std::vector<fs::path> folders;
   for (const fs::path& entry : sorted_entries(folder)) {
     if (hidden(entry)) continue;
@@ -106,13 +149,32 @@ void add_folder(const fs::path& folder, BatchInput& found) {
     } else if (has_scan_ending(entry)) {
       found.cases.push_back({relative(entry), "", ""});
     } else if (is_dicom(entry)) {
-      dicom = true;
-    } else if (!ends_with(entry, ".hdr")) {    // belongs to a .cfl
+      dicom.files.push_back(entry);
+    } else if (!ends_with(entry, ".hdr") && !(dicom.marked.count(folder) != 0 && entry.filename() == kCompleteMarker)) {  // the one belongs to a .cfl
       ++found.skipped["neither a scan nor a measurement"];
     }
   }
-  if (dicom) found.cases.push_back({relative(folder), "", ""});
-  for (const fs::path& inner : folders) add_folder(inner, found);
+  for (const fs::path& inner : folders)
+    if (!leave_unfinished(inner, folder, dicom, found)) add_folder(inner, dicom, found);
+}
+
+/// What a line of a list names. A folder may hold several DICOM series, unless it is to be one case.
+void add_listed(const fs::path& path, const std::string& label, const std::string& where, Receptions receptions, BatchInput& found) {
+  const fs::path whole = found.root / path;
+  DicomFiles dicom{receptions, {}, {}};
+  if (fs::is_directory(whole) && !fs::exists(whole / kMeasurement)) {
+    if (leave_unfinished(whole, whole.parent_path(), dicom, found)) return;
+    for (const fs::path& entry : sorted_entries(whole))
+      if (!hidden(entry) && fs::is_regular_file(entry) && is_dicom(entry)) dicom.files.push_back(entry);
+  }
+  if (dicom.files.empty()) {
+    found.cases.push_back({path, label, ""});
+    return;
+  }
+  const std::size_t before = found.cases.size();
+  add_series(dicom, path.is_absolute() ? fs::path() : found.root, label, found);
+  if (const std::size_t n = found.cases.size() - before; n != 1 && !label.empty())
+    throw Error(ErrorKind::kBadData, "what " + where + " names holds " + std::to_string(n) + " DICOM series and has one name", "leave its case empty: each series gets an id of its own");
 }
 
 std::vector<std::string> split(const std::string& line, char separator) {
@@ -132,7 +194,7 @@ std::string field_of(const std::vector<std::string>& fields, std::ptrdiff_t colu
   return column >= 0 && column < static_cast<std::ptrdiff_t>(fields.size()) ? fields[column] : "";
 }
 
-void add_list(const fs::path& list, BatchInput& found) {
+void add_list(const fs::path& list, Receptions receptions, BatchInput& found) {
   const char separator = ends_with(list, ".tsv") ? '\t' : ',';
   std::ifstream file(list);
   std::ptrdiff_t path_column = 0, case_column = -1;
@@ -152,7 +214,7 @@ void add_list(const fs::path& list, BatchInput& found) {
     if (!fs::exists(found.root / path)) throw Error(ErrorKind::kNoInput, "what " + where + " names does not exist", "paths are relative to the folder of the list");
     if (!label.empty() && !is_plain_label(label) && !is_bids_name(label))
       throw Error(ErrorKind::kBadData, "the case in " + where + " cannot be a name of a folder", "write letters and digits, or a name as BIDS has them");
-    found.cases.push_back({fs::path(path).lexically_normal(), label, ""});
+    add_listed(fs::path(path).lexically_normal(), label, where, receptions, found);
   }
 }
 
@@ -164,25 +226,30 @@ bool has_scan_ending(const fs::path& file) {
   return false;
 }
 
-BatchInput find_cases(const fs::path& input) {
+BatchInput find_cases(const fs::path& input, Receptions receptions) {
   std::error_code failure;
   BatchInput found;
   const fs::path whole = fs::canonical(input, failure);
   if (failure) throw Error(ErrorKind::kNoInput, quoted_path(input) + " cannot be opened: " + failure.message(), "give a folder of scans, or a list of them");
   if (fs::is_directory(whole)) {
     found.root = whole;
-    if (fs::exists(whole / kMeasurement) || !add_bids(found)) add_folder(whole, found);
+    DicomFiles dicom{receptions, {}, {}};
+    const bool unfinished = leave_unfinished(whole, whole.parent_path(), dicom, found);
+    if (!unfinished && (fs::exists(whole / kMeasurement) || !add_bids(found))) add_folder(whole, dicom, found);
+    add_series(dicom, found.root, "", found);
   } else {
     found.root = whole.parent_path();
     if (ends_with(whole, ".txt") || ends_with(whole, ".csv") || ends_with(whole, ".tsv")) {
-      add_list(whole, found);
+      add_list(whole, receptions, found);
     } else {
       found.cases.push_back({whole.filename(), "", ""});
     }
   }
+  std::string left_out;
+  for (const auto& [reason, count] : found.skipped) left_out += (left_out.empty() ? "; left out: " : ", ") + std::to_string(count) + " x " + reason;
   if (found.cases.empty())
-    throw Error(ErrorKind::kNoInput, quoted_path(input) + " holds no case", "it must be a BIDS tree (sub-*), a folder with measurements, DICOM series or scans, or a list of paths");
-  std::sort(found.cases.begin(), found.cases.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+    throw Error(ErrorKind::kNoInput, quoted_path(input) + " holds no case" + left_out, "it must be a BIDS tree (sub-*), a folder with measurements, DICOM series or scans, or a list of paths");
+  std::sort(found.cases.begin(), found.cases.end(), [](const auto& a, const auto& b) { return std::tie(a.path, a.series_uid) < std::tie(b.path, b.series_uid); });
   return found;
 }
 

@@ -24,7 +24,7 @@ BatchEvents::BatchEvents(const fs::path& folder, std::int64_t shard, std::int64_
   path_ = folder / ("shard-" + std::to_string(shard) + "-of-" + std::to_string(n_shards) + "-" + random_hex(kNameBytes) + ".jsonl");
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0)
-    throw Error(errno == ENOSPC ? ErrorKind::kInputOutput : ErrorKind::kCannotCreate, quoted_path(path_) + " cannot be created: " + std::strerror(errno), "check that the output folder can be written");
+    throw Error(write_error_kind(errno), quoted_path(path_) + " cannot be created: " + std::strerror(errno), "check that the output folder can be written");
 }
 
 BatchEvents::~BatchEvents() { ::close(file_); }
@@ -33,7 +33,7 @@ void BatchEvents::write(const std::string& event, const ordered_json& facts) {
   ordered_json line = {{"event", event}, {"time", utc_time()}};
   line.update(facts);
   const std::string text = line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-  if (::write(file_, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+  if (!write_all(file_, text))
     throw Error(ErrorKind::kInputOutput, quoted_path(path_) + " cannot be written: " + std::strerror(errno), "check the free space");
 }
 

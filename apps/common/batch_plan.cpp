@@ -150,11 +150,13 @@ std::vector<BatchCase> name_cases(const BatchInput& found, const SiteKey& key, c
   for (const FoundCase& each : found.cases) {
     if (!participants.empty() && participants.count(each.participant) == 0) continue;
     missing_participants.erase(each.participant);
-    const std::string id = each.label.empty() ? key.opaque_id(each.path.generic_string()) : each.label;
+    const std::string source = each.series_uid.empty() ? each.path.generic_string() : "SeriesInstanceUID " + each.series_uid;
+    const std::string id = each.label.empty() ? key.opaque_id(source) : each.label;
     if (!names.insert(id).second) throw Error(ErrorKind::kBadData, "two cases have the name '" + id + "'", "every case needs a name of its own");
     if (!ids.empty() && ids.count(id) == 0) continue;
     missing_ids.erase(id);
-    cases.push_back({id, each.path.generic_string(), {}});
+    BatchCase& named = cases.emplace_back(BatchCase{id, each.path.generic_string(), {}, !each.files.empty()});
+    for (const auto& file : named.dicom_series ? each.files : files_of_case(found.root, each.path)) named.files.push_back({file.generic_string(), 0, ""});
   }
   if (!missing_participants.empty()) throw Error(ErrorKind::kNoInput, "there is no participant '" + *missing_participants.begin() + "' in the input", "see the folders sub-*");
   if (!missing_ids.empty()) throw Error(ErrorKind::kNoInput, "there is no case '" + *missing_ids.begin() + "' in the input", "postrec batch plan --dry-run lists them");
@@ -174,7 +176,9 @@ std::string BatchPlan::text() const {
   for (const auto& each : cases) {
     ordered_json files = ordered_json::array();
     for (const auto& file : each.files) files.push_back(file.json());
-    text += text_of({{"case", each.id}, {"path", each.path}, {"files", files}}) + "\n";
+    ordered_json line = {{"case", each.id}, {"path", each.path}, {"files", files}};
+    if (each.dicom_series) line["dicom_series"] = true;
+    text += text_of(line) + "\n";
   }
   return text + text_of({{kDigestKey, sha256_of(text)}}) + "\n";
 }
@@ -201,7 +205,7 @@ BatchPlan BatchPlan::read(const fs::path& output) {
   plan.skipped = head.at("skipped");
   while (std::getline(lines, line)) {
     const ordered_json json = parsed(line);
-    BatchCase& each = plan.cases.emplace_back(BatchCase{json.at("case").get<std::string>(), json.at("path").get<std::string>(), {}});
+    BatchCase& each = plan.cases.emplace_back(BatchCase{json.at("case").get<std::string>(), json.at("path").get<std::string>(), {}, json.value("dicom_series", false)});
     for (const auto& file : json.at("files")) each.files.push_back(FileDigest::from_json(file));
   }
   return plan;

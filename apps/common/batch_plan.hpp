@@ -36,6 +36,7 @@ struct BatchCase {
   std::string id;                              ///< name of its result: letters, digits, '-' and '_'
   std::string path;                            ///< of its input, from BatchPlan::input on
   std::vector<FileDigest> files;
+  bool dicom_series = false;                   ///< the input is these files, whatever else lies in their folders
 
   std::uint64_t bytes() const;
 };
@@ -68,7 +69,8 @@ struct CaseChoice {
   std::vector<std::string> ids;                ///< empty: all
 };
 
-/// Names and chooses the cases, without digests. Throws Error: kNoInput (a chosen one does not exist), kBadData (two of one name).
+/// Names and chooses the cases, their files without digests. A DICOM series is called by its UID, not by its place; what has no name that may be shown by its place, either as
+/// SiteKey::opaque_id. Throws Error: kNoInput (a chosen one does not exist), kBadData (two of one name).
 std::vector<BatchCase> name_cases(const BatchInput& found, const SiteKey& key, const CaseChoice& choice);
 
 /// The seed of a case: the first 64 bits of SHA-256 over the user's seed and the case's id. The same whatever the order, the shards and the number of jobs.

@@ -12,6 +12,7 @@
 #include "common/batch_store.hpp"
 #include "common/batch_worker.hpp"
 #include "common/console.hpp"
+#include "common/exit_codes.hpp"
 #include "common/interrupt.hpp"
 #include "common/progress.hpp"
 #include "common/report_page_failure.hpp"
@@ -129,7 +130,7 @@ class ShardRun {
       std::error_code none;                    // not every failure has a page
       fs::rename(failure_page_of(worker.attempt().result()), folders_.failure_page(plan_.cases[index].id), none);
       worker.attempt().remove();
-      fail(index, {ending.code, ending.reason.empty() ? "it ended with code " + std::to_string(ending.code) : ending.reason});
+      fail(index, {ending.code, ending.reason.empty() ? "it ended with code " + std::to_string(ending.code) + " (" + exit_code_meaning(ending.code) + ")" : ending.reason});
     }
   }
 

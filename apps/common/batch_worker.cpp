@@ -16,6 +16,7 @@
 #include <fstream>
 #include <utility>
 
+#include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {
@@ -27,16 +28,15 @@ constexpr int kCannotExec = 127;
 constexpr int kStopMilliseconds = 10000;       // a sampler looks for the signal once a noise level
 
 /// In the child, between fork and exec: only calls that are safe there.
-[[noreturn]] void become_worker(char* const* arguments, char* const* environment, const char* messages, int lock, pid_t parent) {
+[[noreturn]] void become_worker(char* const* arguments, char* const* environment, int messages, int lock, pid_t parent) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(kCannotExec);
   const int nowhere = ::open("/dev/null", O_RDWR);
-  const int log = ::open(messages, O_WRONLY | O_CREAT | O_APPEND, 0666);
-  if (nowhere < 0 || log < 0) ::_exit(kCannotExec);
+  if (nowhere < 0) ::_exit(kCannotExec);
   ::dup2(nowhere, STDIN_FILENO);
   ::dup2(nowhere, STDOUT_FILENO);
-  ::dup2(log, STDERR_FILENO);
+  ::dup2(messages, STDERR_FILENO);
   ::fcntl(lock, F_SETFD, 0);                   // the worker holds the lock, too: it is free when both are gone
   ::execve("/proc/self/exe", arguments, environment);
   ::_exit(kCannotExec);
@@ -86,11 +86,13 @@ int usable_cores() {
 Worker::Worker(std::size_t case_index, Attempt attempt, int threads) : case_index_(case_index), attempt_(std::move(attempt)) {
   std::vector<std::string> words = {"postrec", "batch", "case", attempt_.job().string(), "--log-format", "json"}, environment = environment_for(threads);
   const auto arguments = pointers(words), variables = pointers(environment);
-  const std::string messages = attempt_.messages().string();
-  std::filesystem::remove(messages);           // those of the attempt before this one
+  // Without those of the attempt before this one.
+  const int messages = ::open(attempt_.messages().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+  if (messages < 0) throw Error(write_error_kind(errno), quoted_path(attempt_.messages()) + " cannot be created: " + std::strerror(errno), "check that the output folder can be written and has room");
   const pid_t parent = ::getpid();
   pid_ = ::fork();
-  if (pid_ == 0) become_worker(arguments.data(), variables.data(), messages.c_str(), attempt_.lock(), parent);
+  if (pid_ == 0) become_worker(arguments.data(), variables.data(), messages, attempt_.lock(), parent);
+  ::close(messages);
   if (pid_ > 0) pidfd_ = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
   if (pid_ < 0 || pidfd_ < 0) {
     const std::string reason = std::strerror(errno);
@@ -128,7 +130,7 @@ Worker::Ending Worker::wait() {
   if (WIFEXITED(status)) {
     ending.code = WEXITSTATUS(status);
     ending.stopped = ending.code == 128 + SIGTERM || ending.code == 128 + SIGINT;
-    if (ending.code == kCannotExec) ending.reason = "the program cannot be started again; was it replaced or its output folder filled?";
+    if (ending.code == kCannotExec) ending.reason = "the program cannot be started again; was it replaced?";
     return ending;
   }
   const int signal = WTERMSIG(status);

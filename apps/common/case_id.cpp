@@ -69,12 +69,13 @@ SiteKey SiteKey::read(const std::filesystem::path& path) {
 void SiteKey::write(const std::filesystem::path& path) const {
   const std::string text = hex_of_bytes(bytes_) + "\n";
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (file < 0) throw Error(ErrorKind::kCannotCreate, quoted_path(path) + " cannot be created: " + std::strerror(errno), "check that the folder can be written");
-  const bool written = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(file) == 0;
+  if (file < 0) throw Error(write_error_kind(errno), quoted_path(path) + " cannot be created: " + std::strerror(errno), "check that the folder can be written");
+  const bool written = write_all(file, text) && ::fsync(file) == 0;
+  const int reason = errno;
   ::close(file);
   if (written) return;
   ::unlink(path.c_str());
-  throw Error(ErrorKind::kInputOutput, quoted_path(path) + " cannot be written", "check the free space");
+  throw Error(ErrorKind::kInputOutput, quoted_path(path) + " cannot be written: " + std::strerror(reason), "check the free space");
 }
 
 std::string SiteKey::opaque_id(const std::string& text) const { return hmac_sha256_hex(bytes_, text).substr(0, kIdDigits); }

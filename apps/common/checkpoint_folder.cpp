@@ -10,7 +10,7 @@ CheckpointFolder::CheckpointFolder(const fs::path& output, bool resume) : folder
   if (!resume) clear();
   std::error_code failure;
   fs::create_directories(folder_, failure);
-  if (failure) throw Error(ErrorKind::kCannotCreate, "cannot create " + quoted_path(folder_) + ": " + failure.message(), "the run keeps its state there");
+  if (failure) throw Error(write_error_kind(failure.value()), "cannot create " + quoted_path(folder_) + ": " + failure.message(), "the run keeps its state there");
 }
 
 CheckpointFolder::~CheckpointFolder() {

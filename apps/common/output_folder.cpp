@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {
@@ -80,9 +81,9 @@ OutputFolder::OutputFolder(fs::path final_path, OnExisting on_existing, const st
   fs::create_directories(parent, failure);
   std::string pattern = (parent / ("." + final_.filename().string() + ".partial-XXXXXX")).string();
   if (failure || mkdtemp(pattern.data()) == nullptr) {
-    const std::string reason = failure ? failure.message() : std::strerror(errno);
+    const int reason = failure ? failure.value() : errno;
     remove_created_parents();
-    throw Error(ErrorKind::kCannotCreate, "cannot create --output " + quoted(final_) + ": " + reason, "give a folder that you may write to");
+    throw Error(write_error_kind(reason), "cannot create --output " + quoted(final_) + ": " + std::strerror(reason), "give a folder that you may write to and that has room");
   }
   temporary_ = pattern;
   // mkdtemp makes it private; the result gets what the user's umask says.

@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -74,8 +76,9 @@ TrainingLog::TrainingLog(fs::path path, std::int64_t first_step) : path_(std::mo
 
 void TrainingLog::add(const TrainingRecord& record) {
   records_.push_back(record);
+  errno = 0;
   file_ << json_of(record).dump() << std::endl;
-  if (!file_) throw Error(ErrorKind::kInputOutput, "cannot write to " + quoted_path(path_), "check the free space");
+  if (!file_) throw Error(ErrorKind::kInputOutput, quoted_path(path_) + " cannot be written: " + std::strerror(errno != 0 ? errno : EIO), "check the free space");
 }
 
 TrainingProgress::TrainingProgress(std::int64_t first_step, std::int64_t n_steps) : first_step_(first_step), n_steps_(n_steps), terminal_(isatty(STDERR_FILENO) == 1) {}

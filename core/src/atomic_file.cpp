@@ -1,6 +1,7 @@
 #include "postrec/atomic_file.hpp"
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,13 +18,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-ErrorKind kind_of(int error) {
-  return error == ENOSPC || error == EDQUOT || error == EIO || error == EFBIG ? ErrorKind::kInputOutput : ErrorKind::kCannotCreate;
-}
-
 [[noreturn]] void fail(const fs::path& path, const std::string& what, int error) {
-  throw Error(kind_of(error), quoted_path(path) + " cannot be " + what + ": " + std::strerror(error),
-              kind_of(error) == ErrorKind::kInputOutput ? "check the free space" : "check that the folder exists and can be written");
+  throw Error(write_error_kind(error), quoted_path(path) + " cannot be " + what + ": " + std::strerror(error),
+              write_error_kind(error) == ErrorKind::kInputOutput ? "check the free space" : "check that the folder exists and can be written");
 }
 
 /// A file descriptor that closes itself.
@@ -54,7 +51,27 @@ void sync(const fs::path& path, const fs::path& named) {
   if (!file.valid() || (::fsync(file.get()) != 0 && errno != EINVAL)) fail(named, "written", errno);
 }
 
+/// Libraries that write do not say why they failed.
+bool is_full(const fs::path& folder) {
+  struct statvfs disk = {};
+  return ::statvfs(folder.c_str(), &disk) == 0 && disk.f_bavail == 0;
+}
+
 }  // namespace
+
+ErrorKind write_error_kind(int error) {
+  return error == ENOSPC || error == EDQUOT || error == EIO || error == EFBIG ? ErrorKind::kInputOutput : ErrorKind::kCannotCreate;
+}
+
+bool write_all(int file, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(file, text.data(), std::min<std::size_t>(text.size(), 1 << 30));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return true;
+}
 
 std::string quoted_path(const fs::path& path) {
   std::string text = path.string();
@@ -85,6 +102,8 @@ void write_atomically(const fs::path& path, const std::function<void(const fs::p
     std::string message = error.message();
     const std::string shown = quoted_path(temporary.path);
     if (const auto at = message.find(shown); at != std::string::npos) message.replace(at, shown.size(), quoted_path(path));
+    const std::string reason = std::strerror(ENOSPC);
+    if (error.kind() == ErrorKind::kInputOutput && is_full(folder) && message.find(reason) == std::string::npos) message += ": " + reason;
     throw Error(error.kind(), message, error.hint());
   }
   sync(temporary.path, path);
@@ -99,14 +118,7 @@ void write_text_atomically(const fs::path& path, const std::string& text) {
 void write_bytes(const fs::path& path, const void* data, std::size_t n_bytes) {
   const Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC);
   if (!file.valid()) fail(path, "created", errno);
-  const char* next = static_cast<const char*>(data);
-  while (n_bytes > 0) {
-    const ssize_t written = ::write(file.get(), next, std::min<std::size_t>(n_bytes, 1 << 30));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail(path, "written", errno);
-    next += written;
-    n_bytes -= static_cast<std::size_t>(written);
-  }
+  if (!write_all(file.get(), {static_cast<const char*>(data), n_bytes})) fail(path, "written", errno);
 }
 
 }  // namespace postrec

@@ -147,8 +147,17 @@ void read_pixel_layout(DcmDataset& dataset, DicomHeader& header) {
   header.compressed = DcmXfer(dataset.getOriginalXfer()).isEncapsulated();
   DcmElement* pixels = nullptr;
   if (dataset.findAndGetElement(DCM_PixelData, pixels).bad() || pixels == nullptr) return set_problem(header, "it has no PixelData");
+  header.has_pixels = true;
   if (!header.compressed) header.pixel_bytes = pixels->getLength();
   else if (header.frames == 1) check_compressed(*pixels, dataset.getOriginalXfer(), header);
+}
+
+/// [PS3.3, C.8.2.1.1.1 and C.8.16.1.3]
+bool says_localiser(DcmDataset& dataset) {
+  OFString value;
+  for (unsigned long i = 2; dataset.findAndGetOFString(DCM_ImageType, value, i).good(); ++i)
+    if (value == "LOCALIZER") return true;
+  return false;
 }
 
 /// The PatientID stays in the child.
@@ -165,6 +174,9 @@ void read_header(const std::filesystem::path& path, DicomHeader& header) {
   get_text(dataset, DCM_SeriesInstanceUID, header.series_uid);
   header.is_dicom = status.good() || dataset.card() > 0;
   if (status.bad()) return set_problem(header, "it is truncated or damaged");
+  header.is_whole = true;
+  get_text(dataset, DCM_SOPClassUID, header.sop_class);
+  header.localiser = says_localiser(dataset);
   get_text(dataset, DCM_SOPInstanceUID, header.sop_instance_uid);
   // Some anonymisers empty it and leave the copy in the file's meta header.
   if (header.sop_instance_uid[0] == '\0') get_text(*file.getMetaInfo(), DCM_MediaStorageSOPInstanceUID, header.sop_instance_uid);

@@ -12,8 +12,10 @@ namespace postrec {
 struct DicomHeader {
   bool was_read = false;  ///< whether the reader came to this file and survived it
   bool is_dicom = false;
+  bool is_whole = false;  ///< it was read to its end; what follows is what it says
   char problem[120] = {};  ///< why the file cannot be used; fixed texts only, never a value from the file
   char sop_instance_uid[65] = {};
+  char sop_class[65] = {};
   char series_uid[65] = {};
   char patient_sha256[65] = {};  ///< of PatientID; empty without one
   char modality[17] = {};
@@ -21,6 +23,8 @@ struct DicomHeader {
   char rescale_type[17] = {};
   std::int64_t rows = 0, columns = 0, samples = 1, frames = 1;
   std::int64_t bits_allocated = 0, bits_stored = 0, high_bit = 0;
+  bool has_pixels = false;  ///< there is PixelData
+  bool localiser = false;   ///< ImageType says LOCALIZER behind its second value
   bool compressed = false;
   std::uint64_t pixel_bytes = 0;  ///< of uncompressed PixelData; of a frame: its share
   bool enhanced = false;          ///< the file has a functional group for each frame

@@ -57,7 +57,7 @@ std::vector<PacsContext> contexts_of(const std::vector<Wanted>& all) {
 }
 
 /// One C-GET: sends the request and takes instances until the final answer, whose status is returned. `missing` loses what arrived.
-unsigned get(PacsAssociation& association, PacsReception& reception, DcmDataset& keys, std::size_t& n_stored, const PacsHooks& hooks) {
+unsigned get(PacsAssociation& association, PacsReception& reception, const fs::path& folder, DcmDataset& keys, std::size_t& n_stored, const PacsHooks& hooks) {
   const auto context = association.context(kModel);
   if (!context) throw Error(ErrorKind::kPacs, association.peer().name() + " does not allow retrieval (C-GET)", "have C-GET allowed for our title");
   T_DIMSE_Message message{};
@@ -80,6 +80,7 @@ unsigned get(PacsAssociation& association, PacsReception& reception, DcmDataset&
       PacsReception::Outcome outcome;
       association.require_good(reception.receive(association.get(), association.transport(), id, answer.msg.CStoreRQ, association.timeout(), outcome));
       n_stored += outcome == PacsReception::Outcome::kStored;
+      if (outcome == PacsReception::Outcome::kNoRoom) throw Error(ErrorKind::kInputOutput, "an instance that arrived cannot be written into " + quoted_path(folder) + ": the disk is full or failed", "make room; --resume fetches the missing ones");
     } else if (answer.CommandField == DIMSE_C_GET_RSP) {
       if (answer.msg.CGetRSP.DataSetType != DIMSE_DATASET_NULL) {  // the list of what failed; the comparison tells it, too
         DIC_UL bytes = 0, pieces = 0;
@@ -203,7 +204,7 @@ class Getter {
         if (now > before) backoff.progress();
       }
     } progress{before, report_.fetched, backoff_};
-    return get(association, *reception_, keys, report_.fetched, options_.hooks);
+    return get(association, *reception_, folder_, keys, report_.fetched, options_.hooks);
   }
 
   const PacsQuery& query_;

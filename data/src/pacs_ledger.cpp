@@ -22,7 +22,7 @@ using nlohmann::ordered_json;
 PacsLedger::PacsLedger(const std::filesystem::path& path, std::string peer) : path_(path), peer_(std::move(peer)) {
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (fd_ < 0)
-    throw Error(ErrorKind::kCannotCreate, "--ledger " + quoted_path(path) + " cannot be opened: " + std::strerror(errno), "give a file in a folder that you may write to");
+    throw Error(write_error_kind(errno), "--ledger " + quoted_path(path) + " cannot be opened: " + std::strerror(errno), "give a file in a folder that you may write to");
   try {
     if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) throw Error(ErrorKind::kTemporary, "the ledger " + quoted_path(path) + " is in use", "another transfer runs; try again when it is done");
     read();
@@ -54,7 +54,7 @@ void PacsLedger::read() {
 }
 
 void PacsLedger::append(const std::string& line) {
-  if (::write(fd_, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+  if (!write_all(fd_, line))
     throw Error(ErrorKind::kInputOutput, "the ledger " + quoted_path(path_) + " cannot be written: " + std::strerror(errno), "is the disk full?");
 }
 

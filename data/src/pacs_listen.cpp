@@ -16,10 +16,12 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "child_process.hpp"
 #include "descriptor.hpp"
@@ -63,44 +65,55 @@ int open_port(const PacsListenOptions& options, int& port) {
   return socket.release();
 }
 
+/// What the marker of a series says; empty without an instance.
+nlohmann::ordered_json marker_of(const fs::path& series) {
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(series))
+    if (entry.path().extension() == ".dcm") names.insert(entry.path().stem().string());
+  if (names.empty()) return {};
+  std::string all;
+  for (const auto& name : names) all += name + "\n";
+  return {{"format", "postrec-series/1"}, {"instances", names.size()}, {"sha256_of_names", sha256_hex(all.data(), all.size())}};
+}
+
 /// Which series are growing, and the marker of those that have stopped.
 class SeriesWatch {
  public:
   SeriesWatch(fs::path folder, double stable_seconds) : folder_(std::move(folder)), stable_(stable_seconds) {
     // What an earlier process took and did not mark.
     for (const auto& entry : fs::directory_iterator(folder_))
-      if (entry.is_directory() && is_series(entry.path().filename().string()) && !fs::exists(entry.path() / PacsReception::kComplete)) touch(entry.path().filename().string());
+      if (entry.is_directory() && is_series(entry.path().filename().string()) && !fs::exists(entry.path() / kCompleteMarker)) touch(entry.path().filename().string());
   }
 
   void touch(const std::string& series) { last_[series] = Clock::now(); }
 
   void mark_stable(const PacsListenOptions& options) {
     for (auto entry = last_.begin(); entry != last_.end();) {
-      if (Clock::now() - entry->second < stable_) {
-        ++entry;
-        continue;
-      }
-      mark(entry->first, options);
-      entry = last_.erase(entry);
+      const bool stopped = Clock::now() - entry->second >= stable_ && mark(entry->first, options);
+      entry = stopped ? last_.erase(entry) : std::next(entry);
     }
   }
 
   static bool is_series(const std::string& name) { return name.size() == 16 && name.find_first_not_of("0123456789abcdef") == std::string::npos; }
 
  private:
-  void mark(const std::string& series, const PacsListenOptions& options) const {
-    std::set<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder_ / series))
-      if (entry.path().extension() == ".dcm") names.insert(entry.path().stem().string());
-    if (names.empty()) return;
-    std::string all;
-    for (const auto& name : names) all += name + "\n";
-    const nlohmann::ordered_json marker = {{"format", "postrec-series/1"}, {"instances", names.size()}, {"sha256_of_names", sha256_hex(all.data(), all.size())}};
-    write_text_atomically(folder_ / series / PacsReception::kComplete, marker.dump() + "\n");
-    say(options, "series " + series + " is complete: " + std::to_string(names.size()) + " instances");
+  /// False when the disk is full: what has arrived is safe, and the marker waits for room.
+  bool mark(const std::string& series, const PacsListenOptions& options) {
+    const auto marker = marker_of(folder_ / series);
+    if (marker.empty()) return true;
+    try {
+      write_text_atomically(folder_ / series / kCompleteMarker, marker.dump() + "\n");
+    } catch (const Error& error) {
+      if (!std::exchange(told_of_no_room_, true)) say(options, std::string(error.what()) + "; it is tried again");
+      return false;
+    }
+    told_of_no_room_ = false;
+    say(options, "series " + series + " is complete: " + marker["instances"].dump() + " instances");
+    return true;
   }
 
   fs::path folder_;
+  bool told_of_no_room_ = false;
   std::chrono::duration<double> stable_;
   std::map<std::string, Clock::time_point> last_;
 };
@@ -227,6 +240,17 @@ class Listener {
 };
 
 }  // namespace
+
+bool is_pacs_inbox(const fs::path& folder) {
+  std::error_code failure;
+  return fs::is_directory(fs::symlink_status(folder / PacsReception::kIncoming, failure));
+}
+
+bool is_complete_series(const fs::path& folder) {
+  std::ifstream file(folder / kCompleteMarker);
+  const auto marker = file ? nlohmann::ordered_json::parse(file, nullptr, /*allow_exceptions=*/false) : nlohmann::ordered_json();
+  return marker.is_object() && marker == marker_of(folder);
+}
 
 void listen_for_dicom(const PacsListenOptions& options) {
   check_pacs_tls(options.tls);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +14,7 @@
 #include "dicom_uid.hpp"
 #include "pacs_names.hpp"
 #include "postrec/atomic_file.hpp"
+#include "postrec/data/pacs_listen.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {
@@ -30,6 +32,13 @@ constexpr std::uint64_t kCommandBytes = 1 << 20;
 bool context_is_of(const T_ASC_Association* association, T_ASC_PresentationContextID id, const char* sop_class) {
   T_ASC_PresentationContext context{};
   return ASC_findAcceptedPresentationContext(association->params, id, &context).good() && std::strcmp(context.abstractSyntax, sop_class) == 0;
+}
+
+/// DCMTK does not see that the end of a data set found no room: the file is damaged then, and the peer is to try again.
+bool is_full(const fs::path& folder) {
+  constexpr std::uint64_t kLittle = 64 << 10;
+  struct statvfs disk = {};
+  return ::statvfs(folder.c_str(), &disk) == 0 && std::uint64_t{disk.f_bavail} * disk.f_frsize < kLittle;
 }
 
 }  // namespace
@@ -71,24 +80,29 @@ OFCondition PacsReception::receive(T_ASC_Association* association, PacsTransport
   transport.allow(kCommandBytes);
   outcome = arrival.outcome;
   // The disk is full: the peer was told so, and the association goes on.
-  if (condition.module() == OFM_dcmnet && condition.code() == DIMSEC_OUTOFRESOURCES) condition = EC_Normal;
+  if (condition.module() == OFM_dcmnet && condition.code() == DIMSEC_OUTOFRESOURCES) {
+    outcome = Outcome::kNoRoom;
+    condition = EC_Normal;
+  }
   return condition;
 }
 
 void PacsReception::on_progress(void* data, T_DIMSE_StoreProgress* progress, T_DIMSE_C_StoreRQ* request, char*, DcmDataset**, T_DIMSE_C_StoreRSP* response,
                                 DcmDataset**) {
-  if (progress->state != DIMSE_StoreEnd || response->DimseStatus != kStored) return;
+  if (progress->state != DIMSE_StoreEnd) return;
   auto& arrival = *static_cast<Arrival*>(data);
   try {  // DCMTK between us and the caller does not expect exceptions
-    response->DimseStatus = arrival.reception.keep(arrival.temporary, *request, arrival.outcome);
+    if (response->DimseStatus == kStored) response->DimseStatus = arrival.reception.keep(arrival.temporary, *request, arrival.outcome);
   } catch (const std::exception&) {
     response->DimseStatus = kOutOfResources;
   }
+  // DCMTK says so, too, when it cannot write the data set.
+  if (response->DimseStatus == kOutOfResources) arrival.outcome = Outcome::kNoRoom;
 }
 
 unsigned short PacsReception::keep(const fs::path& temporary, const T_DIMSE_C_StoreRQ& request, Outcome& outcome) {
   const InstanceHeader header = read_instance_headers({temporary}).front();
-  if (!header.usable) return kDamaged;
+  if (!header.usable) return is_full(folder_) ? kOutOfResources : kDamaged;
   if (std::strcmp(header.sop_instance, request.AffectedSOPInstanceUID) != 0 || std::strcmp(header.sop_class, request.AffectedSOPClassUID) != 0) return kBadUid;
   if (wanted && !wanted(header)) return kUnwanted;
   if (!Descriptor(::open(temporary.c_str(), O_RDONLY | O_CLOEXEC)).sync()) return kOutOfResources;
@@ -106,7 +120,7 @@ unsigned short PacsReception::keep(const fs::path& temporary, const T_DIMSE_C_St
   if (::faccessat(target.get(), name.c_str(), F_OK, 0) != 0) {
     if (changes) changes(series);
     if (rename_into_series()) {
-      ::unlinkat(target.get(), kComplete, 0);  // it was complete without this one
+      ::unlinkat(target.get(), kCompleteMarker, 0);  // it was complete without this one
       if (changes) changes(series);
       if (!target.sync()) return kOutOfResources;
       outcome = Outcome::kStored;

@@ -16,7 +16,7 @@ namespace postrec {
 /// Takes instances that a peer stores, into folder/SERIES/INSTANCE.dcm (digests of UIDs), whole and synced before they are acknowledged.
 class PacsReception {
  public:
-  enum class Outcome { kStored, kKnown, kRefused };
+  enum class Outcome { kStored, kKnown, kRefused, kNoRoom };
 
   /// `instance_bytes`: the largest data set that is taken. Throws Error(kCannotCreate) when folder/.incoming cannot be made.
   PacsReception(std::filesystem::path folder, std::uint64_t instance_bytes);
@@ -31,7 +31,6 @@ class PacsReception {
                       Outcome& outcome);
 
   static constexpr const char* kIncoming = ".incoming";
-  static constexpr const char* kComplete = "complete";
 
  private:
   struct Arrival;

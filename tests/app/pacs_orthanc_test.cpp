@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "pacs_fixture.hpp"
+#include "small_disk.hpp"
 
 namespace postrec {
 namespace fs = std::filesystem;
@@ -125,6 +126,25 @@ TEST_F(OrthancTest, SendsOnceVerifiesAndFetchesTheSame) {
   EXPECT_EQ(get("by_number", {"--query", path("query.dcm")}).out, "9 instances of 2 series, 9 fetched now\n");
   expect_error(get("none", {"--study", "1.2.99"}), 66, {"nothing that matches"});
   expect_error(get("whole", {"--study", "1.2.3"}), 73, {"exists"});
+}
+
+// No room here is not the archive's failure: said as such, what has a name is whole, and --resume fetches the rest.
+TEST_F(OrthancTest, GetOnAFullDisk) {
+  if (!SmallDisk::permitted()) GTEST_SKIP() << "this user may not mount a small file system";
+  start();
+  write_study("sent_study", 6);
+  ASSERT_EQ(send("sent_study", kArchive).code, 0);
+  const auto sent = data_sets(path("sent_study"));
+  SmallDisk disk(folder_ / "disk");
+  disk.make(8);                                // two instances of three pages each, and not a third
+  expect_error(get("disk/case", {"--study", "1.2.3"}), 74, {"case.partial'", "the disk is full"});
+  EXPECT_FALSE(fs::exists(path("disk/case")));
+  const auto kept = data_sets(path("disk/case.partial"));
+  EXPECT_EQ(kept.size(), 2u);
+  EXPECT_TRUE(std::includes(sent.begin(), sent.end(), kept.begin(), kept.end()));
+  disk.resize(4096);
+  EXPECT_EQ(get("disk/case", {"--study", "1.2.3", "--resume"}).out, "6 instances of 2 series, 4 fetched now\n");
+  EXPECT_EQ(data_sets(path("disk/case")), sent);
 }
 
 TEST_F(OrthancTest, ResumeFetchesTheMissingOnly) {

@@ -4,6 +4,9 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
+
+#include "postrec/error.hpp"
 
 namespace postrec {
 
@@ -16,6 +19,12 @@ void write_text_atomically(const std::filesystem::path& path, const std::string&
 
 /// Writes a whole file in place: for the temporary of write_atomically. Throws Error: kCannotCreate, kInputOutput (disk full).
 void write_bytes(const std::filesystem::path& path, const void* data, std::size_t n_bytes);
+
+/// Writes all of `text` to an open file; false, with errno, when that cannot be.
+bool write_all(int file, std::string_view text);
+
+/// What it means that something could not be made or written: kInputOutput when the disk is full or broken, else kCannotCreate.
+ErrorKind write_error_kind(int error);
 
 /// A path for a message: in quotes, control characters replaced (a file name can hold a terminal's escape sequences).
 std::string quoted_path(const std::filesystem::path& path);

@@ -23,6 +23,15 @@ struct PacsListenOptions {
   PacsHooks hooks;
 };
 
+/// The file beside the instances of a series that stopped growing.
+inline constexpr const char* kCompleteMarker = "complete";
+
+/// Whether a folder is one that a listener fills.
+bool is_pacs_inbox(const std::filesystem::path& folder);
+
+/// Whether a series folder of an inbox has its marker, and holds the instances of which that tells and no other.
+bool is_complete_series(const std::filesystem::path& folder);
+
 /// Takes what is sent with C-STORE (and answers C-ECHO) until hooks.interrupted() is true; then lets each caller end the instance that it is at, and returns.
 ///
 /// An instance becomes folder/SERIES/INSTANCE.dcm, named by digests of the UIDs, whole and synced before it is acknowledged. The first copy of an instance stays: another copy with the same
