@@ -187,6 +187,7 @@ ordered_json settings_json(const CalibrateRequest& request, const PriorInfo& pri
     for (const auto& scan : request.scans) names.push_back(scan.filename().string());
     settings["scans"] = names;
     settings["slices_of_each"] = request.n_slices;
+    settings["scale"] = "slice and volume";    // before there was this entry, the slice alone
   }
   return settings;
 }

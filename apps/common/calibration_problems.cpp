@@ -140,7 +140,7 @@ CalibrationProblem scan_problem(const ScanSlice& slice, const RegionOptions& reg
   problem.prior = session.prior(domain, measurement.unit, measurement.geometry.spacing_mm[0]);
 
   const at::Tensor y = measurement.y[0];
-  const IntensityScale scale = scale_of(measurement, *problem.prior, direct_reconstruction(*problem.op, y));
+  const IntensityScale scale = scale_of(measurement, *problem.prior, direct_reconstruction(*problem.op, y), input.volume_intensity);
   const at::Tensor stored = input.truth[0];
   const at::Tensor phase =
       slice.how.smooth_phase ? smooth_phase_rad(derive_seed(slice.how.seed, *slice.how.slice, SeedPurpose::kPhase), stored.size(1), stored.size(2)) : at::Tensor();

@@ -45,7 +45,7 @@ DerivedVolume told_slices(const at::Tensor& pixels, const std::vector<bool>& tol
   for (std::size_t i = 0; i < told.size(); ++i)
     if (told[i]) kept.push_back(static_cast<std::int64_t>(i));
   for (const auto slice : kept) volume.source_slices.push_back(first + slice);
-  volume.pixels = pixels.index_select(0, at::tensor(kept, at::kLong));
+  volume.pixels = kept.size() == told.size() ? pixels : pixels.index_select(0, at::tensor(kept, at::kLong));
   return volume;
 }
 

@@ -50,7 +50,10 @@ void fill_from_measurement(Parameters& parameters, const OperatorType& type, con
   if (y.dim() != 4) return;
   fill_from_image(parameters, type, y.size(1), y.size(2), y.size(3), pixel_mm);
   fill_parameter(parameters, type, "coils", y.size(1));
-  if (y.is_complex()) fill_parameter(parameters, type, "mask", y.abs().amax({0, 1}).gt(0).to(at::kFloat));
+  if (!y.is_complex()) return;
+  at::Tensor acquired = at::zeros({y.size(2), y.size(3)}, at::kBool);
+  for (std::int64_t slice = 0; slice < y.size(0); ++slice) acquired.logical_or_(y[slice].abs().amax(0).gt(0));
+  fill_parameter(parameters, type, "mask", acquired.to(at::kFloat));
 }
 
 }  // namespace postrec

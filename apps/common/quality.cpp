@@ -29,17 +29,14 @@ ordered_json mean_or_null(double sum, std::int64_t n) {
   return n > 0 && std::isfinite(mean) ? ordered_json(mean) : ordered_json(nullptr);
 }
 
-/// Where the truth is over a tenth of the range of its slice, boolean [slice, C, H, W].
-at::Tensor object_pixels(const at::Tensor& truths) {
-  const at::Tensor low = truths.amin({1, 2, 3}, true), high = truths.amax({1, 2, 3}, true);
-  return truths.gt(low + 0.1 * (high - low));
-}
+/// Where the true slice [C, H, W] is over a tenth of its range.
+at::Tensor object_pixels(const at::Tensor& truth) { return truth.gt(truth.min() + 0.1 * (truth.max() - truth.min())); }
 
-ordered_json judge_image(const at::Tensor& images, const at::Tensor& truths) {
+ordered_json judge_image(const at::Tensor& images, const at::Tensor& truths, IntensityUnit unit) {
   double psnr = 0, similarity = 0, error = 0;
   std::int64_t n = 0, n_windows = 0;
   for (std::int64_t slice = 0; slice < truths.size(0); ++slice) {
-    const at::Tensor image = images[slice], truth = truths[slice];
+    const at::Tensor image = in_model_unit(images[slice], unit), truth = in_model_unit(truths[slice], unit);
     const double peak = peak_of(truth);
     if (!(peak > 0)) continue;
     psnr += psnr_db(image, truth, peak);
@@ -52,12 +49,29 @@ ordered_json judge_image(const at::Tensor& images, const at::Tensor& truths) {
   return {{"psnr_db", mean_or_null(psnr, n)}, {"ssim", mean_or_null(similarity, n_windows)}, {"nrmse", mean_or_null(error, n)}};
 }
 
-/// Root mean square of the standard deviation over that of the error; n samples make a mean whose own variance adds 1/n of theirs.
-ordered_json spread_over_error(const ImagesToJudge& images, const at::Tensor& truth, const at::Tensor& where) {
-  const auto rms = [&](const at::Tensor& values) { return std::sqrt(values.masked_select(where).to(at::kDouble).square().mean().item<double>()); };
-  const double ratio = rms(images.standard_deviation) * std::sqrt(1.0 + 1.0 / static_cast<double>(images.n_samples)) / rms(images.mean - truth);
-  return std::isfinite(ratio) ? ordered_json(ratio) : ordered_json(nullptr);
-}
+ordered_json number_or_null(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
+
+/// What is counted over some pixels of all slices, a slice at a time.
+struct PixelSums {
+  double n = 0, inside = 0, variance = 0, squared_error = 0;
+
+  void add(const ImagesToJudge& images, const at::Tensor& truths, std::int64_t slice, const at::Tensor& where) {
+    const at::Tensor truth = truths[slice].masked_select(where);
+    const auto sum = [](const at::Tensor& values) { return values.to(at::kDouble).sum().item<double>(); };
+    const auto of = [&](const at::Tensor& volume) { return volume[slice].masked_select(where); };
+    n += static_cast<double>(truth.numel());
+    if (images.lower.defined() && images.upper.defined()) inside += sum(truth.ge(of(images.lower)).logical_and(truth.le(of(images.upper))));
+    if (!images.standard_deviation.defined() || !images.mean.defined()) return;
+    variance += sum(of(images.standard_deviation).to(at::kDouble).square());
+    squared_error += sum((of(images.mean) - truth).to(at::kDouble).square());
+  }
+
+  ordered_json coverage() const { return number_or_null(inside / n); }
+  /// Root mean square of the standard deviation over that of the error; a mean of n samples has a variance of its own, 1/n of theirs.
+  ordered_json spread_over_error(std::int64_t n_samples) const {
+    return number_or_null(std::sqrt(variance / n) * std::sqrt(1.0 + 1.0 / static_cast<double>(n_samples)) / std::sqrt(squared_error / n));
+  }
+};
 
 std::string cell(const ordered_json& value, const char* format) {
   if (!value.is_number()) return "-";
@@ -70,23 +84,22 @@ std::string cell(const ordered_json& value, const char* format) {
 
 ordered_json judge(const ImagesToJudge& images, const at::Tensor& truth, IntensityUnit unit) {
   ordered_json quality;
-  const at::Tensor model_truth = in_model_unit(truth, unit);
   const auto add = [&](const char* name, const at::Tensor& image) {
-    if (image.defined()) quality[name] = judge_image(in_model_unit(image, unit), model_truth);
+    if (image.defined()) quality[name] = judge_image(image, truth, unit);
   };
   add("mean", images.mean);
   add("one_sample", images.one_sample);
   add("pseudo_inverse", images.pseudo_inverse);
-  const at::Tensor object = object_pixels(model_truth), all = at::ones_like(object);
-  if (images.lower.defined() && images.upper.defined()) {
-    const auto inside = [&](const at::Tensor& where) {
-      return where.any().item<bool>() ? ordered_json(interval_coverage(images.lower.masked_select(where), images.upper.masked_select(where), truth.masked_select(where)))
-                                      : ordered_json(nullptr);
-    };
-    quality["interval_coverage"] = {{"all", inside(all)}, {"object", inside(object)}, {"expected", std::min(images.level, interval_level_of(images.n_samples))}};
+  PixelSums object, all;
+  for (std::int64_t slice = 0; slice < truth.size(0); ++slice) {
+    const at::Tensor where = object_pixels(in_model_unit(truth[slice], unit));
+    object.add(images, truth, slice, where);
+    all.add(images, truth, slice, at::ones_like(where));
   }
+  if (images.lower.defined() && images.upper.defined())
+    quality["interval_coverage"] = {{"all", all.coverage()}, {"object", object.coverage()}, {"expected", std::min(images.level, interval_level_of(images.n_samples))}};
   if (images.standard_deviation.defined() && images.mean.defined())
-    quality["spread_over_error"] = {{"all", spread_over_error(images, truth, all)}, {"object", spread_over_error(images, truth, object)}};
+    quality["spread_over_error"] = {{"all", all.spread_over_error(images.n_samples)}, {"object", object.spread_over_error(images.n_samples)}};
   return quality;
 }
 

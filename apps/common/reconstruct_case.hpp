@@ -9,14 +9,15 @@
 #include "common/case.hpp"
 #include "common/progress.hpp"
 #include "common/session.hpp"
-#include "postrec/data/intensity_scale.hpp"
+#include "common/volume_scale.hpp"
 #include "postrec/prior.hpp"
 #include "postrec/prior_fit.hpp"
 #include "postrec/sampler.hpp"
 
 namespace postrec {
 
-/// The posterior of one slice, as stored: HU for CT, the scanner's unit for MR; magnitudes of complex images. Images are float32 [C, H, W].
+/// The posterior of one slice, as stored: HU for CT, the scanner's unit for MR; magnitudes of complex images. Images are float32 [C, H, W],
+/// and lie in the volumes of the result.
 struct SliceResult {
   std::int64_t number = 0;
   std::uint64_t seed = 0;                      ///< derived from the user's
@@ -33,21 +34,23 @@ struct SliceResult {
   SamplerReport report;
 };
 
+/// The images of all slices, float32 as stored, each in its place as soon as it is finished: in the case's scratch folder, so that they need not fit into memory.
+struct ResultVolumes {
+  at::Tensor mean, standard_deviation, lower, upper, pseudo_inverse;  ///< [slice, C, H, W]
+  at::Tensor samples;                          ///< [n, slice, C, H, W]
+};
+
 struct CaseResult {
+  ResultVolumes volumes;
   std::vector<SliceResult> slices;             ///< finished ones, in order, all with as many samples
   PriorInfo prior;
   bool interrupted = false;
 };
 
-/// Filtered back-projection, zero-filled image, ...: [codomain] -> [domain], in the physical unit. An operator without one offers its adjoint.
-at::Tensor direct_reconstruction(const Operator& op, const at::Tensor& y);
-
-/// The scale of a slice, from its measurement alone: from its direct reconstruction. A slice without any signal is measured in units of its noise.
-IntensityScale scale_of(const Measurement& measurement, const Prior& prior, const at::Tensor& direct);
-
 /// The main job: for each slice of the case, samples of p(x | y) and what they say.
 ///
-/// Every slice is a posterior of its own, with its own scale and random streams, so that it comes out the same alone and among others.
+/// Every slice is a posterior of its own, with random streams and a scale (volume_scale.hpp) that do not depend on which other slices are asked for, so that it
+/// comes out the same alone and among others. Of inputs and results no more than a slice at a time must be in memory.
 /// When the user interrupts, the finished slices stay; when none is finished, the finished samples of the first.
 /// Throws Error: what reading, the operator, the prior and the sampler throw; kInterrupted when not one sample was finished.
 CaseResult reconstruct_case(const Case& input, Session& session, Progress& progress);

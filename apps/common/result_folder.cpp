@@ -16,6 +16,7 @@
 #include "postrec/answers.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/utc_time.hpp"
+#include "postrec/data/scratch_tensor.hpp"
 #include "postrec/data/write_image.hpp"
 #include "postrec/prior_fit.hpp"
 
@@ -29,13 +30,6 @@ constexpr const char* kSimulatedLabel = "SIMULATED: the measurement was computed
 
 const char* origin_name(MeasurementOrigin origin) { return origin == MeasurementOrigin::kSimulated ? "simulated" : "acquired"; }
 const char* unit_name(IntensityUnit unit) { return unit == IntensityUnit::kHounsfield ? "hu" : "arbitrary"; }
-
-/// One field of every slice as a stack [slice, ...].
-at::Tensor stacked(const CaseResult& result, at::Tensor SliceResult::*field) {
-  std::vector<at::Tensor> slices;
-  for (const auto& slice : result.slices) slices.push_back(slice.*field);
-  return at::stack(slices);
-}
 
 /// The true images of the slices that were finished.
 at::Tensor finished_truth(const Case& input, const CaseResult& result) {
@@ -85,39 +79,52 @@ ordered_json trust_json(const Trust& trust, const CaseResult& result) {
   return {{"fits", trust.all_fit()}, {"forced", trust.forced && !trust.all_fit()}, {"uncertainty_withheld_in_slices", withheld}, {"slices", slices}};
 }
 
-struct Volumes {
-  explicit Volumes(const CaseResult& result)
-      : mean(stacked(result, &SliceResult::mean)), standard_deviation(stacked(result, &SliceResult::standard_deviation)),
-        lower(stacked(result, &SliceResult::lower)), upper(stacked(result, &SliceResult::upper)),
-        pseudo_inverse(stacked(result, &SliceResult::pseudo_inverse)), samples(stacked(result, &SliceResult::samples).transpose(0, 1).contiguous()) {}
-  at::Tensor mean, standard_deviation, lower, upper, pseudo_inverse;
-  at::Tensor samples;                          ///< [sample, slice, C, H, W]
-};
-
-void write_volumes(const fs::path& folder, const Volumes& volumes, const ImageGeometry& geometry, IntensityUnit unit) {
+void write_volumes(const fs::path& folder, const ResultVolumes& volumes, const ImageGeometry& geometry, IntensityUnit unit) {
   write_nifti(folder / "mean.nii.gz", Image{volumes.mean, geometry, unit});
   write_nifti(folder / "pseudo_inverse.nii.gz", Image{volumes.pseudo_inverse, geometry, unit});
   write_samples(folder, volumes.samples, geometry, unit);
 }
 
+/// The map with `withheld` in the slices whose uncertainty is not told.
+at::Tensor told_map(const fs::path& scratch, const at::Tensor& map, const std::vector<bool>& told, double withheld) {
+  if (std::find(told.begin(), told.end(), false) == told.end()) return map;
+  const at::Tensor pixels = scratch_tensor(scratch, map.sizes(), at::kFloat);
+  for (std::size_t i = 0; i < told.size(); ++i) {
+    const auto slice = static_cast<std::int64_t>(i);
+    if (told[i]) pixels[slice].copy_(map[slice]);
+    else pixels[slice].fill_(withheld);
+  }
+  return pixels;
+}
+
+using ProbabilityMaps = std::vector<std::pair<double, at::Tensor>>;
+
+/// For each threshold the probability to exceed it, [slice, C, H, W].
+ProbabilityMaps probability_maps(const fs::path& scratch, const ResultVolumes& volumes, const std::vector<double>& thresholds) {
+  ProbabilityMaps maps;
+  for (const double threshold : thresholds) {
+    const at::Tensor map = scratch_tensor(scratch, volumes.mean.sizes(), at::kFloat);
+    for (std::int64_t slice = 0; slice < map.size(0); ++slice) map[slice].copy_(probability_above(volumes.samples.select(1, slice), threshold));
+    maps.emplace_back(threshold, map);
+  }
+  return maps;
+}
+
 /// The maps that say how uncertain the image is. Slices where that is withheld hold what no map can say: a standard deviation and a probability of -1,
 /// an interval whose lower bound is above its upper one.
-void write_uncertainty(const fs::path& folder, const Volumes& volumes, const Questions& questions, const Trust& trust, const ImageGeometry& geometry, IntensityUnit unit) {
+void write_uncertainty(const fs::path& folder, const ResultVolumes& volumes, const ProbabilityMaps& probabilities, const Trust& trust, const ImageGeometry& geometry, IntensityUnit unit) {
   if (!trust.any_told()) return;
   const std::vector<bool> told = trust.told();
   const auto write = [&](const std::string& name, const at::Tensor& map, double withheld) {
-    const at::Tensor pixels = map.clone();
-    for (std::size_t i = 0; i < told.size(); ++i)
-      if (!told[i]) pixels[static_cast<std::int64_t>(i)].fill_(withheld);
-    write_nifti(folder / (name + ".nii.gz"), Image{pixels, geometry, unit});
+    write_nifti(folder / (name + ".nii.gz"), Image{told_map(folder, map, told, withheld), geometry, unit});
   };
   write("standard_deviation", volumes.standard_deviation, -1.0);
   write("interval_lower", volumes.lower, 1.0);
   write("interval_upper", volumes.upper, -1.0);
-  for (const double threshold : questions.thresholds) write("probability_above_" + threshold_text(threshold), probability_above(volumes.samples, threshold), -1.0);
+  for (const auto& [threshold, map] : probabilities) write("probability_above_" + threshold_text(threshold), map, -1.0);
 }
 
-void write_pictures(const fs::path& folder, const Volumes& volumes, const at::Tensor& truth, const Trust& trust, const ImageGeometry& geometry, IntensityUnit unit) {
+void write_pictures(const fs::path& folder, const ResultVolumes& volumes, const at::Tensor& truth, const Trust& trust, const ImageGeometry& geometry, IntensityUnit unit) {
   const std::int64_t middle = volumes.mean.size(0) / 2;
   const GreyWindow window = grey_window(truth.defined() ? truth[middle] : volumes.mean[middle], unit);
   const auto write = [&](const char* name, const at::Tensor& slice, GreyWindow grey) { write_preview(folder / name, slice, geometry, grey); };
@@ -278,11 +285,12 @@ ordered_json write_result(const fs::path& folder, const std::vector<std::string>
                           const Questions& questions, const DicomOutput* dicom) {
   const Measurement& measurement = input.measurement;
   const ImageGeometry geometry = geometry_from_slice(measurement.geometry, input.slices.front().index);
-  const Volumes volumes(result);
+  const ResultVolumes& volumes = result.volumes;
   const at::Tensor truth = finished_truth(input, result);
   const Trust trust = trust_of(result, questions.force);
   write_volumes(folder, volumes, geometry, measurement.unit);
-  write_uncertainty(folder, volumes, questions, trust, geometry, measurement.unit);
+  const ProbabilityMaps probabilities = probability_maps(folder, volumes, questions.thresholds);
+  write_uncertainty(folder, volumes, probabilities, trust, geometry, measurement.unit);
   write_pictures(folder, volumes, truth, trust, geometry, measurement.unit);
 
   ordered_json run = run_json(command, input, result, session);
@@ -294,8 +302,7 @@ ordered_json write_result(const fs::path& folder, const std::vector<std::string>
   }
   if (!questions.regions.empty()) run["regions"] = region_answers(questions, volumes.samples, truth, session.options().interval_level, trust.told());
   if (dicom != nullptr) {
-    DicomMaps maps = {volumes.mean, volumes.standard_deviation, {}, trust.told()};
-    for (const double threshold : questions.thresholds) maps.probabilities.emplace_back(threshold, probability_above(volumes.samples, threshold));
+    const DicomMaps maps = {volumes.mean, volumes.standard_deviation, probabilities, trust.told()};
     run["dicom"] = write_dicom(folder / "dicom", *dicom, maps, run);
   }
   if (const std::string distrust = distrust_text(run["prior_fit"]); !distrust.empty()) console().warning(distrust);

@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "common/bus_error.hpp"
 #include "common/console.hpp"
 #include "common/interrupt.hpp"
 #include "postrec/error.hpp"
@@ -48,6 +49,7 @@ void on_failure(std::function<void(const Failure&)> tell) { listener() = std::mo
 int run_main(int argc, char** argv, const std::function<int(const std::vector<std::string>&)>& body) {
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   find_log_format(arguments);
+  catch_bus_errors();
   try {
     const int code = body(arguments);
     if (!std::cout.flush()) throw Error(ErrorKind::kInputOutput, "cannot write to standard output", "is its disk full?");

@@ -8,12 +8,16 @@
 #include "postrec/data/cfl.hpp"
 
 #include <ATen/ATen.h>
+#include <fcntl.h>
+#include <sys/mman.h>
 
 #include <array>
-#include <fstream>
+#include <cerrno>
+#include <cstring>
 #include <sstream>
 
 #include "cfl_files.hpp"
+#include "descriptor.hpp"
 #include "input_file.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
@@ -74,6 +78,15 @@ std::vector<std::int64_t> tensor_shape(const Dimensions& dims, const fs::path& h
   return {dims[kSlice], dims[kCoil], first_plane ? dims[1] : dims[2], first_plane ? dims[0] : dims[1]};
 }
 
+/// The values of a .cfl where they lie: the kernel reads what is used. What is written to the tensor stays in memory.
+at::Tensor mapped_values(const fs::path& cfl, at::IntArrayRef shape, std::size_t n_bytes) {
+  const Descriptor file(::open(cfl.c_str(), O_RDONLY | O_CLOEXEC));
+  void* const values = file.get() < 0 ? MAP_FAILED : ::mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.get(), 0);
+  if (values == MAP_FAILED) throw Error(ErrorKind::kInputOutput, quoted_path(cfl) + " cannot be read: " + std::strerror(errno), "check the disk");
+  return at::from_blob(
+      values, shape, [n_bytes](void* mapped) { ::munmap(mapped, n_bytes); }, at::kComplexFloat);
+}
+
 }  // namespace
 
 CflFiles cfl_files(const fs::path& path) {
@@ -94,11 +107,7 @@ at::Tensor read_cfl(const fs::path& path) {
     throw Error(ErrorKind::kBadData,
                 quoted_path(files.cfl) + " has " + std::to_string(found) + " bytes, its header promises " + std::to_string(promised),
                 "copy both files again");
-  const at::Tensor data = at::empty(shape, at::kComplexFloat);
-  std::ifstream file(files.cfl, std::ios::binary);
-  file.read(static_cast<char*>(data.data_ptr()), static_cast<std::streamsize>(promised));
-  if (file.gcount() != static_cast<std::streamsize>(promised))
-    throw Error(ErrorKind::kInputOutput, quoted_path(files.cfl) + " cannot be read to its end", "check the disk");
+  const at::Tensor data = mapped_values(files.cfl, shape, static_cast<std::size_t>(promised));
   require_finite(data, quoted_path(files.cfl));
   return data;
 }

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <new>
 
+#include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {
@@ -65,14 +66,42 @@ std::string signal_name(int signal) {
   return name ? std::string("SIG") + name : "signal " + std::to_string(signal);
 }
 
+/// A file that no folder lists, where the file system knows such; otherwise its name is taken away at once.
+int nameless_file(const std::filesystem::path& folder) {
+  int file = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (file >= 0) return file;
+  std::string name = (folder / ".scratch-XXXXXX").string();
+  file = ::mkostemp(name.data(), O_CLOEXEC);
+  if (file < 0)
+    throw Error(write_error_kind(errno), "no file can be made in " + quoted_path(folder) + ": " + std::strerror(errno), "give an output folder that you may write to");
+  ::unlink(name.c_str());
+  return file;
+}
+
 }  // namespace
+
+Error no_disk_space(const std::filesystem::path& folder, std::uint64_t n_bytes, int failure) {
+  return Error(ErrorKind::kInputOutput,
+               "there is no room for " + std::to_string((n_bytes >> 20) + 1) + " MiB of intermediate images beside the output, in " + quoted_path(folder.parent_path()) + ": " +
+                   std::strerror(failure),
+               "free disk space, or give an output on a larger disk");
+}
 
 void limit_memory(std::uint64_t bytes) { limit(RLIMIT_AS, mapped_bytes() + bytes); }
 
-SharedMemory::SharedMemory(std::size_t n_bytes)
-    : data_(::mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)), n_bytes_(n_bytes) {
+SharedMemory::SharedMemory(std::size_t n_bytes, const std::filesystem::path& folder) : folder_(folder), file_(folder.empty() ? -1 : nameless_file(folder)), n_bytes_(n_bytes) {
+  const int kind = folder.empty() ? MAP_ANONYMOUS | MAP_NORESERVE : 0;
+  data_ = ::mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | kind, file_.get(), 0);
   if (data_ == MAP_FAILED)
     throw Error(ErrorKind::kOutOfMemory, "no memory for " + std::to_string(n_bytes) + " bytes of pixels", "read one slice at a time");
+}
+
+int SharedMemory::try_reserve(std::size_t n_bytes) const {
+  return file_.get() < 0 ? 0 : ::posix_fallocate(file_.get(), 0, static_cast<off_t>(n_bytes));
+}
+
+void SharedMemory::reserve(std::size_t n_bytes) const {
+  if (const int failure = try_reserve(n_bytes)) throw no_disk_space(folder_, n_bytes, failure);
 }
 
 SharedMemory::~SharedMemory() { ::munmap(data_, n_bytes_); }

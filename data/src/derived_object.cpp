@@ -258,8 +258,9 @@ DicomCode DerivedSeries::quantity() const {
 
 DerivedSeries make_derived_series(const DicomSource& source, const DerivedVolume& volume, const Derivation& derivation, const char* kind) {
   const at::Tensor pixels = volume.pixels.detach().to(at::kCPU, at::kFloat).contiguous();
-  if (!at::isfinite(pixels).all().item<bool>())
-    throw Error(ErrorKind::kNumerical, "the " + volume.title + " has values that are not finite", "look at what made it");
+  for (std::int64_t slice = 0; slice < pixels.size(0); ++slice)
+    if (!at::isfinite(pixels[slice]).all().item<bool>())
+      throw Error(ErrorKind::kNumerical, "the " + volume.title + " has values that are not finite", "look at what made it");
   std::string name = "series ";
   name.append(kind).append("\n" + source.identity + "\n" + volume.title + "\n" + derivation.run + "\n");
   for (const auto slice : volume.source_slices) name += std::to_string(slice) + " ";

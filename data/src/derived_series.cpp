@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <stdexcept>
@@ -40,23 +41,39 @@ double storage_step(double largest) {
   throw Error(ErrorKind::kNumerical, "an image has values of " + std::to_string(largest), "they do not fit into 16 bits");
 }
 
-/// Stored integers of a volume, and how to show them.
+/// How a volume is stored as integers, and how to show them.
 struct Stored {
   double step = 1.0;
   double window_center = 0.0, window_width = 1.0;  ///< in the unit that a viewer shows
-  std::vector<std::int16_t> pixels;                ///< [slice, row, column]
 };
 
+/// The integers of one slice, [row, column].
+at::Tensor stored_pixels(const at::Tensor& pixels, double step) {
+  return (pixels.detach().to(at::kCPU, at::kDouble) / step).round().to(at::kShort).contiguous();
+}
+
+/// The value at this share of the order of all.
+double percentile(const std::vector<std::int64_t>& counts, std::int64_t n, double share) {
+  const auto rank = static_cast<std::int64_t>(share * static_cast<double>(n - 1));
+  std::size_t value = 0;
+  for (std::int64_t below = 0; below + counts[value] <= rank; ++value) below += counts[value];
+  return static_cast<double>(value) - kLargestStored - 1;
+}
+
+/// Slice by slice, so that a volume may be larger than memory.
 Stored store(const DerivedVolume& volume, bool shown_rescaled) {
-  const at::Tensor pixels = volume.pixels.detach().to(at::kCPU, at::kDouble).contiguous();
+  const at::Tensor& pixels = volume.pixels;
+  double largest = 0.0;
+  for (std::int64_t slice = 0; slice < pixels.size(0); ++slice) largest = std::max(largest, pixels[slice].abs().max().item<double>());
   Stored stored;
-  stored.step = storage_step(pixels.abs().max().item<double>());
-  const at::Tensor integers = (pixels / stored.step).round().to(at::kShort).contiguous();
-  const auto* data = integers.data_ptr<std::int16_t>();
-  stored.pixels.assign(data, data + integers.numel());
-  const at::Tensor sorted = std::get<0>(integers.flatten().sort());
-  const auto percentile = [&](double share) { return static_cast<double>(sorted[static_cast<std::int64_t>(share * static_cast<double>(sorted.numel() - 1))].item<std::int16_t>()); };
-  const double low = percentile(0.005), high = percentile(0.995), unit = shown_rescaled ? stored.step : 1.0;
+  stored.step = storage_step(largest);
+  std::vector<std::int64_t> counts(2 * static_cast<std::size_t>(kLargestStored) + 2);
+  for (std::int64_t slice = 0; slice < pixels.size(0); ++slice) {
+    const at::Tensor integers = stored_pixels(pixels[slice], stored.step);
+    const auto* data = integers.data_ptr<std::int16_t>();
+    for (std::int64_t i = 0; i < integers.numel(); ++i) ++counts[static_cast<std::size_t>(data[i] + static_cast<int>(kLargestStored) + 1)];
+  }
+  const double low = percentile(counts, pixels.numel(), 0.005), high = percentile(counts, pixels.numel(), 0.995), unit = shown_rescaled ? stored.step : 1.0;
   stored.window_center = unit * (low + high) / 2;
   stored.window_width = unit * std::max(1.0, high - low);
   return stored;
@@ -124,7 +141,7 @@ void put_plane(DcmItem& source, DcmItem& target, const DicomSource& series, std:
   put_text(target, DCM_SpacingBetweenSlices, decimals({series.geometry.spacing_mm[2]}));
 }
 
-void put_pixels(DcmItem& target, const DicomSource& source, const Stored& stored, std::int64_t slice) {
+void put_pixels(DcmItem& target, const DicomSource& source, const Stored& stored, const std::vector<std::int16_t>& pixels) {
   put_number(target, DCM_SamplesPerPixel, 1);
   put_text(target, DCM_PhotometricInterpretation, "MONOCHROME2");
   put_number(target, DCM_Rows, static_cast<Uint16>(source.rows));
@@ -135,9 +152,7 @@ void put_pixels(DcmItem& target, const DicomSource& source, const Stored& stored
   put_number(target, DCM_PixelRepresentation, 1);
   put_text(target, DCM_WindowCenter, decimals({stored.window_center}));
   put_text(target, DCM_WindowWidth, decimals({stored.window_width}));
-  const auto n = static_cast<std::size_t>(source.rows * source.columns);
-  const auto* first = reinterpret_cast<const Uint16*>(stored.pixels.data() + static_cast<std::size_t>(slice) * n);
-  require_good(target.putAndInsertUint16Array(DCM_PixelData, first, static_cast<unsigned long>(n)));
+  require_good(target.putAndInsertUint16Array(DCM_PixelData, reinterpret_cast<const Uint16*>(pixels.data()), static_cast<unsigned long>(pixels.size())));
 }
 
 }  // namespace
@@ -152,6 +167,9 @@ void write_derived_series(const fs::path& folder, const DicomSource& source, con
   for (std::size_t i = 0; i < volume.source_slices.size(); ++i) {
     char name[32];
     std::snprintf(name, sizeof name, "%04zu.dcm", i + 1);
+    // The object is made in a child, where LibTorch must not be touched.
+    const at::Tensor integers = stored_pixels(volume.pixels[static_cast<std::int64_t>(i)], stored.step);
+    const std::vector<std::int16_t> pixels(integers.data_ptr<std::int16_t>(), integers.data_ptr<std::int16_t>() + integers.numel());
     write_derived_object(folder / name, series, {volume.source_slices[i]}, [&](DcmDataset& target, std::vector<SourceHeader>& sources) {
       DcmDataset& first = sources.front().dataset();
       put_derived_header(target, series, sources, ct ? UID_CTImageStorage : UID_MRImageStorage, static_cast<std::int64_t>(i) + 1);
@@ -160,7 +178,7 @@ void write_derived_series(const fs::path& folder, const DicomSource& source, con
       else put_mr(first, target);
       put_plane(first, target, source, volume.source_slices[i]);
       put_mapping(target, series, stored.step);
-      put_pixels(target, source, stored, static_cast<std::int64_t>(i));
+      put_pixels(target, source, stored, pixels);
     });
   }
 }

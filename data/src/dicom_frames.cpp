@@ -59,10 +59,12 @@ class Frames {
 
 }  // namespace
 
-at::Tensor read_frame_pixels(const std::vector<DicomFile>& frames) {
+at::Tensor read_frame_pixels(const std::vector<DicomFile>& frames, const std::filesystem::path& scratch) {
   const DicomHeader& first = frames.front().header;
   const auto n = static_cast<std::uint64_t>(first.rows * first.columns);
-  const auto memory = std::make_shared<SharedMemory>(sizeof(std::uint64_t) + frames.size() * n * sizeof(float));
+  const std::size_t n_bytes = sizeof(std::uint64_t) + frames.size() * n * sizeof(float);
+  const auto memory = std::make_shared<SharedMemory>(n_bytes, scratch);
+  memory->reserve(n_bytes);
   auto& n_done = *static_cast<std::uint64_t*>(memory->data());
   auto* pixels = reinterpret_cast<float*>(&n_done + 1);
   std::uint64_t largest = 0;

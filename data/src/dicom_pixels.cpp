@@ -66,10 +66,12 @@ void read_all(const std::vector<DicomFile>& files, std::uint64_t n, float* pixel
 
 }  // namespace
 
-at::Tensor read_dicom_pixels(const std::vector<DicomFile>& files) {
+at::Tensor read_dicom_pixels(const std::vector<DicomFile>& files, const std::filesystem::path& scratch) {
   const DicomHeader& first = files.front().header;
   const auto n = static_cast<std::uint64_t>(first.rows * first.columns * first.samples);
-  const auto memory = std::make_shared<SharedMemory>(sizeof(Progress) + files.size() * n * sizeof(float));
+  const std::size_t n_bytes = sizeof(Progress) + files.size() * n * sizeof(float);
+  const auto memory = std::make_shared<SharedMemory>(n_bytes, scratch);
+  memory->reserve(n_bytes);
   auto* progress = static_cast<Progress*>(memory->data());
   auto* pixels = reinterpret_cast<float*>(progress + 1);
   // A decoder holds a slice a few times over, as up to 8 bytes a value; 512 MiB are for its libraries and tables.

@@ -61,7 +61,7 @@ Scan read_dicom_scan(const fs::path& path, const ScanOptions& options) {
   const SliceRange range = slice_range(options, static_cast<std::int64_t>(series.files.size()), path);
   const std::vector<DicomFile> chosen(series.files.begin() + range.begin, series.files.begin() + range.end);
   const DicomHeader& first = chosen.front().header;
-  scan.image.pixels = tensor_from_itk(first.frame > 0 ? read_frame_pixels(chosen) : read_dicom_pixels(chosen), {first.columns, first.rows, range.end - range.begin}, first.samples);
+  scan.image.pixels = tensor_from_itk(first.frame > 0 ? read_frame_pixels(chosen, options.scratch) : read_dicom_pixels(chosen, options.scratch), {first.columns, first.rows, range.end - range.begin}, first.samples);
   scan.image.geometry = moved_to_slice(series.geometry, range.begin);
   scan.image.unit = series.modality == "CT" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
   scan.modality = series.modality;

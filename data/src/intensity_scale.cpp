@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include "postrec/error.hpp"
@@ -16,24 +18,64 @@ constexpr double kPercentile = 0.995;
 constexpr double kHounsfieldPerWater = 1000.0;
 constexpr double kLargestByte = 255.0;
 
-/// By linear interpolation of the order statistics of |x|.
-double magnitude_percentile(const at::Tensor& x) {
-  if (!x.defined() || x.numel() == 0)
-    throw Error(ErrorKind::kBadData, "there is no image to take an intensity percentile of", "give an image that is not empty");
-  const at::Tensor magnitude = at::abs(x.detach().to(at::kCPU)).to(at::kFloat).contiguous();
-  std::vector<float> values(magnitude.data_ptr<float>(), magnitude.data_ptr<float>() + magnitude.numel());
-  if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
-    throw Error(ErrorKind::kBadData, "the image to take an intensity percentile of has values that are not finite",
-                "replace NaN and infinity by numbers");
-  const double rank = kPercentile * static_cast<double>(values.size() - 1);
-  const auto below = values.begin() + static_cast<std::ptrdiff_t>(rank);
-  std::nth_element(values.begin(), below, values.end());
-  const double low = *below;
-  const double high = below + 1 == values.end() ? low : *std::min_element(below + 1, values.end());
-  return low + (rank - std::floor(rank)) * (high - low);
+/// Calls visit(bits) for each |x|. Floats that are not negative have the order of their bits.
+template <class Visit>
+void for_each_magnitude(const at::Tensor& x, const Visit& visit) {
+  constexpr std::int64_t kBlock = 1 << 20;
+  const at::Tensor flat = x.detach().flatten();
+  for (std::int64_t first = 0; first < flat.numel(); first += kBlock) {
+    const at::Tensor magnitude = at::abs(flat.narrow(0, first, std::min(kBlock, flat.numel() - first)).to(at::kCPU)).to(at::kFloat).contiguous();
+    const float* values = magnitude.data_ptr<float>();
+    for (std::int64_t i = 0; i < magnitude.numel(); ++i) visit(std::bit_cast<std::uint32_t>(values[i]));
+  }
+}
+
+/// The counts below and the place where `rank` falls.
+struct Place {
+  std::uint32_t bucket = 0;
+  std::uint64_t below = 0;
+};
+Place place_of(const std::vector<std::uint64_t>& counts, std::uint64_t rank) {
+  Place place;
+  while (place.below + counts[place.bucket] <= rank) place.below += counts[place.bucket++];
+  return place;
+}
+
+constexpr int kHalf = 16;
+constexpr std::size_t kBuckets = 1 << kHalf;
+
+/// The value of this rank, from 0 on: by the upper halves of the bits, then by the lower halves of those that share the upper one. So an image of any size takes
+/// half a megabyte.
+float order_statistic(const at::Tensor& x, const std::vector<std::uint64_t>& upper_counts, std::uint64_t rank) {
+  const Place upper = place_of(upper_counts, rank);
+  std::vector<std::uint64_t> counts(kBuckets);
+  for_each_magnitude(x, [&](std::uint32_t bits) {
+    if (bits >> kHalf == upper.bucket) ++counts[bits & (kBuckets - 1)];
+  });
+  return std::bit_cast<float>(upper.bucket << kHalf | place_of(counts, rank - upper.below).bucket);
 }
 
 }  // namespace
+
+double magnitude_percentile(const at::Tensor& x) {
+  if (!x.defined() || x.numel() == 0)
+    throw Error(ErrorKind::kBadData, "there is no image to take an intensity percentile of", "give an image that is not empty");
+  constexpr std::uint32_t kInfinity = 0x7f800000;
+  std::vector<std::uint64_t> counts(kBuckets);
+  bool finite = true;
+  for_each_magnitude(x, [&](std::uint32_t bits) {
+    finite = finite && bits < kInfinity;
+    ++counts[bits >> kHalf];
+  });
+  if (!finite)
+    throw Error(ErrorKind::kBadData, "the image to take an intensity percentile of has values that are not finite",
+                "replace NaN and infinity by numbers");
+  const double rank = kPercentile * static_cast<double>(x.numel() - 1);
+  const auto below = static_cast<std::uint64_t>(rank);
+  const double low = order_statistic(x, counts, below);
+  const double high = below + 1 == static_cast<std::uint64_t>(x.numel()) ? low : order_statistic(x, counts, below + 1);
+  return low + (rank - std::floor(rank)) * (high - low);
+}
 
 IntensityScale IntensityScale::make(IntensityUnit unit, PriorIntensity intensity, const at::Tensor& reference) {
   const bool hounsfield = unit == IntensityUnit::kHounsfield;

@@ -31,6 +31,8 @@ constexpr unsigned kMaxDimensions = 8;
 /// What a child tells of an image; its pixels follow as float32 in ITK's order.
 struct ItkHeader {
   bool finished;
+  int disk_full;                               ///< the system's error when the pixels got no room
+  std::uint64_t n_bytes;                       ///< that they need
   unsigned n_dimensions;
   std::int64_t size[kMaxDimensions];
   std::int64_t components;
@@ -82,18 +84,47 @@ itk::ImageIORegion whole_region(const itk::ImageIOBase& io) {
   return region;
 }
 
+constexpr std::uint64_t kBlockBytes = 64 << 20;
+
+/// How many slices are read at once: as many as a block holds, where ITK can read a part of a file. A packed file is unpacked from its beginning for
+/// each block, so blocks are large. Vector images have their components behind the slices.
+std::int64_t slices_a_block(const itk::ImageIOBase& io, FileFormat format) {
+  const unsigned n = io.GetNumberOfDimensions();
+  const bool in_parts = (format == FileFormat::kNifti || format == FileFormat::kMetaImage) && n == 3 && io.GetNumberOfComponents() == 1;
+  const auto n_slices = n == 3 ? static_cast<std::int64_t>(io.GetDimensions(2)) : 1;
+  if (!in_parts) return n_slices;
+  const std::uint64_t slice_bytes = static_cast<std::uint64_t>(io.GetImageSizeInBytes()) / static_cast<std::uint64_t>(n_slices);
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(kBlockBytes / slice_bytes));
+}
+
 /// In the child.
-void read_file(const std::filesystem::path& path, FileFormat format, std::uint64_t capacity, ItkHeader& header, float* pixels) {
+void read_file(const std::filesystem::path& path, FileFormat format, std::uint64_t capacity, const SharedMemory& memory, ItkHeader& header, float* pixels) {
   const auto io = make_io(format);
   io->SetFileName(path.string());
   io->ReadImageInformation();
   describe(*io, header);
   io->SetIORegion(whole_region(*io));
-  std::vector<char> raw(static_cast<std::size_t>(io->GetImageSizeInBytes()));
-  const std::uint64_t n_values = raw.size() / io->GetComponentSize();
+  const std::uint64_t n_values = static_cast<std::uint64_t>(io->GetImageSizeInBytes()) / io->GetComponentSize();
   if (n_values > capacity) return;
-  io->Read(raw.data());
-  header.finished = itk_values_to_float(io->GetComponentType(), raw.data(), n_values, pixels);
+  header.n_bytes = n_values * sizeof(float);
+  header.disk_full = memory.try_reserve(sizeof(ItkHeader) + header.n_bytes);
+  if (header.disk_full != 0) return;
+  const std::int64_t n_slices = io->GetNumberOfDimensions() == 3 ? static_cast<std::int64_t>(io->GetDimensions(2)) : 1, block = slices_a_block(*io, format);
+  std::vector<char> raw;
+  for (std::int64_t first = 0; first < n_slices; first += block) {
+    itk::ImageIORegion region = whole_region(*io);
+    if (block < n_slices) {
+      region.SetIndex(2, first);
+      region.SetSize(2, static_cast<itk::SizeValueType>(std::min(block, n_slices - first)));
+    }
+    io->SetIORegion(region);
+    const std::uint64_t n = region.GetNumberOfPixels() * io->GetNumberOfComponents();
+    raw.resize(static_cast<std::size_t>(n * io->GetComponentSize()));
+    io->Read(raw.data());
+    if (!itk_values_to_float(io->GetComponentType(), raw.data(), n, pixels)) return;
+    pixels += n;
+  }
+  header.finished = true;
 }
 
 /// ITK's sizes without those of 1 behind the third.
@@ -158,13 +189,15 @@ void write_file(const std::filesystem::path& path, FileFormat format, const void
 
 }  // namespace
 
-Image read_itk_file(const std::filesystem::path& path, FileFormat format) {
+Image read_itk_file(const std::filesystem::path& path, FileFormat format, const std::filesystem::path& scratch) {
   // Every value takes at least a byte.
   const std::uint64_t capacity = check_payload(path, format);
-  const auto memory = std::make_shared<SharedMemory>(sizeof(ItkHeader) + capacity * sizeof(float));
+  const auto memory = std::make_shared<SharedMemory>(sizeof(ItkHeader) + capacity * sizeof(float), scratch);
+  memory->reserve(sizeof(ItkHeader));
   auto* header = static_cast<ItkHeader*>(memory->data());
   auto* values = reinterpret_cast<float*>(header + 1);
-  const std::string death = run_in_child([&] { read_file(path, format, capacity, *header, values); }, limits_for(capacity));
+  const std::string death = run_in_child([&] { read_file(path, format, capacity, *memory, *header, values); }, limits_for(capacity));
+  if (header->disk_full != 0) throw no_disk_space(scratch, header->n_bytes, header->disk_full);
   if (header->is_complex)
     throw Error(ErrorKind::kBadData, quoted_path(path) + " holds complex numbers", "give magnitude images, or k-space as .cfl");
   if (!header->finished)

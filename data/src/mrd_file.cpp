@@ -28,6 +28,19 @@ struct Room {
   std::span<MrdReadout> readouts;
   std::span<std::complex<float>> values;
   std::span<std::uint8_t> mask;
+  const SharedMemory* value_memory;
+
+  /// Takes disk space for the first n values, some at a time.
+  void reserve(std::uint64_t n) {
+    constexpr std::uint64_t kStep = 1 << 20;
+    if (n <= n_reserved) return;
+    for (const std::uint64_t wanted : {std::min<std::uint64_t>(n + kStep, values.size()), n}) {
+      head->disk_full = value_memory->try_reserve(wanted * sizeof(std::complex<float>));
+      if (head->disk_full == 0) return void(n_reserved = wanted);
+    }
+    throw Hdf5Problem("no room");
+  }
+  std::uint64_t n_reserved = 0;
 };
 
 MrdEncoding encoding_of(const std::string& xml) {
@@ -116,12 +129,13 @@ Hdf5Id acquisition_type() {
   return all;
 }
 
-void keep(const Acquisition& acquisition, const Room& room) {
+void keep(const Acquisition& acquisition, Room& room) {
   const MrdReadout& head = acquisition.head;
   const std::uint64_t n = std::uint64_t{head.n_samples} * head.n_coils;
   if (acquisition.data.len != 2 * n)
     throw Hdf5Problem("readout " + std::to_string(room.head->n_readouts) + " holds another number of values than its header says");
   if (n > room.values.size() - room.head->n_values) throw Hdf5Problem("it promises more values than it has room for");
+  room.reserve(room.head->n_values + n);
   if (n > 0) std::memcpy(&room.values[room.head->n_values], acquisition.data.p, n * sizeof(std::complex<float>));
   MrdReadout& kept = room.readouts[room.head->n_readouts++];
   kept = head;
@@ -129,7 +143,7 @@ void keep(const Acquisition& acquisition, const Room& room) {
   room.head->n_values += n;
 }
 
-void read_acquisitions(hid_t group, const Room& room) {
+void read_acquisitions(hid_t group, Room& room) {
   constexpr hsize_t kBlock = 64;
   const Hdf5Id dataset = open_dataset(group, "data");
   const auto shape = shape_of(dataset);
@@ -157,7 +171,7 @@ void read_acquisitions(hid_t group, const Room& room) {
 
 // ---- fastMRI ----
 
-void read_fast_mri(hid_t file, const Room& room) {
+void read_fast_mri(hid_t file, Room& room) {
   const Hdf5Id dataset = open_dataset(file, "kspace");
   const auto shape = shape_of(dataset);
   if (shape.size() < 3 || shape.size() > 4) throw Hdf5Problem("'kspace' is not [slice, coil, ky, kx] nor [slice, ky, kx]");
@@ -167,6 +181,7 @@ void read_fast_mri(hid_t file, const Room& room) {
   for (const std::uint64_t size : shape)
     if (size == 0 || __builtin_mul_overflow(n, size, &n)) throw Hdf5Problem("'kspace' is empty or larger than any file");
   if (n > room.values.size()) throw Hdf5Problem("it promises more values than it has room for");
+  room.reserve(n);
   const Hdf5Id type = new_compound(sizeof(std::complex<float>));
   insert(type, "r", 0, H5T_NATIVE_FLOAT);
   insert(type, "i", sizeof(float), H5T_NATIVE_FLOAT);
@@ -178,7 +193,7 @@ void read_fast_mri(hid_t file, const Room& room) {
   room.head->n_values = n;
 }
 
-void read_mask(hid_t file, const Room& room) {
+void read_mask(hid_t file, Room& room) {
   const Hdf5Id dataset = open_dataset(file, "mask");
   const auto shape = shape_of(dataset);
   if (shape.size() != 1 || shape[0] > room.mask.size()) throw Hdf5Problem("'mask' is not one value for each column of k-space");
@@ -194,7 +209,7 @@ void read_mask(hid_t file, const Room& room) {
   room.head->n_mask = shape[0];
 }
 
-void read_any(const std::string& path, const Room& room) {
+void read_any(const std::string& path, Room& room) {
   const Hdf5Id file = open_hdf5(path);
   if (has_own(file, "kspace")) {
     room.head->kind = MrdFile::Kind::kFastMri;
@@ -210,7 +225,7 @@ void read_any(const std::string& path, const Room& room) {
   read_acquisitions(group, room);
 }
 
-void read_and_tell(const std::string& path, const Room& room) {
+void read_and_tell(const std::string& path, Room& room) {
   try {
     read_any(path, room);
   } catch (const Hdf5Problem& problem) {
@@ -220,18 +235,20 @@ void read_and_tell(const std::string& path, const Room& room) {
 
 }  // namespace
 
-MrdFile::MrdFile(const fs::path& path) {
+MrdFile::MrdFile(const fs::path& path, const fs::path& scratch) {
   const std::uint64_t n_bytes = check_input_file(path);
   const std::uint64_t n_readouts = n_bytes / kBytesPerReadout + 1, n_values = n_bytes;  // 8 times what an unpacked file can hold
-  memory_ = std::make_shared<SharedMemory>(sizeof(Head) + n_readouts * sizeof(MrdReadout) + n_values * sizeof(std::complex<float>) + kMostMask);
+  memory_ = std::make_shared<SharedMemory>(sizeof(Head) + n_readouts * sizeof(MrdReadout) + kMostMask);
+  value_memory_ = std::make_shared<SharedMemory>(n_values * sizeof(std::complex<float>), scratch);
   auto* head = new (memory_->data()) Head{};
   auto* readouts = reinterpret_cast<MrdReadout*>(head + 1);
-  auto* values = reinterpret_cast<std::complex<float>*>(readouts + n_readouts);
-  auto* mask = reinterpret_cast<std::uint8_t*>(values + n_values);
-  const Room room{head, {readouts, n_readouts}, {values, n_values}, {mask, kMostMask}};
+  auto* mask = reinterpret_cast<std::uint8_t*>(readouts + n_readouts);
+  auto* values = static_cast<std::complex<float>*>(value_memory_->data());
+  Room room{head, {readouts, n_readouts}, {values, n_values}, {mask, kMostMask}, value_memory_.get()};
   const ChildLimits limits{(std::uint64_t{1} << 30) + n_bytes, static_cast<unsigned>(60 + n_bytes / 20'000'000)};
   const std::string death = run_in_child([&] { read_and_tell(path.string(), room); }, limits);
   if (!death.empty()) throw Error(ErrorKind::kBadData, quoted_path(path) + ": the HDF5 reader died (" + death + ")", "the file is damaged; export it again");
+  if (head->disk_full != 0) throw no_disk_space(scratch, n_bytes, head->disk_full);
   if (head->problem[0]) throw Error(ErrorKind::kBadData, quoted_path(path) + ": " + head->problem, "give an ISMRMRD or fastMRI file as it was exported");
   head_ = head;
   readouts_ = readouts;

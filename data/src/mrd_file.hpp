@@ -49,21 +49,25 @@ class MrdFile {
     std::array<std::uint64_t, 4> shape;  ///< kFastMri: [slice, coil, ky, kx]
     std::uint64_t n_mask;                ///< kFastMri: columns of the mask, 0: there is none
     std::uint64_t n_values;
+    int disk_full;                       ///< the system's error when the values got no room
     char problem[200];
   };
 
-  /// Throws Error: kNoInput, kBadData (not HDF5, damaged, values in other files, neither of both kinds).
-  explicit MrdFile(const std::filesystem::path& path);
+  /// With a folder `scratch` the values lie in a file there (scratch_tensor.hpp).
+  /// Throws Error: kNoInput, kBadData (not HDF5, damaged, values in other files, neither of both kinds), kInputOutput (disk full).
+  explicit MrdFile(const std::filesystem::path& path, const std::filesystem::path& scratch = {});
 
   Kind kind() const { return head_->kind; }
   const MrdEncoding& encoding() const { return head_->encoding; }
   std::span<const MrdReadout> readouts() const { return {readouts_, head_->n_readouts}; }
   std::span<const std::complex<float>> values() const { return {values_, head_->n_values}; }
+  /// What keeps the values alive.
+  std::shared_ptr<const void> memory() const { return value_memory_; }
   const std::array<std::uint64_t, 4>& shape() const { return head_->shape; }
   std::span<const std::uint8_t> mask() const { return {mask_, head_->n_mask}; }
 
  private:
-  std::shared_ptr<SharedMemory> memory_;
+  std::shared_ptr<SharedMemory> memory_, value_memory_;
   const Head* head_ = nullptr;
   const MrdReadout* readouts_ = nullptr;
   const std::complex<float>* values_ = nullptr;

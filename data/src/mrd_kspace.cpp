@@ -8,6 +8,7 @@
 #include <set>
 
 #include "mrd_geometry.hpp"
+#include "postrec/data/scratch_tensor.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {
@@ -88,14 +89,14 @@ void require_finite_values(const MrdFile& file, const std::string& name) {
 /// Sums of the readouts at their places in [slice, coil, ky, kx], and how many each sample has.
 class Gatherer {
  public:
-  Gatherer(const MrdFile& file, std::size_t n_slices, std::int64_t n_coils, const std::string& name)
+  Gatherer(const MrdFile& file, std::size_t n_slices, std::int64_t n_coils, const std::string& name, const std::filesystem::path& scratch)
       : file_(file),
         name_(name),
         height_(file.encoding().encoded_size[1]),
         width_(file.encoding().encoded_size[0]),
         n_coils_(n_coils),
-        sums_(at::zeros({static_cast<std::int64_t>(n_slices), n_coils, height_, width_}, at::kComplexFloat)),
-        counts_(at::zeros({static_cast<std::int64_t>(n_slices), height_, width_}, at::kFloat)) {}
+        sums_(scratch_tensor(scratch, {static_cast<std::int64_t>(n_slices), n_coils, height_, width_}, at::kComplexFloat)),
+        counts_(scratch_tensor(scratch, {static_cast<std::int64_t>(n_slices), height_, width_}, at::kFloat)) {}
 
   void add(const MrdReadout& readout, std::int64_t slice) {
     const MrdEncoding& encoding = file_.encoding();
@@ -116,7 +117,11 @@ class Gatherer {
     }
   }
 
-  at::Tensor means() const { return sums_ / counts_.clamp_min(1).unsqueeze(1); }
+  /// Makes means of the sums.
+  at::Tensor means() {
+    for (std::int64_t slice = 0; slice < sums_.size(0); ++slice) sums_[slice].div_(counts_[slice].clamp_min(1));
+    return sums_;
+  }
   const at::Tensor& counts() const { return counts_; }
 
  private:
@@ -175,6 +180,29 @@ std::int64_t pixels_kept(std::int64_t n, double encoded_mm, double recon_mm) {
   return std::isfinite(kept) && kept >= 1 && kept < static_cast<double>(n) ? std::lround(kept) : n;
 }
 
+/// Slice after slice of what `change` makes of each one of `from`, all of one shape.
+template <class Change>
+at::Tensor slice_by_slice(const at::Tensor& from, const std::filesystem::path& scratch, const Change& change) {
+  at::Tensor all;
+  for (std::int64_t slice = 0; slice < from.size(0); ++slice) {
+    const at::Tensor changed = change(from[slice]);
+    if (!all.defined()) {
+      std::vector<std::int64_t> shape = changed.sizes().vec();
+      shape.insert(shape.begin(), from.size(0));
+      all = scratch_tensor(scratch, shape, changed.scalar_type());
+    }
+    all[slice].copy_(changed);
+  }
+  return all;
+}
+
+template <class Holds>
+bool all_slices(const at::Tensor& values, const Holds& holds) {
+  for (std::int64_t slice = 0; slice < values.size(0); ++slice)
+    if (!holds(values[slice])) return false;
+  return true;
+}
+
 }  // namespace
 
 at::Tensor without_oversampling(const at::Tensor& kspace, std::int64_t axis, std::int64_t n_kept) {
@@ -186,7 +214,7 @@ at::Tensor without_oversampling(const at::Tensor& kspace, std::int64_t axis, std
   return centred(centred(kspace, true).narrow(axis, n / 2 - n_kept / 2, n_kept), false).contiguous();
 }
 
-GatheredKspace gather_ismrmrd(const MrdFile& file, const std::string& name) {
+GatheredKspace gather_ismrmrd(const MrdFile& file, const std::string& name, const std::filesystem::path& scratch) {
   SortedReadouts sorted = sort_readouts(file);
   require_supported(file, sorted.image, name);
   require_finite_values(file, name);
@@ -211,7 +239,7 @@ GatheredKspace gather_ismrmrd(const MrdFile& file, const std::string& name) {
   for (std::size_t i = 0; i < in_full.order.size(); ++i)
     index_of_slice[std::next(first_of_slice.begin(), static_cast<std::ptrdiff_t>(in_full.order[i]))->first] = static_cast<std::int64_t>(i);
 
-  Gatherer gatherer(file, planes.size(), sorted.image.front()->n_coils, name);
+  Gatherer gatherer(file, planes.size(), sorted.image.front()->n_coils, name, scratch);
   for (const MrdReadout* readout : sorted.image) gatherer.add(*readout, index_of_slice.at(readout->slice));
 
   GatheredKspace gathered{gatherer.means(), gatherer.counts(), {}, in_full.geometry, std::move(sorted.notes)};
@@ -219,10 +247,10 @@ GatheredKspace gather_ismrmrd(const MrdFile& file, const std::string& name) {
   gathered.noise = noise_samples(file, sorted, gathered.notes);
   const at::Tensor& counts = gathered.counts;
   if (kept < width) {
-    const bool whole_lines = counts.eq(counts.amax(2, true)).all().item<bool>();
+    const bool whole_lines = all_slices(counts, [](const at::Tensor& slice) { return slice.eq(slice.amax(1, true)).all().item<bool>(); });
     if (whole_lines) {
-      gathered.kspace = without_oversampling(gathered.kspace, 3, kept);
-      gathered.counts = counts.narrow(2, 0, kept).contiguous();
+      gathered.kspace = slice_by_slice(gathered.kspace, scratch, [&](const at::Tensor& slice) { return without_oversampling(slice, 2, kept); });
+      gathered.counts = slice_by_slice(counts, scratch, [&](const at::Tensor& slice) { return slice.narrow(1, 0, kept); });
       gathered.geometry = place_slices(planes, pixel_mm, thickness, height, kept, name).geometry;
     } else {
       gathered.notes.push_back("readout oversampling is kept, because the readouts are partial (an asymmetric echo)");
@@ -231,23 +259,27 @@ GatheredKspace gather_ismrmrd(const MrdFile& file, const std::string& name) {
   return gathered;
 }
 
-GatheredKspace gather_fast_mri(const MrdFile& file, const std::string& name) {
+GatheredKspace gather_fast_mri(const MrdFile& file, const std::string& name, const std::filesystem::path& scratch) {
   require_finite_values(file, name);
   const auto& shape = file.shape();
   const auto size = [&](int axis) { return static_cast<std::int64_t>(shape[static_cast<std::size_t>(axis)]); };
   auto* values = const_cast<std::complex<float>*>(file.values().data());
-  at::Tensor kspace = at::from_blob(values, {size(0), size(1), size(2), size(3)}, at::kComplexFloat).clone();
+  at::Tensor kspace = at::from_blob(
+      values, {size(0), size(1), size(2), size(3)}, [memory = file.memory()](void*) {}, at::kComplexFloat);
   if (!file.mask().empty()) {
     if (static_cast<std::int64_t>(file.mask().size()) != size(3))
       refuse(name, "its mask has " + std::to_string(file.mask().size()) + " columns, its k-space " + std::to_string(size(3)),
              "the mask has one value for each column of k-space");
     auto* mask = const_cast<std::uint8_t*>(file.mask().data());
-    kspace = kspace * at::from_blob(mask, {size(3)}, at::kByte).to(at::kFloat);
+    const at::Tensor columns = at::from_blob(mask, {size(3)}, at::kByte).to(at::kFloat);
+    for (std::int64_t slice = 0; slice < size(0); ++slice) kspace[slice].mul_(columns);
   }
   GatheredKspace gathered;
   // Whole rows and columns of zeros were not acquired; a zero among others was measured.
-  const at::Tensor found = kspace.abs().amax(1).gt(0);
-  gathered.counts = found.any(1, true).logical_and(found.any(2, true)).to(at::kFloat);
+  gathered.counts = slice_by_slice(kspace, scratch, [](const at::Tensor& slice) {
+    const at::Tensor found = slice.abs().amax(0).gt(0);
+    return found.any(0, true).logical_and(found.any(1, true)).to(at::kFloat);
+  });
   const MrdEncoding& encoding = file.encoding();
   // Zero-padding leaves the field of view as it is: pixels are those of the k-space at hand.
   std::array<double, 3> fov_mm = {static_cast<double>(size(3)), static_cast<double>(size(2)), 1.0};
@@ -261,9 +293,9 @@ GatheredKspace gather_fast_mri(const MrdFile& file, const std::string& name) {
   }
   gathered.kspace = kspace;
   if (kept < size(2)) {
-    gathered.kspace = without_oversampling(kspace, 2, kept);
-    gathered.counts = gathered.counts.amax(1, true).expand({size(0), kept, size(3)}).contiguous();
-    gathered.kspace = gathered.kspace * gathered.counts.unsqueeze(1);
+    gathered.counts = slice_by_slice(gathered.counts, scratch, [&](const at::Tensor& slice) { return slice.amax(0, true).expand({kept, size(3)}); });
+    std::int64_t number = 0;
+    gathered.kspace = slice_by_slice(kspace, scratch, [&](const at::Tensor& slice) { return without_oversampling(slice, 1, kept) * gathered.counts[number++]; });
   }
   gathered.geometry.spacing_mm = {fov_mm[0] / static_cast<double>(size(3)), fov_mm[1] / static_cast<double>(size(2)), fov_mm[2]};
   gathered.notes.push_back("a fastMRI file does not say where its slices lie: the geometry is that of the image alone");

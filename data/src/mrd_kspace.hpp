@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <filesystem>
 #include <string>
 
 #include "mrd_file.hpp"
@@ -9,7 +10,7 @@
 
 namespace postrec {
 
-/// k-space [slice, coil, ky, kx] as put together from a file, before whitening.
+/// k-space [slice, coil, ky, kx] as put together from a file, before whitening. It is made a slice at a time and lies where scratch_tensor puts it.
 struct GatheredKspace {
   at::Tensor kspace;  ///< complex64: means over the measurements of each sample, 0 where there is none
   at::Tensor counts;  ///< float32 [slice, ky, kx]: how many measurements that were
@@ -20,10 +21,10 @@ struct GatheredKspace {
 
 /// The image readouts of an ISMRMRD file. `name` begins every message. Throws Error(kBadData) for what is not read: other trajectories than
 /// Cartesian, 3-D, several contrasts, phases, repetitions or sets, readouts that go backwards.
-GatheredKspace gather_ismrmrd(const MrdFile& file, const std::string& name);
+GatheredKspace gather_ismrmrd(const MrdFile& file, const std::string& name, const std::filesystem::path& scratch);
 
 /// The k-space of a fastMRI file, whose rows are the readout and whose columns the phase encoding.
-GatheredKspace gather_fast_mri(const MrdFile& file, const std::string& name);
+GatheredKspace gather_fast_mri(const MrdFile& file, const std::string& name, const std::filesystem::path& scratch);
 
 /// Cuts the image of a k-space down to its middle `n_kept` pixels along `axis`, which no longer holds what lies outside. White noise keeps its variance.
 at::Tensor without_oversampling(const at::Tensor& kspace, std::int64_t axis, std::int64_t n_kept);

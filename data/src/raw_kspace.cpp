@@ -2,12 +2,15 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <optional>
 
 #include "input_file.hpp"
 #include "mrd_kspace.hpp"
+#include "postrec/data/scratch_tensor.hpp"
 #include "postrec/error.hpp"
 #include "postrec/whitened_operator.hpp"
 #include "prewhitening.hpp"
@@ -17,9 +20,15 @@ namespace postrec {
 namespace {
 
 /// The mask of all slices [ky, kx], or of each one [slice, 1, ky, kx] where they differ.
-at::Tensor mask_of(const at::Tensor& counts) {
-  const at::Tensor acquired = counts.gt(0).to(at::kFloat);
-  return acquired.eq(acquired[0]).all().item<bool>() ? acquired[0].contiguous() : acquired.unsqueeze(1);
+at::Tensor mask_of(const at::Tensor& counts, const std::filesystem::path& scratch) {
+  const auto acquired = [&](std::int64_t slice) { return counts[slice].gt(0).to(at::kFloat); };
+  const at::Tensor first = acquired(0);
+  bool same = true;
+  for (std::int64_t slice = 1; same && slice < counts.size(0); ++slice) same = acquired(slice).equal(first);
+  if (same) return first;
+  const at::Tensor masks = scratch_tensor(scratch, counts.sizes(), at::kFloat);
+  for (std::int64_t slice = 0; slice < counts.size(0); ++slice) masks[slice].copy_(acquired(slice));
+  return masks.unsqueeze(1);
 }
 
 // A noise scan is not believed when the rim of k-space is quieter than this, or louder and yet alike in all combinations of coils.
@@ -61,10 +70,24 @@ std::optional<CoilWhitening> whitening_by_edge(const EvenNoise& even, std::vecto
   return whitening;
 }
 
+/// Some slices, evenly spaced: noise that they share is seen in them as well as in all.
+EvenNoise even_noise(const GatheredKspace& gathered) {
+  constexpr std::int64_t kEnough = 8;
+  const std::int64_t n_slices = gathered.kspace.size(0), n = std::min(n_slices, kEnough);
+  at::Tensor mask = gathered.counts[0].gt(0);
+  for (std::int64_t slice = 1; slice < n_slices; ++slice) mask = mask.logical_and(gathered.counts[slice].gt(0));
+  std::vector<at::Tensor> slices;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t slice = (2 * i + 1) * n_slices / (2 * n);
+    slices.push_back(gathered.kspace[slice] * gathered.counts[slice].sqrt());
+  }
+  return {at::stack(slices), mask};
+}
+
 /// Makes the noise of `raw` white with variance 1 for one measurement of a sample.
 void prewhiten(RawKspace& raw, const GatheredKspace& gathered) {
-  at::Tensor& y = raw.measurement.y;
-  const EvenNoise even{y * gathered.counts.sqrt().unsqueeze(1), gathered.counts.gt(0).all(0)};
+  const at::Tensor& y = raw.measurement.y;
+  const EvenNoise even = even_noise(gathered);
   auto whitening = whitening_by_scan(gathered.noise, even, raw.notes);
   raw.sigma_y_source = "1 after pre-whitening by the noise scan";
   if (!whitening) {
@@ -76,14 +99,19 @@ void prewhiten(RawKspace& raw, const GatheredKspace& gathered) {
     raw.notes.push_back("the noise was not made white: there is no noise scan to use, and at the edge of k-space too few samples or no noise");
     return;
   }
-  y = whitening->whiten(y);
+  for (std::int64_t slice = 0; slice < y.size(0); ++slice) y.narrow(0, slice, 1).copy_(whitening->whiten(y.narrow(0, slice, 1)));
   raw.measurement.sigma_y = 1.0;
 }
 
 /// One number of measurements for all samples makes the noise smaller; several are weights.
 void account_for_averages(RawKspace& raw, const at::Tensor& counts) {
-  const at::Tensor measured = counts.masked_select(counts.gt(0));
-  const double least = measured.min().item<double>(), most = measured.max().item<double>();
+  double least = std::numeric_limits<double>::infinity(), most = 0;
+  for (std::int64_t slice = 0; slice < counts.size(0); ++slice) {
+    const at::Tensor measured = counts[slice].masked_select(counts[slice].gt(0));
+    if (measured.numel() == 0) continue;
+    least = std::min(least, measured.min().item<double>());
+    most = std::max(most, measured.max().item<double>());
+  }
   if (most == 1) return;
   if (least == most) {
     raw.measurement.sigma_y /= std::sqrt(most);
@@ -100,9 +128,11 @@ bool is_raw_kspace(const std::filesystem::path& path) { return ends_with(path, "
 
 RawKspace read_raw_kspace(const std::filesystem::path& path, const RawKspaceOptions& options) {
   const std::string name = quoted_path(path);
-  const MrdFile file(path);
-  GatheredKspace gathered = file.kind() == MrdFile::Kind::kFastMri ? gather_fast_mri(file, name) : gather_ismrmrd(file, name);
-  if (!gathered.counts.gt(0).any().item<bool>()) throw Error(ErrorKind::kBadData, name + ": its k-space is 0 everywhere", "give a file with data");
+  const MrdFile file(path, options.scratch);
+  GatheredKspace gathered = file.kind() == MrdFile::Kind::kFastMri ? gather_fast_mri(file, name, options.scratch) : gather_ismrmrd(file, name, options.scratch);
+  bool any = false;
+  for (std::int64_t slice = 0; !any && slice < gathered.counts.size(0); ++slice) any = gathered.counts[slice].gt(0).any().item<bool>();
+  if (!any) throw Error(ErrorKind::kBadData, name + ": its k-space is 0 everywhere", "give a file with data");
 
   RawKspace raw;
   raw.notes = gathered.notes;
@@ -113,7 +143,7 @@ RawKspace read_raw_kspace(const std::filesystem::path& path, const RawKspaceOpti
   measurement.parameters.set("coils", measurement.y.size(1));
   measurement.parameters.set("height", measurement.y.size(2));
   measurement.parameters.set("width", measurement.y.size(3));
-  measurement.parameters.set("mask", mask_of(gathered.counts));
+  measurement.parameters.set("mask", mask_of(gathered.counts, options.scratch));
   if (options.prewhiten) prewhiten(raw, gathered);
   account_for_averages(raw, gathered.counts);
   return raw;

@@ -15,7 +15,7 @@ namespace {
 
 Scan read_image_file(const std::filesystem::path& path, FileFormat format, const ScanOptions& options) {
   Scan scan;
-  scan.image = read_itk_file(path, format);
+  scan.image = read_itk_file(path, format, options.scratch);
   const SliceRange range = slice_range(options, scan.image.pixels.size(0), path);
   scan.image.pixels = scan.image.pixels.slice(0, range.begin, range.end).contiguous();
   scan.image.geometry = moved_to_slice(scan.image.geometry, range.begin);

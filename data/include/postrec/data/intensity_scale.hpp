@@ -30,4 +30,8 @@ struct IntensityScale {
   at::Tensor model_width_to_stored(const at::Tensor& width) const;
 };
 
+/// The 99.5th percentile of |x|, real or complex of any shape and size, by linear interpolation of the order statistics. Throws Error(kBadData) when x is
+/// empty or not finite.
+double magnitude_percentile(const at::Tensor& x);
+
 }  // namespace postrec

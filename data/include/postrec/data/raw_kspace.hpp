@@ -12,6 +12,7 @@ namespace postrec {
 
 struct RawKspaceOptions {
   bool prewhiten = true;  ///< false: the coils stay as they are and sigma_y is 0, for those who know the noise better
+  std::filesystem::path scratch = {};  ///< a folder: k-space lies in a file there (scratch_tensor.hpp) instead of memory
 };
 
 /// Cartesian MRI as a scanner wrote it, made ready for the operator "mri-fourier".

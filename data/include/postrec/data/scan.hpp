@@ -10,8 +10,9 @@
 namespace postrec {
 
 struct ScanOptions {
-  std::optional<std::int64_t> slice;           ///< one slice along z instead of all; counted from 0
-  std::string series_uid;                      ///< which DICOM series of a folder; empty: there must be one
+  std::optional<std::int64_t> slice = {};      ///< one slice along z instead of all; counted from 0
+  std::string series_uid = {};                 ///< which DICOM series of a folder; empty: there must be one
+  std::filesystem::path scratch = {};          ///< a folder: the pixels lie in a file there (scratch_tensor.hpp) instead of memory
 };
 
 /// A scan as it was read, and what there is to say about it.
