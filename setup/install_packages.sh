@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache ca-certificates python3 python3-pip
   libinsighttoolkit5-dev libdcmtk-dev libboost-program-options-dev nlohmann-json3-dev libgtest-dev libbenchmark-dev
-  zlib1g-dev libjpeg-dev libpng-dev libhdf5-dev libismrmrd-dev
+  zlib1g-dev libjpeg-dev libpng-dev libhdf5-dev libismrmrd-dev libpugixml-dev
   mricron-data invesalius-examples
 )
 

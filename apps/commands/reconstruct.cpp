@@ -11,6 +11,7 @@
 #include "common/interrupt.hpp"
 #include "common/nearest_name.hpp"
 #include "common/options.hpp"
+#include "common/projection_options.hpp"
 #include "common/questions.hpp"
 #include "common/report_page_failure.hpp"
 #include "common/result_folder.hpp"
@@ -24,12 +25,13 @@ namespace po = boost::program_options;
 
 CommandOptions declared_options() {
   CommandOptions options("reconstruct", "INPUT", 1, 1,
-                         "Samples of p(image | measurement). INPUT: a measurement (folder, .h5, .cfl, sinogram), or with --simulate an image.",
+                         "Samples of p(image | measurement). INPUT: a measurement (folder, .h5, .cfl, sinogram, projections), or with --simulate an image.",
                          "postrec reconstruct head.nii.gz --simulate --slice 90 --operator mri-fourier --simulate-coils 8\n"
                          "    --set mask-pattern=equispaced --set acceleration=4 --noise 0.02 --output result");
   add_output_options(options);
   options.add()("simulate", po::bool_switch(), "INPUT is an image: compute its measurement first");
   add_measurement_options(options);
+  add_projection_options(options);
   add_sampler_options(options);
   add_question_options(options);
   add_dicom_options(options);
@@ -85,11 +87,12 @@ int run_reconstruct(const std::vector<std::string>& arguments) {
   CommandOptions options = declared_options();
   if (!options.parse(arguments)) return 0;
   apply_threads(options);
-  const CaseOptions case_request = case_options(options, options.get<bool>("simulate"));
+  CaseOptions case_request = case_options(options, options.get<bool>("simulate"));
   SessionOptions wanted = session_options(options);
   wanted.sampler.validate();
   const std::filesystem::path dicom_source = dicom_source_path(options);
   OutputFolder output = required_output(options, dicom_source.empty() ? std::vector{case_request.input} : std::vector{case_request.input, dicom_source}, {"run.json"});
+  case_request.scratch = output.folder();
   CheckpointFolder checkpoints(output.final_path(), options.get<bool>("resume"));
   wanted.checkpoints = checkpoints.path();
   const std::filesystem::path failure_page = failure_page_of(output.final_path());

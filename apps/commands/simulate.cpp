@@ -38,9 +38,10 @@ int run_simulate(const std::vector<std::string>& arguments) {
   CommandOptions options = declared_options();
   if (!options.parse(arguments)) return 0;
   apply_threads(options);
-  const CaseOptions request = case_options(options, /*simulate=*/true);
+  CaseOptions request = case_options(options, /*simulate=*/true);
   PluginRegistry registry(plugin_search(options));
   OutputFolder output = required_output(options, {request.input}, {"measurement.json"});
+  request.scratch = output.folder();
   const Case simulated = read_case(request, registry);
   write_measurement(output.folder(), simulated.measurement);
   output.commit();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/noise_model.hpp"
+#include "postrec/data/ct_projections.hpp"
 #include "postrec/host/plugin_registry.hpp"
 #include "postrec/measurement.hpp"
 
@@ -25,9 +26,11 @@ struct CaseOptions {
   std::optional<double> sigma_y;               ///< per real component, in the unit of the measurement
   std::optional<double> noise;                 ///< simulation: sigma_y of the scan divided by its reference intensity
   NoiseOptions noise_model;                    ///< how the noise is distributed
+  ProjectionOptions projections;               ///< CT: how they were taken; photons are said by noise_model
   bool smooth_phase = false;                   ///< simulation of complex images: a smooth phase instead of none
   std::int64_t simulate_coils = 0;             ///< simulation: so many synthetic receive coils; 0: what the operator does without
   std::uint64_t seed = 0;
+  std::filesystem::path scratch;               ///< a folder: what grows with the number of slices lies in files there (scratch_tensor.hpp); empty: in memory
 };
 
 struct CaseSlice {
@@ -43,6 +46,8 @@ struct Case {
   at::Tensor truth;                            ///< simulated: the image, float32 [slice of y, C, H, W], as stored; else undefined
   std::string sigma_y_source;                  ///< "given", "measurement file", "simulated" or "estimated ...": how sigma_y was found
   std::vector<std::string> notes;              ///< what the user should know, one sentence each
+  double volume_intensity = 0.0;               ///< of the whole input (volume_scale.hpp), whichever slices are asked for; 0: not known, or not needed
+  std::filesystem::path scratch;               ///< that of the options
   std::string reported_name;                   ///< of the input, as reports may show it (report_page_names.hpp); may be empty
 };
 

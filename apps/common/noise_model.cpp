@@ -26,13 +26,6 @@ at::Tensor read_real(const std::filesystem::path& path) {
   return at::real(values).contiguous();
 }
 
-at::Tensor number_or_file(const std::string& text) {
-  char* end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  const bool is_number = !text.empty() && *end == '\0';
-  return is_number ? at::full({1}, number, at::kFloat) : read_real(text);
-}
-
 at::Tensor read_square(const std::filesystem::path& path) {
   at::Tensor matrix = read_tensor(path);
   while (matrix.dim() > 2 && matrix.size(0) == 1) matrix = matrix.squeeze(0);
@@ -73,6 +66,13 @@ SamplerOptions small_run(const SamplerOptions& options, int round, int n_rounds)
 }
 
 }  // namespace
+
+at::Tensor read_photons(const std::string& number_or_file) {
+  char* end = nullptr;
+  const double number = std::strtod(number_or_file.c_str(), &end);
+  const bool is_number = !number_or_file.empty() && *end == '\0';
+  return is_number ? at::full({1}, number, at::kFloat) : read_real(number_or_file);
+}
 
 at::Tensor SliceNoise::simulate(const Operator& op, const at::Tensor& x, double sigma_y, std::uint64_t seed) const {
   const at::Tensor clean = op.forward(x.unsqueeze(0)).squeeze(0);
@@ -121,12 +121,57 @@ NoiseModel::NoiseModel(const NoiseOptions& options, std::int64_t n_slices) : opt
   if (!options.covariance.empty()) coils_ = std::make_shared<CoilWhitening>(read_square(options.covariance));
   if (weighted) weights_ = read_real(options.weights);
   if (!poisson) return;
-  blank_scan_ = number_or_file(options.blank_scan);
-  background_ = options.background.empty() ? at::zeros({1}) : number_or_file(options.background);
-  if (!(blank_scan_.max().item<double>() > 0.0))
-    throw Error(ErrorKind::kUsage, "--blank-scan is '" + options.blank_scan + "'", "photons without an object: above 0");
-  if (!(background_.min().item<double>() >= 0.0))
-    throw Error(ErrorKind::kUsage, "--background is '" + options.background + "'", "it cannot be below 0");
+  blank_scan_ = read_photons(options.blank_scan);
+  background_ = options.background.empty() ? at::zeros({1}) : read_photons(options.background);
+  require_photons();
+}
+
+NoiseModel::NoiseModel(const PhotonCounts& counts, const NoiseOptions& options, std::int64_t n_slices) : options_(options), n_slices_(n_slices) {
+  if (options.kind_given && kind() != NoiseKind::kPoisson)
+    throw Error(ErrorKind::kUsage, "the measurement holds photon counts, but --noise-model is " + std::string(kind() == NoiseKind::kWeighted ? "weighted" : "gaussian"),
+                "counts are Poisson: leave --noise-model out");
+  options_.kind = NoiseKind::kPoisson;
+  require_option(!options.weights.empty(), false, "weights", "weighted");
+  require_option(!options.covariance.empty(), false, "noise-covariance", "gaussian");
+  blank_scan_ = options.blank_scan.empty() ? counts.flux : read_photons(options.blank_scan);
+  background_ = options.background.empty() ? counts.background : read_photons(options.background);
+  require_photons();
+}
+
+void NoiseModel::require_photons() const {
+  if (options_.expansions < 0 || options_.expansions > 100) throw Error(ErrorKind::kUsage, "--expansions is " + std::to_string(options_.expansions), "it must be 0 to 100");
+  if (!(blank_scan_.max().item<double>() > 0.0)) throw Error(ErrorKind::kUsage, flux_name() + " has no photons", "photons without an object: above 0");
+  if (!(background_.min().item<double>() >= 0.0)) throw Error(ErrorKind::kUsage, background_name() + " is below 0 somewhere", "it cannot be below 0");
+}
+
+std::string NoiseModel::flux_name() const { return options_.blank_scan.empty() ? "the flux of the measurement" : "--blank-scan " + options_.blank_scan; }
+
+std::string NoiseModel::background_name() const { return options_.background.empty() ? "the background of the measurement" : "--background " + options_.background; }
+
+std::int64_t NoiseModel::leave_out_dead_detectors(const at::Tensor& y) {
+  if (kind() != NoiseKind::kPoisson || y.dim() != 3 || y.is_complex()) return 0;
+  const TensorSpec one = {{y.size(1), y.size(2)}, at::kFloat};
+  std::vector<at::Tensor> flux;
+  std::int64_t n_dead = 0;
+  for (std::int64_t slice = 0; slice < y.size(0); ++slice) {
+    const at::Tensor blank = of_slice(blank_scan_, slice, one, flux_name());
+    const at::Tensor dead = (y[slice] <= of_slice(background_, slice, one, background_name())).all(0) & blank.gt(0).any(0);
+    n_dead += dead.sum().item<std::int64_t>();
+    flux.push_back(blank.masked_fill(dead, 0.0));
+  }
+  if (n_dead > 0) blank_scan_ = at::stack(flux);
+  return n_dead;
+}
+
+std::optional<PhotonCounts> NoiseModel::counts(const std::vector<std::int64_t>& numbers, const TensorSpec& codomain) const {
+  if (kind() != NoiseKind::kPoisson) return std::nullopt;
+  const auto kept = [&](const at::Tensor& values, const std::string& name) {
+    if (values.numel() == 1) return values;
+    std::vector<at::Tensor> slices;
+    for (const auto number : numbers) slices.push_back(of_slice(values, number, codomain, name));
+    return at::stack(slices);
+  };
+  return PhotonCounts{kept(blank_scan_, flux_name()), kept(background_, background_name())};
 }
 
 NoiseModel::NoiseModel(const at::Tensor& weights) : n_slices_(weights.size(0)), weights_(weights.contiguous()) { options_.kind = NoiseKind::kWeighted; }
@@ -142,18 +187,18 @@ at::Tensor NoiseModel::of_slice(const at::Tensor& values, std::int64_t number, c
     fits = values.size(-i) == 1 || values.size(-i) == wanted;
   }
   if (!fits)
-    throw Error(ErrorKind::kConfiguration, "--" + name + " holds " + shape_text(values.sizes()) + " numbers",
+    throw Error(ErrorKind::kConfiguration, name + " holds " + shape_text(values.sizes()) + " numbers",
                 "a slice measures " + shape_text(codomain.shape));
   return values.expand(codomain.shape).contiguous();
 }
 
 SliceNoise NoiseModel::slice(std::int64_t number, const TensorSpec& codomain) const {
-  if (kind() == NoiseKind::kWeighted) return SliceNoise(std::make_shared<EntryWeights>(of_slice(weights_, number, codomain, "weights")));
+  if (kind() == NoiseKind::kWeighted) return SliceNoise(std::make_shared<EntryWeights>(of_slice(weights_, number, codomain, "--weights")));
   if (kind() == NoiseKind::kPoisson) {
     if (codomain.dtype != at::kFloat)
       throw Error(ErrorKind::kConfiguration, "--noise-model poisson is given, but the operator measures complex numbers", "photon counts are real");
-    return SliceNoise(of_slice(blank_scan_, number, codomain, "blank-scan"),
-                      of_slice(background_, number, codomain, "background"), options_.expansions);
+    return SliceNoise(of_slice(blank_scan_, number, codomain, flux_name()),
+                      of_slice(background_, number, codomain, background_name()), options_.expansions);
   }
   if (coils_) coils_->require_fit(codomain);
   return SliceNoise(coils_);

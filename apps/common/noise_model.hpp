@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "postrec/likelihood.hpp"
+#include "postrec/measurement.hpp"
 #include "postrec/observer.hpp"
 #include "postrec/prior.hpp"
 #include "postrec/sampler.hpp"
@@ -23,6 +24,7 @@ enum class NoiseKind { kGaussian, kWeighted, kPoisson };
 /// What the user says about the noise, apart from how large it is.
 struct NoiseOptions {
   NoiseKind kind = NoiseKind::kGaussian;
+  bool kind_given = false;                     ///< the user said it; else a measurement may
   std::filesystem::path covariance;            ///< kGaussian: E[n n^H] over the coils, [coil, coil]; empty: white
   std::filesystem::path weights;               ///< kWeighted: the variance of an entry is sigma_y^2 / weight
   std::string blank_scan;                      ///< kPoisson: photons without an object, a number or a file
@@ -67,6 +69,9 @@ class SliceNoise {
   int expansions_ = 0;
 };
 
+/// A number of photons for all, or those of a file (read_tensor), which must be real. Throws Error: what read_tensor throws.
+at::Tensor read_photons(const std::string& number_or_file);
+
 /// The noise of a measurement, its files read.
 class NoiseModel {
  public:
@@ -75,12 +80,21 @@ class NoiseModel {
   /// `n_slices`: of the input; a file holds one slice for all, or as many. Throws Error: what read_tensor throws, kUsage (an option is
   /// missing or does not fit the kind), kBadData (a file holds what cannot be right).
   NoiseModel(const NoiseOptions& options, std::int64_t n_slices);
+  /// Of a measurement that says itself that it holds photon counts: kPoisson. What `options` say goes first; kUsage where they say another kind.
+  NoiseModel(const PhotonCounts& counts, const NoiseOptions& options, std::int64_t n_slices);
   /// Weights in the layout of all of y, which the reader knows: kWeighted.
   explicit NoiseModel(const at::Tensor& weights);
 
   NoiseKind kind() const { return options_.kind; }
   /// Nothing but sigma_y says how noisy each entry is.
   bool is_white() const { return kind() == NoiseKind::kGaussian && !coils_; }
+
+  /// Leaves out detector elements of photon counts y [slice, view, detector] that count nothing above the background in any view of a slice: they are dead, and not behind
+  /// something dense. Returns how many, over all slices.
+  std::int64_t leave_out_dead_detectors(const at::Tensor& y);
+
+  /// What a measurement of these slices of the input must keep to be understood; nothing unless kPoisson.
+  std::optional<PhotonCounts> counts(const std::vector<std::int64_t>& numbers, const TensorSpec& codomain) const;
 
   /// The noise of slice `number` of the input. Throws Error(kConfiguration) when a file does not fit what the operator measures.
   SliceNoise slice(std::int64_t number, const TensorSpec& codomain) const;
@@ -93,6 +107,9 @@ class NoiseModel {
   std::vector<std::string> notes() const;
 
  private:
+  void require_photons() const;
+  std::string flux_name() const;       ///< as messages call it
+  std::string background_name() const;
   at::Tensor of_slice(const at::Tensor& values, std::int64_t number, const TensorSpec& codomain, const std::string& name) const;
 
   NoiseOptions options_;

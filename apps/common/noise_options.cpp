@@ -13,7 +13,7 @@ constexpr const char* kFiles =
 
 void add_noise_options(CommandOptions& options) {
   options.add_topic("noise", "the noise model", kFiles)                                                                                                                     //
-      ("noise-model", po::value<std::string>()->default_value("gaussian")->value_name("KIND"), "gaussian, weighted, or poisson (photon counts of CT)")                      //
+      ("noise-model", po::value<std::string>()->default_value("auto")->value_name("KIND"), "gaussian, weighted, or poisson (photon counts of CT); auto: what the measurement says, else gaussian")                      //
       ("noise-covariance", po::value<std::string>()->value_name("FILE"), "gaussian: of the coils, E[n n^H] of the complex noise, [coil, coil]")                             //
       ("weights", po::value<std::string>()->value_name("FILE"), "weighted: the variance of an entry is sigma-y^2 / weight (sigma-y: 1 unless given); weight 0: not measured")  //
       ("blank-scan", po::value<std::string>()->value_name("X|FILE"), "poisson: photons without an object")                                                                  //
@@ -23,9 +23,10 @@ void add_noise_options(CommandOptions& options) {
 
 NoiseOptions noise_options(const CommandOptions& options) {
   const auto text = [&](const char* option) { return options.has(option) ? options.get<std::string>(option) : std::string(); };
-  const std::string kind = options.choice("noise-model", {"gaussian", "weighted", "poisson"});
+  const std::string kind = options.choice("noise-model", {"auto", "gaussian", "weighted", "poisson"});
   NoiseOptions result;
-  result.kind = kind == "gaussian" ? NoiseKind::kGaussian : kind == "weighted" ? NoiseKind::kWeighted : NoiseKind::kPoisson;
+  result.kind = kind == "weighted" ? NoiseKind::kWeighted : kind == "poisson" ? NoiseKind::kPoisson : NoiseKind::kGaussian;
+  result.kind_given = kind != "auto";
   result.covariance = text("noise-covariance");
   result.weights = text("weights");
   result.blank_scan = text("blank-scan");

@@ -10,6 +10,7 @@
 #include "common/console.hpp"
 #include "common/nearest_name.hpp"
 #include "common/noise_options.hpp"
+#include "common/projection_options.hpp"
 #include "common/wrapped_text.hpp"
 
 namespace postrec {
@@ -258,6 +259,7 @@ CaseOptions case_options(const CommandOptions& options, bool simulate) {
   if (result.simulate_coils < 0 || result.simulate_coils > 1024)
     throw Error(ErrorKind::kUsage, "--simulate-coils is " + std::to_string(result.simulate_coils), "it must be 0 to 1024");
   result.noise_model = noise_options(options);
+  result.projections = projection_options(options);
   result.seed = options.get<std::uint64_t>("seed");
   return result;
 }

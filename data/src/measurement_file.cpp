@@ -81,6 +81,14 @@ Json value_entry(const fs::path& folder, const std::string& key, const Parameter
       value);
 }
 
+/// One number, or a file of them.
+Json counts_entry(const fs::path& folder, const std::string& key, const at::Tensor& values) {
+  if (!values.defined() || values.numel() != 1) return tensor_entry(folder, "counts-" + key, values);
+  const double number = values.item<double>();
+  require_finite_number(number, "counts." + key);
+  return number;
+}
+
 Json to_json(const fs::path& folder, const Measurement& m) {
   require_finite_number(m.sigma_y, "sigma_y");
   Json json;
@@ -90,6 +98,7 @@ Json to_json(const fs::path& folder, const Measurement& m) {
   json["shape"] = data["shape"];
   json["origin"] = m.origin == MeasurementOrigin::kAcquired ? "acquired" : "simulated";
   json["sigma_y"] = m.sigma_y;
+  if (m.counts) json["counts"] = {{"flux", counts_entry(folder, "flux", m.counts->flux)}, {"background", counts_entry(folder, "background", m.counts->background)}};
   json["unit"] = m.unit == IntensityUnit::kHounsfield ? "hounsfield" : "arbitrary";
   json["operator"] = m.operator_name;
   json["parameters"] = Json::object();
@@ -135,6 +144,10 @@ class Reader {
       refuse(key, "is not a list of numbers", "write [1.0, 2.0]");
     return at(key).get<std::vector<double>>();
   }
+  bool flag(const std::string& key) const {
+    if (!at(key).is_boolean()) refuse(key, "is neither true nor false", "write true or false without quotes");
+    return at(key).get<bool>();
+  }
   /// One of two words.
   bool is_second(const std::string& key, const std::string& first, const std::string& second) const {
     const std::string value = text(key);
@@ -173,9 +186,9 @@ struct Data {
   at::Tensor y;
   ImageGeometry geometry;
 };
-Data read_data(const fs::path& path) {
+Data read_data(const fs::path& path, const fs::path& scratch) {
   if (format_of(path) == FileFormat::kCfl) return {read_cfl(path), {}};
-  const Scan scan = read_scan(path);
+  const Scan scan = read_scan(path, {.scratch = scratch});
   return {scan.image.pixels.size(1) == 1 ? scan.image.pixels.squeeze(1) : scan.image.pixels, scan.image.geometry};
 }
 
@@ -211,33 +224,88 @@ ImageGeometry read_geometry(const Reader& json) {
   return geometry;
 }
 
-Measurement from_json(const Reader& json) {
-  json.allow({"format", "data", "shape", "origin", "sigma_y", "unit", "operator", "parameters", "geometry"});
-  if (json.text("format") != kFormat) json.refuse("format", "is not one that is read", std::string("it is '") + kFormat + "'");
-  Measurement m;
-  const Data data = read_data(file_of(json, "data"));
-  m.y = reshaped(json, data.y);
-  if (json.has("origin") && json.is_second("origin", "acquired", "simulated")) m.origin = MeasurementOrigin::kSimulated;
-  if (json.has("unit") && json.is_second("unit", "arbitrary", "hounsfield")) m.unit = IntensityUnit::kHounsfield;
-  if (json.has("sigma_y")) m.sigma_y = json.number("sigma_y");
-  if (!(m.sigma_y >= 0.0)) json.refuse("sigma_y", "is below 0", "a standard deviation, or 0 when it is not known");
-  if (json.has("operator")) m.operator_name = json.text("operator");
-  if (json.has("parameters")) {
-    const Reader parameters = json.object("parameters");
-    for (const auto& [key, value] : parameters.json().items()) m.parameters.set(key, read_value(parameters, key));
-  }
-  if (json.has("geometry")) m.geometry = read_geometry(json.object("geometry"));
-  return m;
+/// "flux" or "background": a number, a list of numbers (one for each detector element) or a file.
+at::Tensor read_counts_entry(const Reader& counts, const std::string& key) {
+  const ParameterValue value = read_value(counts, key);
+  at::Tensor values;
+  if (const auto* tensor = std::get_if<at::Tensor>(&value)) values = *tensor;
+  else if (const auto* list = std::get_if<std::vector<double>>(&value)) values = at::tensor(*list, at::kFloat);
+  else if (const auto* real = std::get_if<double>(&value)) values = at::full({1}, *real, at::kFloat);
+  else if (const auto* integer = std::get_if<std::int64_t>(&value)) values = at::full({1}, *integer, at::kFloat);
+  else counts.refuse(key, "is no number of photons", "give a number, a list of numbers or {\"file\": \"flat.mha\"}");
+  if (values.is_complex() || values.numel() == 0 || !(values.min().item<double>() >= 0.0) || !std::isfinite(values.max().item<double>()))
+    counts.refuse(key, "is not a number of photons everywhere", "finite real numbers, 0 and above");
+  return values;
 }
 
-Measurement read_folder(const fs::path& json_file) {
+void read_counts(const Reader& json, ProjectionOptions& options) {
+  if (!json.has("counts")) return;
+  const Reader counts = json.object("counts");
+  counts.allow({"flux", "background"});
+  const at::Tensor flux = read_counts_entry(counts, "flux");
+  if (!(flux.max().item<double>() > 0.0)) counts.refuse("flux", "is 0 everywhere", "the photons that a detector element counts without an object");
+  if (!options.flux.defined()) options.flux = flux;
+  if (counts.has("background") && !options.background.defined()) options.background = read_counts_entry(counts, "background");
+}
+
+/// The data themselves: a projection stack with a geometry of its own, or y as it is.
+ReadMeasurement read_json_data(const Reader& json, ProjectionOptions options, const fs::path& scratch) {
+  if (json.has("mid_plane")) options.mid_plane = json.flag("mid_plane") || options.mid_plane;
+  if (options.geometry_file.empty() && json.has("geometry_file")) options.geometry_file = file_of(json, "geometry_file");
+  const fs::path path = file_of(json, "data");
+  if (!options.geometry_file.empty()) {
+    if (json.has("shape")) json.refuse("shape", "is given with a geometry file", "the stack has the sizes of its file; take it out");
+    read_counts(json, options);
+    return read_projection_stack(path, options);
+  }
+  if (json.has("mid_plane")) json.refuse("mid_plane", "is given without 'geometry_file'", "take it out, or name RTK's geometry file");
+  ReadMeasurement read;
+  read.measurement.y = reshaped(json, read_data(path, scratch).y);
+  ProjectionOptions said;  // not what was typed: without a geometry its layout is that of y, which NoiseModel knows
+  read_counts(json, said);
+  if (said.flux.defined()) read.measurement.counts = PhotonCounts{said.flux, said.background.defined() ? said.background : at::zeros({1})};
+  return read;
+}
+
+void read_parameters(const Reader& json, ReadMeasurement& read) {
+  if (!json.has("parameters")) return;
+  static const std::set<std::string> kOfImage = {"height", "width", "pixel-mm"};
+  const Reader parameters = json.object("parameters");
+  for (const auto& [key, value] : parameters.json().items()) {
+    if (read.projections && read.measurement.parameters.has(key) && !kOfImage.count(key)) parameters.refuse(key, "is said by the geometry file, too", "take it out");
+    read.measurement.parameters.set(key, read_value(parameters, key));
+  }
+}
+
+ReadMeasurement from_json(const Reader& json, const ProjectionOptions& options, const fs::path& scratch) {
+  json.allow({"format", "data", "shape", "origin", "sigma_y", "unit", "operator", "parameters", "geometry", "counts", "geometry_file", "mid_plane"});
+  if (json.text("format") != kFormat) json.refuse("format", "is not one that is read", std::string("it is '") + kFormat + "'");
+  ReadMeasurement read = read_json_data(json, options, scratch);
+  Measurement& m = read.measurement;
+  if (json.has("origin") && json.is_second("origin", "acquired", "simulated")) m.origin = MeasurementOrigin::kSimulated;
+  if (json.has("unit")) m.unit = json.is_second("unit", "arbitrary", "hounsfield") ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
+  if (json.has("sigma_y")) m.sigma_y = json.number("sigma_y");
+  if (!(m.sigma_y >= 0.0)) json.refuse("sigma_y", "is below 0", "a standard deviation, or 0 when it is not known");
+  if (m.sigma_y > 0.0 && m.counts) json.refuse("sigma_y", "is given with 'counts'", "counts are Poisson and have no sigma_y; take one of them out");
+  if (json.has("operator")) m.operator_name = json.text("operator");
+  if (read.projections && m.operator_name != "ct-radon") json.refuse("operator", "is not 'ct-radon', but the data have a geometry file", "take one of them out");
+  read_parameters(json, read);
+  if (!json.has("geometry")) return read;
+  m.geometry = read_geometry(json.object("geometry"));
+  read.around_isocentre = false;
+  if (read.projections && !(json.has("parameters") && json.object("parameters").has("pixel-mm"))) m.parameters.set("pixel-mm", m.geometry.spacing_mm[0]);
+  return read;
+}
+
+ReadMeasurement read_folder(const fs::path& json_file, const ProjectionOptions& options, const fs::path& scratch) {
   constexpr std::uint64_t kLimit = 64 << 20;
-  if (check_input_file(json_file) > kLimit)
+  const std::uint64_t size = check_input_file(json_file);
+  if (size > kLimit)
     throw Error(ErrorKind::kBadData, quoted_path(json_file) + " is larger than 64 MiB", "keep tensors in files of their own");
-  const Json json = Json::parse(read_head(json_file, kLimit), nullptr, /*allow_exceptions=*/false, /*ignore_comments=*/true);
+  const Json json = Json::parse(read_head(json_file, size), nullptr, /*allow_exceptions=*/false, /*ignore_comments=*/true);
   if (json.is_discarded())
     throw Error(ErrorKind::kBadData, quoted_path(json_file) + " is not JSON", "check its commas, quotes and brackets");
-  return from_json(Reader(json, json_file));
+  return from_json(Reader(json, json_file), options, scratch);
 }
 
 /// A new or empty folder, and what was written into it; taken back unless it is kept.
@@ -268,20 +336,27 @@ class FreshFolder {
 
 }  // namespace
 
-Measurement read_measurement(const fs::path& path) {
+ReadMeasurement read_acquisition(const fs::path& path, const ProjectionOptions& options, const fs::path& scratch) {
   if (fs::is_directory(path)) {
-    if (!fs::exists(path / kJsonName))
-      throw Error(ErrorKind::kNoInput, quoted_path(path) + " holds no measurement.json",
-                  "give a measurement folder, or a data file (.cfl, .nii, .nii.gz, .mha, .nrrd)");
-    return read_folder(path / kJsonName);
+    if (fs::exists(path / kJsonName)) return read_folder(path / kJsonName, options, scratch);
+    if (is_dicom_projection_folder(path)) return read_dicom_ct_pd(path, options);
+    throw Error(ErrorKind::kNoInput, quoted_path(path) + " holds no measurement.json",
+                "give a measurement folder, a folder of DICOM-CT-PD projections, or a data file (.cfl, .nii, .nii.gz, .mha, .nrrd)");
   }
   check_input_file(path);
-  if (ends_with(path, ".json")) return read_folder(path);
-  Measurement m;
-  const Data data = read_data(path);
-  m.y = data.y;
-  m.geometry = data.geometry;
-  return m;
+  if (ends_with(path, ".json")) return read_folder(path, options, scratch);
+  if (!options.geometry_file.empty()) return read_projection_stack(path, options);
+  ReadMeasurement read;
+  const Data data = read_data(path, scratch);
+  read.measurement.y = data.y;
+  read.measurement.geometry = data.geometry;
+  return read;
+}
+
+Measurement read_measurement(const fs::path& path, const fs::path& scratch) {
+  ReadMeasurement read = read_acquisition(path, {}, scratch);
+  if (read.around_isocentre) place_around_isocentre(read.measurement);
+  return std::move(read.measurement);
 }
 
 void write_measurement(const fs::path& folder, const Measurement& measurement) {

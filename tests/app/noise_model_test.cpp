@@ -49,23 +49,40 @@ TEST_F(NoiseModelOption, CountsAreExplained) {
   EXPECT_EQ(run["slices"][0]["nfe"], 6 * 3);  // two small runs before it
 }
 
+// What was simulated as counts stays counts: the folder says so, and nobody has to say it again.
 TEST_F(NoiseModelOption, AFolderOfCountsIsReconstructedAsTheSimulationItself) {
-  const std::vector<std::string> model = {"--noise-model", "poisson", "--blank-scan", "1e4"};
+  const std::vector<std::string> model = {"--noise-model", "poisson", "--blank-scan", "1e4", "--background", "3"};
   std::vector<std::string> simulate = {"simulate", path("ct.nii.gz"), "--unit", "hu", "--operator", "ct-radon", "--set", "n-views=40", "--slice", "1", "--output", path("counts")};
   simulate.insert(simulate.end(), model.begin(), model.end());
   ASSERT_EQ(run_postrec(simulate).code, 0);
-  std::vector<std::string> reconstruct = {"reconstruct", path("counts"), "--prior", path("ct.safetensors"), "--samples", "4", "--steps", "6", "--threads", "1"};
-  // Counts are not line integrals: without the model nobody knows how noisy they are.
-  auto forgotten = reconstruct;
-  forgotten.insert(forgotten.end(), {"--output", path("forgotten")});
-  expect_error(run_postrec(forgotten), 64, {"counts", "how noisy"});
-  reconstruct.insert(reconstruct.end(), {"--output", path("out")});
-  reconstruct.insert(reconstruct.end(), model.begin(), model.end());
-  const Ended ended = run_postrec(reconstruct);
+  const auto reconstructed = [&](const std::string& output, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"reconstruct", path("counts"), "--prior", path("ct.safetensors"), "--samples", "4", "--steps", "6", "--threads", "1", "--output", path(output)};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_postrec(arguments);
+  };
+  const Ended ended = reconstructed("out", {});
   ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_NE(ended.out.find("the counts are Poisson"), std::string::npos) << ended.out;
   // The truth lies between -1000 and 100 HU; with 40 views of 19 columns the mean must be near it. 100 HU is a tenth of the range.
   const at::Tensor truth = read_scan(path("ct.nii.gz")).image.pixels[1], mean = read_scan(path("out/mean.nii.gz")).image.pixels[0];
   EXPECT_LT((mean - truth).abs().mean().item<double>(), 100.0);
+  // To say it again changes nothing, and to say something else goes first.
+  ASSERT_EQ(reconstructed("again", model).code, 0);
+  EXPECT_EQ(content("again/mean.nii.gz"), content("out/mean.nii.gz"));
+  ASSERT_EQ(reconstructed("other", {"--blank-scan", "2e4"}).code, 0);
+  // Twice the photons without an object are a line integral that is larger by log 2 on every ray.
+  EXPECT_GT((read_scan(path("other/mean.nii.gz")).image.pixels[0] - mean).mean().item<double>(), 300.0);
+  // Contradictions.
+  expect_error(reconstructed("bad", {"--noise-model", "gaussian"}), 64, {"holds photon counts", "gaussian"});
+  expect_error(reconstructed("bad", {"--noise-model", "weighted", "--weights", path("ct.nii.gz")}), 64, {"holds photon counts", "weighted"});
+  expect_error(reconstructed("bad", {"--sigma-y", "0.1"}), 64, {"--sigma-y"});
+  expect_error(reconstructed("bad", {"--blank-scan", "0"}), 64, {"--blank-scan 0"});
+  expect_nothing_written("bad");
+}
+
+TEST_F(NoiseModelOption, CountsOfALineIntegralMeasurementAreAContradiction) {
+  ASSERT_EQ(run_postrec({"simulate", path("ct.nii.gz"), "--unit", "hu", "--operator", "ct-radon", "--set", "n-views=40", "--slice", "1", "--noise", "0.5", "--output", path("lines")}).code, 0);
+  expect_error(run_postrec({"reconstruct", path("lines"), "--prior", path("ct.safetensors"), "--noise-model", "poisson", "--blank-scan", "1e4", "--output", path("out")}), 64, {"poisson", "sigma_y"});
 }
 
 // One weight for each detector: the noise is simulated with it and explained by it. Taken for white it is not explained: half of the

@@ -1,0 +1,200 @@
+// CT as scanners and other programs write it: projection stacks with RTK's geometry, photon counts with flat fields, DICOM-CT-PD; an image in HU at the right place comes out.
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "../data/ct_pd_files.hpp"
+#include "../data/ct_truth.hpp"
+#include "app_fixture.hpp"
+#include "postrec/data/intensity_scale.hpp"
+#include "postrec/data/scan.hpp"
+#include "postrec/data/write_image.hpp"
+#include "postrec/poisson_transmission.hpp"
+#include "postrec/random.hpp"
+
+namespace postrec {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kX = 7.0, kZ = -5.0, kRadius = 10.0;  // a disc of water, off the centre in both directions
+constexpr std::int64_t kViews = 48, kColumns = 45;
+constexpr double kColumnMm = 1.6, kOffsetMm = 3.0, kSource = 300.0, kDetector = 450.0;
+
+class CtInput : public AppTest {
+ protected:
+  /// Geometry of a scan of kViews around 360 degrees, as RTK would write it.
+  void write_geometry(bool parallel) const {
+    std::string text = "<?xml version=\"1.0\"?>\n<RTKThreeDCircularGeometry version=\"3\">\n<ProjectionOffsetX>" + std::to_string(kOffsetMm) + "</ProjectionOffsetX>\n<SourceToIsocenterDistance>" +
+                       std::to_string(kSource) + "</SourceToIsocenterDistance>\n";
+    if (!parallel) text += "<SourceToDetectorDistance>" + std::to_string(kDetector) + "</SourceToDetectorDistance>\n";
+    for (std::int64_t view = 0; view < kViews; ++view) text += "<Projection><GantryAngle>" + std::to_string(360.0 * static_cast<double>(view) / kViews) + "</GantryAngle></Projection>\n";
+    write_text("geometry.xml", text + "</RTKThreeDCircularGeometry>\n");
+  }
+
+  /// Line integrals [projection, row, column] of the disc of water, from RTK's own formulas: rotated coordinates, source and pixel in them.
+  static at::Tensor line_integrals(bool parallel, std::int64_t rows) {
+    at::Tensor stack = at::zeros({kViews, rows, kColumns}, at::kFloat);
+    for (std::int64_t view = 0; view < kViews; ++view) {
+      const double g = 2.0 * M_PI * static_cast<double>(view) / kViews;
+      const double x = std::cos(g) * kX - std::sin(g) * kZ, z = std::sin(g) * kX + std::cos(g) * kZ;  // of the disc, in the turned frame
+      for (std::int64_t column = 0; column < kColumns; ++column) {
+        const double u = (static_cast<double>(column) - 0.5 * (kColumns - 1)) * kColumnMm + kOffsetMm;
+        const double value = parallel ? test::disc_integral(u, 0.0, 0.0, -1.0, x, z, kRadius, kWaterMuPerMm) : test::disc_integral(0.0, kSource, u, -kDetector, x, z, kRadius, kWaterMuPerMm);
+        stack.select(0, view).select(1, column).fill_(value);
+      }
+    }
+    return stack;
+  }
+
+  void write_stack(const std::string& name, const at::Tensor& stack) const {
+    Image image{stack.unsqueeze(1), {}, IntensityUnit::kArbitrary};
+    image.geometry.spacing_mm = {kColumnMm, 2.0, 1.0};
+    image.geometry.origin_mm = {-0.5 * (kColumns - 1) * kColumnMm, -1.0 * static_cast<double>(stack.size(1) - 1), 0.0};
+    write_nifti(path(name), image);
+  }
+
+  Ended reconstruct(const std::string& input, const std::string& output, const std::vector<std::string>& more, const std::vector<std::string>& size = {"height=34", "width=38", "pixel-mm=1.25"}) const {
+    std::vector<std::string> arguments = {"reconstruct", path(input), "--prior", path("ct.safetensors"), "--samples", "3", "--steps", "5", "--threads", "1", "--output", path(output), "--force"};
+    for (const auto& setting : size) arguments.insert(arguments.end(), {"--set", setting});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_postrec(arguments);
+  }
+
+  /// Mean HU in the inner half of a disc around `centre` (LPS, mm), and of what is well outside; the middle of what is dense must be there, too.
+  void expect_water_disc(const std::string& file, std::int64_t slice, const std::array<double, 3>& centre, double radius, double tolerance_mm = 0.6) const {
+    const Image image = read_scan(path(file)).image;
+    const auto& g = image.geometry;
+    const at::Tensor pixels = image.pixels[slice][0];
+    double inside = 0, n_inside = 0, outside = 0, n_outside = 0, weight = 0;
+    std::array<double, 3> middle{};
+    for (std::int64_t row = 0; row < pixels.size(0); ++row)
+      for (std::int64_t column = 0; column < pixels.size(1); ++column) {
+        std::array<double, 3> at = g.origin_mm;
+        double square = 0;
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+          at[axis] += g.direction[3 * axis] * g.spacing_mm[0] * static_cast<double>(column) + g.direction[3 * axis + 1] * g.spacing_mm[1] * static_cast<double>(row) +
+                      g.direction[3 * axis + 2] * g.spacing_mm[2] * static_cast<double>(slice);
+          square += (at[axis] - centre[axis]) * (at[axis] - centre[axis]);
+        }
+        const double hu = pixels[row][column].item<double>(), distance = std::sqrt(square);
+        if (distance < 0.5 * radius) inside += hu, ++n_inside;
+        if (distance > 1.4 * radius) outside += hu, ++n_outside;
+        const double density = std::max(0.0, hu + 500.0);
+        weight += density;
+        for (std::size_t axis = 0; axis < 3; ++axis) middle[axis] += density * at[axis];
+      }
+    ASSERT_GT(n_inside, 10) << "the disc lies outside of the image";
+    // The prior is smooth and its mean is -600 HU; with 48 views of little noise the data decide. A factor of 10 percent in the attenuation is 100 HU.
+    EXPECT_NEAR(inside / n_inside, 0.0, 40.0);
+    EXPECT_NEAR(outside / n_outside, -1000.0, 40.0);
+    for (std::size_t axis = 0; axis < 3; ++axis) EXPECT_NEAR(middle[axis] / weight, centre[axis], tolerance_mm) << "axis " << axis;  // half a pixel; a wrong sign is 10 mm and more
+  }
+
+  bool has_note(const std::string& output, const std::string& text) const {
+    const auto run = run_json(output);
+    for (const auto& note : run["notes"])
+      if (note.get<std::string>().find(text) != std::string::npos) return true;
+    return false;
+  }
+};
+
+TEST_F(CtInput, AFanBeamStackOfRtkGivesHounsfieldUnitsAtTheirPlace) {
+  write_geometry(/*parallel=*/false);
+  write_stack("stack.nii.gz", line_integrals(false, 1) + 0.003 * RandomStreams(3, 0, 1).normal(0, {kViews, 1, kColumns}, at::kFloat)[0]);
+  const Ended ended = reconstruct("stack.nii.gz", "out", {"--geometry", path("geometry.xml"), "--sigma-y", "0.003"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  expect_water_disc("out/mean.nii.gz", 0, {kX, 0.0, kZ}, kRadius);
+  EXPECT_TRUE(has_note("out", "geometry: fan-flat, 48 views"));
+  EXPECT_EQ(run_json("out")["origin"], "acquired");
+}
+
+TEST_F(CtInput, RowsOfAParallelBeamAreSlicesAndAMeasurementFolderSaysItAll) {
+  write_geometry(/*parallel=*/true);
+  write_stack("stack.nii.gz", line_integrals(true, 2) + 0.003 * RandomStreams(3, 0, 1).normal(0, {kViews, 2, kColumns}, at::kFloat)[0]);
+  write_text("measurement.json", R"({"format": "postrec-measurement/1", "data": "stack.nii.gz", "geometry_file": "geometry.xml", "sigma_y": 0.003,
+    "parameters": {"height": 34, "width": 38, "pixel-mm": 1.25}})");
+  const Ended ended = reconstruct("measurement.json", "out", {}, {});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  expect_water_disc("out/mean.nii.gz", 0, {kX, -1.0, kZ}, kRadius);
+  expect_water_disc("out/mean.nii.gz", 1, {kX, 1.0, kZ}, kRadius);
+}
+
+TEST_F(CtInput, CountsOfAMidPlaneWithAFlatFieldAndADeadDetector) {
+  write_geometry(/*parallel=*/false);
+  // A flat field that differs from element to element, a background, and an element that counts nothing.
+  at::Tensor flat = (2e4 + 100 * at::arange(4 * kColumns, at::kFloat)).reshape({4, kColumns});
+  const at::Tensor mean = flat.unsqueeze(0) * (-line_integrals(false, 4)).exp() + 20.0;
+  at::Tensor counts = poisson_counts(mean, 5);
+  counts.select(2, 11).fill_(0.0);
+  write_stack("counts.nii.gz", counts);
+  write_stack("flat.nii.gz", flat.unsqueeze(0));
+  const std::vector<std::string> said = {"--geometry", path("geometry.xml"), "--mid-plane", "--blank-scan", path("flat.nii.gz"), "--background", "20"};
+  const Ended ended = reconstruct("counts.nii.gz", "out", said);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  expect_water_disc("out/mean.nii.gz", 0, {kX, 0.0, kZ}, kRadius);
+  EXPECT_TRUE(has_note("out", "mid-plane slice only: detector row 2 of 4"));
+  EXPECT_TRUE(has_note("out", "1 detector element(s) count no photon above the background in any view and are left out"));
+  EXPECT_EQ(run_json("out")["sigma_y"]["source"], "none: the counts are Poisson");
+
+  // Nobody says that these are counts: they are not taken for line integrals.
+  expect_error(reconstruct("counts.nii.gz", "bad", {"--geometry", path("geometry.xml"), "--mid-plane", "--sigma-y", "1"}), 65, {"more than any line integral", "--noise-model poisson"});
+  expect_error(reconstruct("counts.nii.gz", "bad", {"--geometry", path("geometry.xml"), "--noise-model", "poisson", "--blank-scan", "1e4"}), 65, {"cone beam", "--mid-plane"});
+  auto wrong = said;
+  wrong[4] = path("ct.nii.gz");
+  expect_error(reconstruct("counts.nii.gz", "bad", wrong), 65, {"flux has sizes [3, 17, 19]", "[48, 4, 45]"});
+  wrong[4] = "0";
+  expect_error(reconstruct("counts.nii.gz", "bad", wrong), 64, {"flux", "no photons"});
+  auto gaussian = said;
+  gaussian.insert(gaussian.end(), {"--noise-model", "gaussian"});
+  expect_error(reconstruct("counts.nii.gz", "bad", gaussian), 64, {"holds photon counts", "gaussian"});
+  expect_nothing_written("bad");
+}
+
+TEST_F(CtInput, WrongUseIsOneClearError) {
+  write_geometry(/*parallel=*/true);
+  write_stack("stack.nii.gz", line_integrals(true, 1));
+  write_text("three.xml", "<RTKThreeDCircularGeometry version=\"3\"><Projection><GantryAngle>0</GantryAngle></Projection></RTKThreeDCircularGeometry>");
+  expect_error(reconstruct("stack.nii.gz", "bad", {"--geometry", path("three.xml")}), 65, {"1 projections", "48"});
+  expect_error(reconstruct("stack.nii.gz", "bad", {"--geometry", path("no.xml")}), 66, {"no.xml"});
+  expect_error(reconstruct("stack.nii.gz", "bad", {"--geometry", path("stack.nii.gz")}), 65, {"is not XML"});
+  expect_error(reconstruct("stack.nii.gz", "bad", {"--mid-plane", "--operator", "ct-radon"}), 64, {"--mid-plane", "no projection stack"});
+  expect_error(reconstruct("stack.nii.gz", "bad", {"--geometry", path("geometry.xml"), "--set", "n-views=4", "--sigma-y", "0.01"}), 78, {"angles-rad and n-views"});
+  expect_error(run_postrec({"reconstruct", path("ct.nii.gz"), "--simulate", "--operator", "ct-radon", "--noise", "1", "--geometry", path("geometry.xml"), "--output", path("bad")}), 64,
+               {"--geometry", "--simulate"});
+  expect_nothing_written("bad");
+  const Ended help = run_postrec({"reconstruct", "--help-ct"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* word : {"--geometry", "--mid-plane", "DICOM-CT-PD", "Example"}) EXPECT_NE(help.out.find(word), std::string::npos) << word;
+}
+
+TEST_F(CtInput, DicomCtPdGivesHounsfieldUnitsAtTheirPlace) {
+  test::CtPdScan scan;
+  scan.views = 60;
+  scan.photons = 1e5;
+  scan.noise = 0.004;
+  test::write_ct_pd(folder_ / "scan", scan);
+  const std::vector<std::string> size = {"height=46", "width=50", "pixel-mm=2.5"};
+  const Ended ended = reconstruct("scan", "out", {}, size);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  // Head first on the back: right for one who faces the gantry is the patient's left, up is the front.
+  expect_water_disc("out/mean.nii.gz", 0, {scan.x_mm, -scan.z_mm, 0.0}, scan.radius_mm, 1.2);
+  EXPECT_EQ(run_json("out")["sigma_y"]["source"], "photon statistics of the files");
+  EXPECT_TRUE(has_note("out", "PatientPosition HFS"));
+  scan.position = "FFS";
+  test::write_ct_pd(folder_ / "feet", scan);
+  ASSERT_EQ(reconstruct("feet", "mirrored", {"--sigma-y", "0.005"}, size).code, 0);
+  expect_water_disc("mirrored/mean.nii.gz", 0, {-scan.x_mm, -scan.z_mm, 0.0}, scan.radius_mm, 1.2);
+  // No name of a patient, neither from the headers nor from the files' names.
+  for (const std::string file : {"out/run.json", "out/report.txt", "out/report.html"}) EXPECT_EQ(content(file).find(test::kProjectionCanary), std::string::npos) << file;
+  EXPECT_EQ((ended.out + ended.err).find(test::kProjectionCanary), std::string::npos);
+
+  scan.change = [](DcmDataset& dataset, int view) { test::put_private(dataset, 0x7031, 0x1002, {static_cast<float>(view)}); };
+  test::write_ct_pd(folder_ / "helix", scan);
+  const Ended helical = reconstruct("helix", "bad", {}, size);
+  expect_error(helical, 65, {"helical", "fan beams"});
+  EXPECT_EQ(helical.err.find(test::kProjectionCanary), std::string::npos);
+}
+
+}  // namespace
+}  // namespace postrec
