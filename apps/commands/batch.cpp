@@ -8,20 +8,20 @@
 #include <optional>
 #include <sstream>
 
+#include "batch/batch_estimate.hpp"
+#include "batch/batch_events.hpp"
+#include "batch/batch_run.hpp"
+#include "batch/batch_slurm.hpp"
+#include "batch/batch_status.hpp"
+#include "batch/batch_worker.hpp"
+#include "cli/console.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/nearest_name.hpp"
 #include "commands/batch_case.hpp"
 #include "commands/batch_plan_words.hpp"
 #include "commands/commands.hpp"
 #include "commands/reconstruct.hpp"
-#include "common/batch_estimate.hpp"
-#include "common/batch_events.hpp"
-#include "common/batch_run.hpp"
-#include "common/batch_slurm.hpp"
-#include "common/batch_status.hpp"
-#include "common/batch_worker.hpp"
-#include "common/console.hpp"
-#include "common/interrupt.hpp"
-#include "common/nearest_name.hpp"
-#include "common/options.hpp"
+#include "options/options.hpp"
 #include "postrec/atomic_file.hpp"
 
 namespace postrec {

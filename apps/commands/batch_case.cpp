@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <fstream>
 
+#include "batch/batch_store.hpp"
 #include "commands/commands.hpp"
-#include "common/batch_store.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/pacs_listen.hpp"
 #include "postrec/error.hpp"

@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "common/batch_attempt.hpp"
-#include "common/batch_plan.hpp"
+#include "batch/batch_attempt.hpp"
+#include "batch/batch_plan.hpp"
 
 namespace postrec {
 

@@ -8,22 +8,22 @@
 #include <tuple>
 #include <utility>
 
+#include "calibration/calibration_certificate.hpp"
+#include "calibration/calibration_journal.hpp"
+#include "calibration/calibration_page.hpp"
+#include "calibration/calibration_problems.hpp"
+#include "case/image_size.hpp"
+#include "cli/console.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/progress.hpp"
 #include "commands/commands.hpp"
-#include "common/calibration_certificate.hpp"
-#include "common/calibration_journal.hpp"
-#include "common/calibration_page.hpp"
-#include "common/calibration_problems.hpp"
-#include "common/console.hpp"
-#include "common/image_size.hpp"
-#include "common/interrupt.hpp"
-#include "common/noise_options.hpp"
-#include "common/options.hpp"
-#include "common/progress.hpp"
-#include "common/result_folder.hpp"
-#include "common/sampler_options.hpp"
-#include "common/training_scans.hpp"
+#include "options/noise_options.hpp"
+#include "options/options.hpp"
+#include "options/sampler_options.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/prior_file.hpp"
+#include "result/result_folder.hpp"
+#include "training/training_scans.hpp"
 
 namespace postrec {
 namespace {

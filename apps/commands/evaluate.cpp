@@ -5,16 +5,16 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "cli/console.hpp"
+#include "cli/interrupt.hpp"
 #include "commands/commands.hpp"
-#include "common/comparison.hpp"
-#include "common/console.hpp"
-#include "common/interrupt.hpp"
-#include "common/options.hpp"
-#include "common/quality.hpp"
-#include "common/result_folder.hpp"
-#include "common/sampler_options.hpp"
+#include "options/options.hpp"
+#include "options/sampler_options.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/scan.hpp"
+#include "result/comparison.hpp"
+#include "result/quality.hpp"
+#include "result/result_folder.hpp"
 
 namespace postrec {
 namespace {

@@ -1,13 +1,13 @@
 #include <iomanip>
 #include <iostream>
 
+#include "cli/exit_codes.hpp"
+#include "cli/nearest_name.hpp"
+#include "cli/version.hpp"
+#include "commands/all_command_texts.hpp"
 #include "commands/commands.hpp"
-#include "common/command_text.hpp"
-#include "common/completion.hpp"
-#include "common/exit_codes.hpp"
-#include "common/man_page.hpp"
-#include "common/nearest_name.hpp"
-#include "common/version.hpp"
+#include "commands/completion.hpp"
+#include "commands/man_page.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {

@@ -9,15 +9,13 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "case/seeds.hpp"
+#include "case/simulation.hpp"
+#include "cli/console.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/progress.hpp"
 #include "commands/commands.hpp"
-#include "common/console.hpp"
-#include "common/interrupt.hpp"
-#include "common/options.hpp"
-#include "common/progress.hpp"
-#include "common/result_folder.hpp"
-#include "common/seeds.hpp"
-#include "common/simulation.hpp"
-#include "common/training_scans.hpp"
+#include "options/options.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/scan.hpp"
@@ -26,6 +24,8 @@
 #include "postrec/random.hpp"
 #include "postrec/sha256.hpp"
 #include "postrec/typicality.hpp"
+#include "result/result_folder.hpp"
+#include "training/training_scans.hpp"
 
 namespace postrec {
 namespace {

@@ -2,11 +2,11 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "cli/console.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/nearest_name.hpp"
 #include "commands/commands.hpp"
-#include "common/console.hpp"
-#include "common/interrupt.hpp"
-#include "common/nearest_name.hpp"
-#include "common/options.hpp"
+#include "options/options.hpp"
 #include "postrec/data/pacs_get.hpp"
 #include "postrec/data/pacs_listen.hpp"
 #include "postrec/data/pacs_send.hpp"

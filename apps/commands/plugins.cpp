@@ -4,11 +4,11 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "case/operator_parameters.hpp"
+#include "cli/console.hpp"
+#include "cli/nearest_name.hpp"
 #include "commands/commands.hpp"
-#include "common/console.hpp"
-#include "common/nearest_name.hpp"
-#include "common/operator_parameters.hpp"
-#include "common/options.hpp"
+#include "options/options.hpp"
 #include "postrec/conformance.hpp"
 
 namespace postrec {

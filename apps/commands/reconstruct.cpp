@@ -1,22 +1,22 @@
-#include "common/reconstruct_case.hpp"
+#include "result/reconstruct_case.hpp"
 
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "cli/console.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/nearest_name.hpp"
+#include "cli/run_main.hpp"
 #include "commands/commands.hpp"
 #include "commands/reconstruct.hpp"
-#include "common/checkpoint_folder.hpp"
-#include "common/console.hpp"
-#include "common/dicom_output.hpp"
-#include "common/interrupt.hpp"
-#include "common/nearest_name.hpp"
-#include "common/options.hpp"
-#include "common/projection_options.hpp"
-#include "common/questions.hpp"
-#include "common/report_page_failure.hpp"
-#include "common/result_folder.hpp"
-#include "common/run_main.hpp"
-#include "common/sampler_options.hpp"
+#include "options/options.hpp"
+#include "options/projection_options.hpp"
+#include "options/sampler_options.hpp"
+#include "result/dicom_output.hpp"
+#include "result/questions.hpp"
+#include "result/report_page_failure.hpp"
+#include "result/result_folder.hpp"
+#include "run/checkpoint_folder.hpp"
 
 namespace postrec {
 namespace {

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "common/case.hpp"
-#include "common/session.hpp"
+#include "case/case.hpp"
+#include "run/session.hpp"
 
 namespace postrec {
 

@@ -6,18 +6,18 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "case/image_size.hpp"
+#include "cli/console.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/progress.hpp"
 #include "commands/commands.hpp"
-#include "common/console.hpp"
-#include "common/image_size.hpp"
-#include "common/interrupt.hpp"
-#include "common/options.hpp"
-#include "common/preview.hpp"
-#include "common/progress.hpp"
-#include "common/result_folder.hpp"
+#include "options/options.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/prior_file.hpp"
 #include "postrec/summary.hpp"
+#include "report/preview.hpp"
+#include "result/result_folder.hpp"
 
 namespace postrec {
 namespace {

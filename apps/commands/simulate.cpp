@@ -1,10 +1,10 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "case/case.hpp"
+#include "cli/console.hpp"
 #include "commands/commands.hpp"
-#include "common/case.hpp"
-#include "common/console.hpp"
-#include "common/options.hpp"
+#include "options/options.hpp"
 #include "postrec/data/measurement_file.hpp"
 
 namespace postrec {

@@ -7,19 +7,19 @@
 #include <optional>
 #include <set>
 
+#include "case/seeds.hpp"
+#include "case/simulation.hpp"
+#include "cli/console.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/progress.hpp"
 #include "commands/commands.hpp"
-#include "common/console.hpp"
-#include "common/interrupt.hpp"
-#include "common/network_options.hpp"
-#include "common/options.hpp"
-#include "common/prior_measurement.hpp"
-#include "common/progress.hpp"
-#include "common/seeds.hpp"
-#include "common/simulation.hpp"
-#include "common/training_split.hpp"
+#include "options/options.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/gaussian_prior.hpp"
 #include "postrec/prior_file.hpp"
+#include "training/network_options.hpp"
+#include "training/prior_measurement.hpp"
+#include "training/training_split.hpp"
 
 namespace postrec {
 namespace {

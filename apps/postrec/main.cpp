@@ -1,9 +1,9 @@
 #include <iostream>
 
+#include "cli/nearest_name.hpp"
+#include "cli/run_main.hpp"
+#include "cli/version.hpp"
 #include "commands/commands.hpp"
-#include "common/nearest_name.hpp"
-#include "common/run_main.hpp"
-#include "common/version.hpp"
 #include "postrec/error.hpp"
 
 namespace {

@@ -5,14 +5,14 @@
 #include <filesystem>
 
 #include "app_fixture.hpp"
-#include "common/console.hpp"
-#include "common/progress.hpp"
-#include "common/questions.hpp"
-#include "common/reconstruct_case.hpp"
-#include "common/result_folder.hpp"
+#include "cli/console.hpp"
+#include "cli/progress.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/data/write_image.hpp"
 #include "postrec/random.hpp"
+#include "result/questions.hpp"
+#include "result/reconstruct_case.hpp"
+#include "result/result_folder.hpp"
 
 namespace postrec {
 namespace {

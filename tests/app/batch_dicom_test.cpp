@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "../data/dicom_files.hpp"
+#include "batch/batch_discovery.hpp"
 #include "batch_fixture.hpp"
-#include "common/batch_discovery.hpp"
 #include "postrec/data/pacs_listen.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/error.hpp"

@@ -6,12 +6,12 @@
 #include <sstream>
 #include <thread>
 
+#include "batch/batch_discovery.hpp"
+#include "batch/batch_slurm.hpp"
+#include "batch/case_id.hpp"
 #include "batch_fixture.hpp"
-#include "common/batch_discovery.hpp"
-#include "common/batch_slurm.hpp"
-#include "common/case_id.hpp"
-#include "postrec/error.hpp"
 #include "postrec/data/write_image.hpp"
+#include "postrec/error.hpp"
 
 namespace postrec {
 namespace {

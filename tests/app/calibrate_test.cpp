@@ -7,9 +7,9 @@
 #include <filesystem>
 
 #include "app_fixture.hpp"
-#include "common/calibration_certificate.hpp"
-#include "common/calibration_page.hpp"
-#include "common/calibration_run.hpp"
+#include "calibration/calibration_certificate.hpp"
+#include "calibration/calibration_page.hpp"
+#include "calibration/calibration_run.hpp"
 #include "postrec/data/write_image.hpp"
 
 namespace postrec {

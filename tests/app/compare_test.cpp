@@ -5,8 +5,8 @@
 #include <sstream>
 
 #include "app_fixture.hpp"
-#include "common/comparison.hpp"
-#include "common/quality.hpp"
+#include "result/comparison.hpp"
+#include "result/quality.hpp"
 
 namespace postrec {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "../data/dicom_files.hpp"
 #include "app_fixture.hpp"
-#include "common/dicom_output.hpp"
 #include "postrec/data/scan.hpp"
+#include "result/dicom_output.hpp"
 #include "shell.hpp"
 
 namespace postrec {

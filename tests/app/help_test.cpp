@@ -11,9 +11,9 @@
 #include <sstream>
 
 #include "app_fixture.hpp"
+#include "cli/wrapped_text.hpp"
+#include "commands/all_command_texts.hpp"
 #include "commands/commands.hpp"
-#include "common/command_text.hpp"
-#include "common/wrapped_text.hpp"
 
 namespace postrec {
 namespace {

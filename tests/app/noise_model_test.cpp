@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "app_fixture.hpp"
-#include "common/noise_estimate.hpp"
-#include "common/noise_model.hpp"
+#include "case/noise_estimate.hpp"
+#include "case/noise_model.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/data/write_image.hpp"
 #include "postrec/random.hpp"

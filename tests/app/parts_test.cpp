@@ -1,20 +1,20 @@
-// The parts of apps/common that have a truth of their own.
+// The parts of apps that have a truth of their own.
 #include <ATen/ATen.h>
 
 #include <cmath>
 #include <set>
 
 #include "app_fixture.hpp"
-#include "common/coil_maps.hpp"
-#include "common/console.hpp"
-#include "common/nearest_name.hpp"
-#include "common/noise_estimate.hpp"
-#include "common/output_folder.hpp"
-#include "common/progress.hpp"
-#include "common/quality.hpp"
-#include "common/seeds.hpp"
-#include "common/simulation.hpp"
+#include "case/coil_maps.hpp"
+#include "case/noise_estimate.hpp"
+#include "case/seeds.hpp"
+#include "case/simulation.hpp"
+#include "cli/console.hpp"
+#include "cli/nearest_name.hpp"
+#include "cli/progress.hpp"
 #include "postrec/random.hpp"
+#include "result/quality.hpp"
+#include "run/output_folder.hpp"
 
 namespace postrec {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "app_fixture.hpp"
-#include "common/coil_maps.hpp"
+#include "case/coil_maps.hpp"
 #include "mrd_files.hpp"
 #include "postrec/data/cfl.hpp"
 #include "postrec/data/scan.hpp"

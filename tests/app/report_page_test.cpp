@@ -5,12 +5,12 @@
 #include <cmath>
 
 #include "app_fixture.hpp"
+#include "batch/batch_index.hpp"
 #include "browser.hpp"
-#include "common/batch_index.hpp"
-#include "common/html.hpp"
-#include "common/html_picture.hpp"
-#include "common/report_page_names.hpp"
 #include "postrec/data/scan.hpp"
+#include "report/html.hpp"
+#include "report/html_picture.hpp"
+#include "report/report_page_names.hpp"
 
 namespace postrec {
 namespace {

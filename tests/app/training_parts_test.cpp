@@ -1,4 +1,4 @@
-// The parts of training in apps/common that have a truth of their own: split, duplicates, log, chart.
+// The parts of apps/training that have a truth of their own: split, duplicates, log, chart.
 #include <ATen/ATen.h>
 
 #include <filesystem>
@@ -6,11 +6,11 @@
 #include <set>
 
 #include "app_fixture.hpp"
-#include "common/network_training.hpp"
-#include "common/picture.hpp"
-#include "common/training_log.hpp"
-#include "common/training_split.hpp"
 #include "expect_error.hpp"
+#include "report/picture.hpp"
+#include "training/network_training.hpp"
+#include "training/training_log.hpp"
+#include "training/training_split.hpp"
 
 namespace postrec {
 namespace {

@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "app_fixture.hpp"
-#include "common/coil_maps.hpp"
-#include "common/volume_scale.hpp"
+#include "case/coil_maps.hpp"
+#include "case/volume_scale.hpp"
 #include "mrd_files.hpp"
 #include "postrec/data/cfl.hpp"
 #include "postrec/data/scan.hpp"

@@ -18,9 +18,9 @@
 #include <string>
 #include <vector>
 
-#include "common/run_main.hpp"
-#include "common/seeds.hpp"
-#include "common/simulation.hpp"
+#include "case/seeds.hpp"
+#include "case/simulation.hpp"
+#include "cli/run_main.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/scan.hpp"

@@ -13,11 +13,11 @@
 #include <string>
 #include <vector>
 
-#include "common/case.hpp"
-#include "common/reconstruct_case.hpp"
-#include "common/run_main.hpp"
-#include "common/session.hpp"
+#include "case/case.hpp"
+#include "cli/run_main.hpp"
 #include "postrec/error.hpp"
+#include "result/reconstruct_case.hpp"
+#include "run/session.hpp"
 
 namespace postrec {
 namespace {

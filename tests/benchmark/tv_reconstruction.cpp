@@ -20,15 +20,15 @@
 #include <string>
 #include <vector>
 
-#include "common/case.hpp"
-#include "common/quality.hpp"
-#include "common/run_main.hpp"
+#include "case/case.hpp"
+#include "cli/run_main.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/data/write_image.hpp"
 #include "postrec/error.hpp"
 #include "postrec/summary.hpp"
+#include "result/quality.hpp"
 
 namespace postrec {
 namespace {

@@ -1,0 +1,146 @@
+#include "batch/batch_attempt.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "batch/case_id.hpp"
+#include "postrec/atomic_file.hpp"
+#include "postrec/error.hpp"
+
+namespace postrec {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kLock = ".lock";
+constexpr const char* kCheckpoint = "result.checkpoint";
+constexpr std::size_t kNameBytes = 16;
+
+struct flock whole_file() {
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  return lock;
+}
+
+[[noreturn]] void fail(const fs::path& path, int error) {
+  throw Error(write_error_kind(error), quoted_path(path) + " cannot be made: " + std::strerror(error),
+              "check that the folder can be written and has room");
+}
+
+/// A locked descriptor of the file, or -1 when another process holds it, took it away, or locks do not work here.
+int try_lock(const fs::path& path, int flags) {
+  const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0666);
+  if (file < 0) {
+    if (errno == ENOENT || errno == EEXIST) return -1;
+    fail(path, errno);
+  }
+  // Locks of the open file, not of the process: the worker inherits its own, and no other descriptor of the file can drop it.
+  struct flock lock = whole_file();
+  struct stat mine = {}, there = {};
+  const bool taken = ::fcntl(file, F_OFD_SETLK, &lock) == 0 && ::fstat(file, &mine) == 0 && ::stat(path.c_str(), &there) == 0 && mine.st_ino == there.st_ino;
+  if (taken) return file;
+  ::close(file);
+  return -1;
+}
+
+bool is_locked(const fs::path& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  struct flock lock = whole_file();
+  lock.l_type = F_WRLCK;
+  const bool locked = ::fcntl(file, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;  // where locks do not work, nothing is taken for dead
+  ::close(file);
+  return locked;
+}
+
+std::vector<fs::path> locks_in(const fs::path& folder) {
+  std::vector<fs::path> locks;
+  std::error_code failure;
+  for (const auto& entry : fs::directory_iterator(folder, failure))
+    if (entry.path().extension() == kLock) locks.push_back(entry.path());
+  return locks;
+}
+
+fs::path folder_of_lock(const fs::path& lock) { return fs::path(lock).replace_extension(""); }
+
+bool has_checkpoint(const fs::path& folder) {
+  std::error_code failure;
+  const fs::path checkpoint = folder / kCheckpoint;
+  return fs::is_directory(checkpoint, failure) && !fs::is_empty(checkpoint, failure);
+}
+
+void remove_attempt(const fs::path& folder) {
+  std::error_code ignored;
+  fs::remove_all(folder, ignored);
+  fs::remove(folder.string() + kLock, ignored);  // after the folder, so that no folder is without its lock
+}
+
+}  // namespace
+
+Attempt Attempt::begin(const fs::path& folder_of_case) {
+  std::error_code failure;
+  fs::create_directories(folder_of_case, failure);
+  if (failure) fail(folder_of_case, failure.value());
+  int lock = -1;
+  fs::path folder;
+  for (const fs::path& path : locks_in(folder_of_case)) {
+    const int dead = try_lock(path, 0);
+    if (dead < 0) continue;
+    if (lock < 0 && has_checkpoint(folder_of_lock(path))) {
+      lock = dead;
+      folder = folder_of_lock(path);
+    } else {
+      remove_attempt(folder_of_lock(path));
+      ::close(dead);
+    }
+  }
+  if (lock >= 0) return Attempt(folder, lock, true);
+  constexpr int kTries = 100;                  // another process may take a lock for dead between its making and its locking
+  for (int i = 0; lock < 0 && i < kTries; ++i) {
+    fs::create_directories(folder_of_case, failure);  // another process may have found it empty
+    folder = folder_of_case / random_hex(kNameBytes);
+    lock = try_lock(folder.string() + kLock, O_CREAT | O_EXCL);
+  }
+  if (lock < 0) throw Error(ErrorKind::kCannotCreate, "no lock can be taken in " + quoted_path(folder_of_case), "the output folder must be on a file system with locks");
+  Attempt attempt(folder, lock, false);
+  if (::mkdir(folder.c_str(), 0777) != 0) fail(folder, errno);
+  return attempt;
+}
+
+Attempt::Attempt(Attempt&& other) noexcept : folder_(std::move(other.folder_)), lock_(std::exchange(other.lock_, -1)), resumes_(other.resumes_) {}
+
+Attempt::~Attempt() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+void Attempt::remove() {
+  remove_attempt(folder_);
+  std::error_code ignored;
+  fs::remove(folder_.parent_path(), ignored);  // only when empty
+}
+
+void remove_dead_attempts(const fs::path& folder_of_case) {
+  for (const fs::path& path : locks_in(folder_of_case)) {
+    const int dead = try_lock(path, 0);
+    if (dead < 0) continue;
+    remove_attempt(folder_of_lock(path));
+    ::close(dead);
+  }
+}
+
+AttemptStates attempts_at(const fs::path& folder_of_case) {
+  AttemptStates states;
+  for (const fs::path& path : locks_in(folder_of_case)) {
+    if (is_locked(path)) states.running = true;
+    else if (has_checkpoint(folder_of_lock(path))) states.stopped = true;
+  }
+  return states;
+}
+
+}  // namespace postrec

@@ -1,0 +1,272 @@
+#include "batch/batch_discovery.hpp"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <tuple>
+
+#include "batch/case_id.hpp"
+#include "postrec/atomic_file.hpp"
+#include "postrec/data/dicom_folder.hpp"
+#include "postrec/data/pacs_listen.hpp"
+#include "postrec/error.hpp"
+
+namespace postrec {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kMeasurement = "measurement.json";
+
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+bool ends_with(const fs::path& path, const std::string& ending) {
+  const std::string name = lower_case(path.filename().string());
+  return name.size() > ending.size() && name.compare(name.size() - ending.size(), std::string::npos, ending) == 0;
+}
+
+bool hidden(const fs::path& path) { return path.filename().string().rfind('.', 0) == 0; }
+
+/// The entries of a folder in the order of their names, so that a plan does not depend on the file system.
+std::vector<fs::path> sorted_entries(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code failure;
+  for (const auto& entry : fs::directory_iterator(folder, failure)) entries.push_back(entry.path());
+  if (failure) throw Error(ErrorKind::kNoInput, "a folder below the input cannot be read: " + failure.message(), "check its permissions");
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+bool is_plain_folder(const fs::path& path) { return fs::is_directory(fs::symlink_status(path)); }
+
+/// DICOM files carry "DICM" behind 128 bytes.
+bool is_dicom(const fs::path& file) {
+  constexpr std::size_t kPreamble = 128;
+  std::array<char, kPreamble + 4> head{};
+  std::ifstream stream(file, std::ios::binary);
+  return stream.read(head.data(), head.size()) && std::string(head.data() + kPreamble, 4) == "DICM";
+}
+
+bool is_map(const std::string& stem) {
+  for (const char* suffix : {"_mask", "_dseg", "_probseg", "_defacemask"})
+    if (const std::string end = suffix; stem.size() > end.size() && stem.compare(stem.size() - end.size(), std::string::npos, end) == 0) return true;
+  return false;
+}
+
+void add_anat(const fs::path& anat, const std::string& participant, BatchInput& found) {
+  constexpr const char* kEnding = ".nii.gz";
+  bool any = false;
+  for (const fs::path& file : fs::is_directory(anat) ? sorted_entries(anat) : std::vector<fs::path>()) {
+    if (!ends_with(file, kEnding) || !fs::is_regular_file(file)) continue;
+    const std::string name = file.filename().string(), stem = name.substr(0, name.size() - std::string(kEnding).size());
+    if (is_map(stem)) {
+      ++found.skipped["a mask or label map"];
+      continue;
+    }
+    const bool plain = is_bids_name(stem) && stem.rfind("sub-" + participant + "_", 0) == 0;
+    found.cases.push_back({file.lexically_relative(found.root), plain ? stem : "", participant});
+    any = true;
+  }
+  if (!any) ++found.skipped["a subject or session without anat/*.nii.gz"];
+}
+
+bool add_bids(BatchInput& found) {
+  const std::string kPrefix = "sub-";
+  bool any = false;
+  for (const fs::path& subject : sorted_entries(found.root)) {
+    const std::string name = subject.filename().string();
+    if (name.rfind(kPrefix, 0) != 0 || !fs::is_directory(subject)) continue;
+    any = true;
+    const std::string participant = name.substr(kPrefix.size());
+    std::vector<fs::path> sessions;
+    for (const fs::path& entry : sorted_entries(subject))
+      if (entry.filename().string().rfind("ses-", 0) == 0 && fs::is_directory(entry)) sessions.push_back(entry);
+    if (sessions.empty()) sessions.push_back(subject);
+    for (const fs::path& session : sessions) add_anat(session / "anat", participant, found);
+  }
+  return any;
+}
+
+/// The DICOM files that were met on the way, to be told apart in the end: a series may lie in several folders.
+struct DicomFiles {
+  Receptions receptions = Receptions::kComplete;
+  std::vector<fs::path> files;
+  std::set<fs::path> marked;                   ///< folders with the marker of a complete series
+};
+
+/// The series of `dicom` as cases, with `label` if there is one; their paths begin with `base`, which is empty or that of the root.
+void add_series(const DicomFiles& dicom, const fs::path& base, const std::string& label, BatchInput& found) {
+  const auto shown = [&](const fs::path& path) { return base.empty() ? path : path.lexically_relative(base); };
+  const SortedDicomFiles sorted = sort_dicom_files(dicom.files);
+  for (const auto& [reason, count] : sorted.left_out) found.skipped[reason] += count;
+  for (const auto& series : sorted.series) {
+    FoundCase& each = found.cases.emplace_back(FoundCase{shown(series.files.front().parent_path()), label, "", series.series_uid, {}});
+    std::set<fs::path> markers;
+    for (const auto& file : series.files) {
+      each.files.push_back(shown(file));
+      if (dicom.marked.count(file.parent_path()) != 0) markers.insert(shown(file.parent_path() / kCompleteMarker));
+    }
+    each.files.insert(each.files.end(), markers.begin(), markers.end());
+  }
+}
+
+/// Whether a folder holds what has not arrived as a whole; if so, that is said. `parent` is the folder that holds it.
+bool leave_unfinished(const fs::path& folder, const fs::path& parent, DicomFiles& dicom, BatchInput& found) {
+  if (is_pacs_inbox(folder) && folder.extension() == ".partial") {
+    ++found.skipped["what an unfinished postrec pacs get left"];
+    return true;
+  }
+  if (!is_pacs_inbox(parent) || dicom.receptions == Receptions::kAll) return false;
+  if (!is_complete_series(folder)) {
+    const std::string name = folder.filename().string();
+    const bool ours = name.size() == 16 && name.find_first_not_of("0123456789abcdef") == std::string::npos;
+    ++found.skipped["a series that postrec pacs listen has not marked as complete" + (ours ? ": " + name : std::string())];
+    return true;
+  }
+  dicom.marked.insert(folder);
+  return false;
+}
+
+void add_folder(const fs::path& folder, DicomFiles& dicom, BatchInput& found) {
+  const auto relative = [&](const fs::path& path) { return path.lexically_relative(found.root); };
+  if (fs::exists(folder / kMeasurement)) {
+    found.cases.push_back({relative(folder), "", ""});
+    return;
+  }
+  std::vector<fs::path> folders;
+  for (const fs::path& entry : sorted_entries(folder)) {
+    if (hidden(entry)) continue;
+    if (is_plain_folder(entry)) {
+      folders.push_back(entry);
+    } else if (fs::is_directory(entry)) {
+      ++found.skipped["a symbolic link to a folder"];
+    } else if (!fs::is_regular_file(entry)) {
+      ++found.skipped["no regular file"];
+    } else if (has_scan_ending(entry)) {
+      found.cases.push_back({relative(entry), "", ""});
+    } else if (is_dicom(entry)) {
+      dicom.files.push_back(entry);
+    } else if (!ends_with(entry, ".hdr") && !(dicom.marked.count(folder) != 0 && entry.filename() == kCompleteMarker)) {  // the one belongs to a .cfl
+      ++found.skipped["neither a scan nor a measurement"];
+    }
+  }
+  for (const fs::path& inner : folders)
+    if (!leave_unfinished(inner, folder, dicom, found)) add_folder(inner, dicom, found);
+}
+
+/// What a line of a list names. A folder may hold several DICOM series, unless it is to be one case.
+void add_listed(const fs::path& path, const std::string& label, const std::string& where, Receptions receptions, BatchInput& found) {
+  const fs::path whole = found.root / path;
+  DicomFiles dicom{receptions, {}, {}};
+  if (fs::is_directory(whole) && !fs::exists(whole / kMeasurement)) {
+    if (leave_unfinished(whole, whole.parent_path(), dicom, found)) return;
+    for (const fs::path& entry : sorted_entries(whole))
+      if (!hidden(entry) && fs::is_regular_file(entry) && is_dicom(entry)) dicom.files.push_back(entry);
+  }
+  if (dicom.files.empty()) {
+    found.cases.push_back({path, label, ""});
+    return;
+  }
+  const std::size_t before = found.cases.size();
+  add_series(dicom, path.is_absolute() ? fs::path() : found.root, label, found);
+  if (const std::size_t n = found.cases.size() - before; n != 1 && !label.empty())
+    throw Error(ErrorKind::kBadData, "what " + where + " names holds " + std::to_string(n) + " DICOM series and has one name", "leave its case empty: each series gets an id of its own");
+}
+
+std::vector<std::string> split(const std::string& line, char separator) {
+  std::vector<std::string> fields;
+  std::istringstream stream(line);
+  for (std::string field; std::getline(stream, field, separator);) fields.push_back(field);
+  return fields;
+}
+
+/// The place of a column in the first line of a table, -1 without it.
+std::ptrdiff_t column(const std::vector<std::string>& head, const std::string& name) {
+  const auto at = std::find(head.begin(), head.end(), name);
+  return at == head.end() ? -1 : at - head.begin();
+}
+
+std::string field_of(const std::vector<std::string>& fields, std::ptrdiff_t column) {
+  return column >= 0 && column < static_cast<std::ptrdiff_t>(fields.size()) ? fields[column] : "";
+}
+
+void add_list(const fs::path& list, Receptions receptions, BatchInput& found) {
+  const char separator = ends_with(list, ".tsv") ? '\t' : ',';
+  std::ifstream file(list);
+  std::ptrdiff_t path_column = 0, case_column = -1;
+  std::int64_t number = 0;
+  for (std::string line; std::getline(file, line);) {
+    ++number;
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line.empty() || line.front() == '#') continue;
+    const auto fields = ends_with(list, ".txt") ? std::vector<std::string>{line} : split(line, separator);
+    if (number == 1 && column(fields, "path") >= 0) {
+      path_column = column(fields, "path");
+      case_column = column(fields, "case");
+      continue;
+    }
+    const std::string where = "line " + std::to_string(number) + " of the list", path = field_of(fields, path_column), label = field_of(fields, case_column);
+    if (path.empty()) throw Error(ErrorKind::kBadData, where + " names no path", "write one path a line, or a table with a column `path`");
+    if (!fs::exists(found.root / path)) throw Error(ErrorKind::kNoInput, "what " + where + " names does not exist", "paths are relative to the folder of the list");
+    if (!label.empty() && !is_plain_label(label) && !is_bids_name(label))
+      throw Error(ErrorKind::kBadData, "the case in " + where + " cannot be a name of a folder", "write letters and digits, or a name as BIDS has them");
+    add_listed(fs::path(path).lexically_normal(), label, where, receptions, found);
+  }
+}
+
+}  // namespace
+
+bool has_scan_ending(const fs::path& file) {
+  for (const char* ending : {".cfl", ".h5", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"})
+    if (ends_with(file, ending)) return true;
+  return false;
+}
+
+BatchInput find_cases(const fs::path& input, Receptions receptions) {
+  std::error_code failure;
+  BatchInput found;
+  const fs::path whole = fs::canonical(input, failure);
+  if (failure) throw Error(ErrorKind::kNoInput, quoted_path(input) + " cannot be opened: " + failure.message(), "give a folder of scans, or a list of them");
+  if (fs::is_directory(whole)) {
+    found.root = whole;
+    DicomFiles dicom{receptions, {}, {}};
+    const bool unfinished = leave_unfinished(whole, whole.parent_path(), dicom, found);
+    if (!unfinished && (fs::exists(whole / kMeasurement) || !add_bids(found))) add_folder(whole, dicom, found);
+    add_series(dicom, found.root, "", found);
+  } else {
+    found.root = whole.parent_path();
+    if (ends_with(whole, ".txt") || ends_with(whole, ".csv") || ends_with(whole, ".tsv")) {
+      add_list(whole, receptions, found);
+    } else {
+      found.cases.push_back({whole.filename(), "", ""});
+    }
+  }
+  std::string left_out;
+  for (const auto& [reason, count] : found.skipped) left_out += (left_out.empty() ? "; left out: " : ", ") + std::to_string(count) + " x " + reason;
+  if (found.cases.empty())
+    throw Error(ErrorKind::kNoInput, quoted_path(input) + " holds no case" + left_out, "it must be a BIDS tree (sub-*), a folder with measurements, DICOM series or scans, or a list of paths");
+  std::sort(found.cases.begin(), found.cases.end(), [](const auto& a, const auto& b) { return std::tie(a.path, a.series_uid) < std::tie(b.path, b.series_uid); });
+  return found;
+}
+
+std::vector<fs::path> files_of_case(const fs::path& root, const fs::path& path) {
+  const fs::path whole = root / path;
+  std::vector<fs::path> files;
+  if (fs::is_directory(whole)) {
+    for (const fs::path& entry : sorted_entries(whole))
+      if (fs::is_regular_file(entry)) files.push_back((path / entry.filename()).lexically_normal());
+    return files;
+  }
+  files.push_back(path);
+  if (ends_with(path, ".cfl")) files.push_back(fs::path(path).replace_extension(".hdr"));
+  if (!ends_with(path, ".nhdr") && !ends_with(path, ".mhd")) return files;
+  for (const fs::path& entry : sorted_entries(whole.parent_path()))  // what a detached header names lies beside it, by custom with its name
+    if (entry.stem() == whole.stem() && entry != whole && fs::is_regular_file(entry)) files.push_back(path.parent_path() / entry.filename());
+  return files;
+}
+
+}  // namespace postrec

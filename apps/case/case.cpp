@@ -1,0 +1,351 @@
+#include "case/case.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "case/coil_maps.hpp"
+#include "case/noise_estimate.hpp"
+#include "case/operator_parameters.hpp"
+#include "case/seeds.hpp"
+#include "case/sensitivity_maps.hpp"
+#include "case/simulation.hpp"
+#include "case/volume_scale.hpp"
+#include "cli/nearest_name.hpp"
+#include "postrec/data/intensity_scale.hpp"
+#include "postrec/data/measurement_file.hpp"
+#include "postrec/data/raw_kspace.hpp"
+#include "postrec/data/scan.hpp"
+#include "postrec/data/scratch_tensor.hpp"
+#include "report/report_page_names.hpp"
+
+namespace postrec {
+namespace {
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text;
+  for (const auto size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
+  return text;
+}
+
+std::vector<std::string> operator_names(const PluginRegistry& registry) {
+  std::vector<std::string> names;
+  for (const auto& plugin : registry.plugins()) names.insert(names.end(), plugin.operators.begin(), plugin.operators.end());
+  return names;
+}
+
+const OperatorType& required_operator(PluginRegistry& registry, const std::string& name, const std::filesystem::path& input) {
+  if (name.empty())
+    throw Error(ErrorKind::kUsage, "'" + input.string() + "' does not say which operator measured it",
+                "give --operator (" + joined(operator_names(registry), ", ") + "), and --simulate if the input is an image");
+  return registry.operator_type(name);
+}
+
+std::vector<std::int64_t> chosen_slices(const std::optional<std::int64_t>& slice, std::int64_t n_slices, const std::filesystem::path& input) {
+  if (slice && (*slice < 0 || *slice >= n_slices))
+    throw Error(ErrorKind::kUsage, "--slice " + std::to_string(*slice) + " is not in '" + input.string() + "'",
+                "it has slices 0 to " + std::to_string(n_slices - 1));
+  if (slice) return {*slice};
+  std::vector<std::int64_t> all(n_slices);
+  for (std::int64_t i = 0; i < n_slices; ++i) all[i] = i;
+  return all;
+}
+
+double pixel_mm(const ImageGeometry& geometry, std::vector<std::string>& notes) {
+  const auto& spacing = geometry.spacing_mm;
+  if (std::abs(spacing[0] - spacing[1]) > 1e-3 * spacing[0])
+    notes.push_back("pixels are not square (" + std::to_string(spacing[0]) + " x " + std::to_string(spacing[1]) + " mm); the first is used as pixel size");
+  return spacing[0];
+}
+
+/// A stack of per-slice tensors cut to one of its slices, so that it goes with a measurement of that slice alone.
+void keep_slice(Parameters& parameters, std::int64_t slice, std::int64_t n_slices) {
+  const auto all = parameters.all();
+  for (const auto& [key, value] : all) {
+    const auto* tensor = std::get_if<at::Tensor>(&value);
+    if (tensor && tensor->dim() == 4 && tensor->size(0) == n_slices) parameters.set(key, tensor->narrow(0, slice, 1));
+  }
+}
+
+constexpr std::int64_t kSlicesOfVolume = 8;    // that are reconstructed directly, to see how bright the volume is
+
+/// What --noise 1 stands for: water for CT, the 99.5th percentile of the scan otherwise.
+double reference_intensity(const Image& image) {
+  const bool hounsfield = image.unit == IntensityUnit::kHounsfield;
+  return IntensityScale::make(image.unit, hounsfield ? PriorIntensity::kRelativeWater : PriorIntensity::kPercentile, image.pixels).scale;
+}
+
+at::Tensor physical_pixels(const Image& image, std::int64_t slice) {
+  const at::Tensor pixels = image.pixels[slice];
+  if (image.unit == IntensityUnit::kArbitrary) return pixels;
+  return IntensityScale::make(image.unit, PriorIntensity::kRelativeWater, pixels).stored_to_physical(pixels);
+}
+
+void require_domain(const Operator& op, const at::Tensor& image, const std::string& name) {
+  if (op.domain().shape != image.sizes().vec())
+    throw Error(ErrorKind::kConfiguration, "operator '" + name + "' measures images of " + shape_text(op.domain().shape) + ", the scan has " + shape_text(image.sizes()),
+                "leave height, width and channels out of --set, or set them to the scan's");
+}
+
+/// The sigma_y that the noise model alone says, if it does. Then nobody else may.
+std::optional<double> sigma_y_of_model(const NoiseModel& noise, const CaseOptions& options) {
+  const auto sigma_y = noise.sigma_y();
+  if (sigma_y && (options.sigma_y || options.noise))
+    throw Error(ErrorKind::kUsage, std::string(options.sigma_y ? "--sigma-y" : "--noise") + " is given with " +
+                    (noise.kind() == NoiseKind::kPoisson ? "--noise-model poisson" : "--noise-covariance"), "the noise model already says how large the noise is");
+  return sigma_y;
+}
+
+// Without a sigma_y, weights are inverse variances.
+constexpr double kInverseVariances = 1.0;
+constexpr const char* kInverseVariancesSource = "none given: the weights are inverse variances";
+
+double simulated_sigma_y(const CaseOptions& options, const NoiseModel& noise, const Image& image) {
+  if (const auto sigma_y = sigma_y_of_model(noise, options)) return *sigma_y;
+  if (options.sigma_y && options.noise) throw Error(ErrorKind::kUsage, "--sigma-y and --noise are both given", "give one of them");
+  if (options.sigma_y) return *options.sigma_y;
+  if (options.noise) return *options.noise * reference_intensity(image);
+  if (noise.kind() == NoiseKind::kWeighted) return kInverseVariances;
+  throw Error(ErrorKind::kUsage, "--simulate needs the noise of the measurement",
+              "give --noise (in units of the image's 99.5th percentile, for CT in mm of water) or --sigma-y (in the measurement's unit)");
+}
+
+Case simulate_case(const CaseOptions& options, PluginRegistry& registry) {
+  const OperatorType& type = required_operator(registry, options.operator_name, options.input);
+  Scan scan = read_scan(options.input, {.scratch = options.scratch});  // all of it: the noise is that of the scan, whichever slice is asked for
+  Image& image = scan.image;
+  if (options.unit) image.unit = *options.unit;
+  const std::int64_t n_slices = image.pixels.size(0);
+  const auto numbers = chosen_slices(options.slice, n_slices, options.input);
+
+  Case result;
+  result.scratch = options.scratch;
+  result.noise = NoiseModel(options.noise_model, n_slices);
+  result.notes = scan.warnings;
+  for (const auto& note : result.noise.notes()) result.notes.push_back(note);
+  result.sigma_y_source = result.noise.sigma_y() ? result.noise.sigma_y_source() : "simulated";
+  Measurement& measurement = result.measurement;
+  measurement.origin = MeasurementOrigin::kSimulated;
+  measurement.operator_name = type.name;
+  measurement.sigma_y = simulated_sigma_y(options, result.noise, image);
+  measurement.geometry = geometry_from_slice(image.geometry, numbers.front());
+  measurement.unit = image.unit;
+
+  Parameters& parameters = measurement.parameters;
+  apply_settings(parameters, type, options.settings);
+  const std::int64_t height = image.pixels.size(2), width = image.pixels.size(3);
+  if (options.simulate_coils > 0) {
+    fill_parameter(parameters, type, "sens-maps", birdcage_maps(options.simulate_coils, height, width));
+    fill_parameter(parameters, type, "coils", options.simulate_coils);
+    if (!parameters.has("sens-maps"))
+      throw Error(ErrorKind::kUsage, "--simulate-coils is given, but operator '" + type.name + "' has no coils", "leave it out");
+  }
+  fill_from_image(parameters, type, image.pixels.size(1), height, width, pixel_mm(image.geometry, result.notes));
+
+  const auto simulated = [&](const Operator& op, std::int64_t number) {
+    const at::Tensor physical = physical_pixels(image, number);
+    require_domain(op, physical, type.name);
+    const at::Tensor phase = options.smooth_phase ? smooth_phase_rad(derive_seed(options.seed, number, SeedPurpose::kPhase), height, width) : at::Tensor();
+    return result.noise.slice(number, op.codomain()).simulate(op, with_phase(physical, phase, op.domain().dtype), measurement.sigma_y, derive_seed(options.seed, number, SeedPurpose::kNoise));
+  };
+  if (image.unit == IntensityUnit::kArbitrary && n_slices > 1) {
+    std::vector<at::Tensor> direct;
+    for (const auto number : slices_across(n_slices, kSlicesOfVolume)) {
+      const auto op = make_operator(registry, measurement, number);
+      direct.push_back(direct_reconstruction(*op, result.noise.slice(number, op->codomain()).linear_data(simulated(*op, number))));
+    }
+    result.volume_intensity = volume_intensity(direct);
+  }
+  if (options.slice) keep_slice(parameters, *options.slice, n_slices);
+  for (const auto number : numbers) {
+    const auto index = static_cast<std::int64_t>(result.slices.size());
+    const auto op = make_operator(registry, measurement, index);
+    const at::Tensor y = simulated(*op, number);
+    if (index == 0) {
+      measurement.counts = result.noise.counts(numbers, op->codomain());
+      std::vector<std::int64_t> shape = y.sizes().vec();
+      shape.insert(shape.begin(), static_cast<std::int64_t>(numbers.size()));
+      measurement.y = scratch_tensor(options.scratch, shape, y.scalar_type());
+    }
+    measurement.y[index].copy_(y);
+    result.slices.push_back({index, number});
+  }
+  result.truth = image.pixels.narrow(0, numbers.front(), static_cast<std::int64_t>(numbers.size()));
+  if (options.slice) result.truth = result.truth.clone();  // not the rest of the scan with it
+  return result;
+}
+
+void require_acquired_options(const CaseOptions& options) {
+  if (options.noise) throw Error(ErrorKind::kUsage, "--noise is given without --simulate", "say the noise of a measurement with --sigma-y");
+  if (options.simulate_coils > 0) throw Error(ErrorKind::kUsage, "--simulate-coils is given without --simulate", "give the maps with --set sens-maps=FILE");
+  if (options.smooth_phase) throw Error(ErrorKind::kUsage, "--phase smooth is given without --simulate", "a measurement has its own phase");
+}
+
+/// All of y [slice, ...], or slices across it when there are many: enough to see the noise.
+at::Tensor slices_to_judge(const at::Tensor& y) {
+  constexpr std::int64_t kEnough = 8;
+  if (y.size(0) <= kEnough) return y;
+  return y.index_select(0, at::tensor(slices_across(y.size(0), kEnough), at::kLong));
+}
+
+void find_sigma_y(const CaseOptions& options, Case& result) {
+  Measurement& measurement = result.measurement;
+  if (const auto sigma_y = sigma_y_of_model(result.noise, options)) {
+    measurement.sigma_y = *sigma_y;
+    result.sigma_y_source = result.noise.sigma_y_source();
+  } else if (options.sigma_y) {
+    measurement.sigma_y = *options.sigma_y;
+    result.sigma_y_source = "given";
+  } else if (measurement.sigma_y > 0) {
+    if (result.sigma_y_source.empty()) result.sigma_y_source = "measurement file";
+  } else if (result.noise.kind() == NoiseKind::kWeighted) {
+    measurement.sigma_y = kInverseVariances;
+    result.sigma_y_source = kInverseVariancesSource;
+  } else if (const auto estimate = estimate_noise(slices_to_judge(measurement.y))) {
+    measurement.sigma_y = estimate->sigma_y;
+    result.sigma_y_source = "estimated from " + estimate->from;
+    result.notes.push_back("the noise was " + result.sigma_y_source);
+  } else {
+    throw Error(ErrorKind::kUsage, "'" + options.input.string() + "' does not say how noisy it is", "give --sigma-y, the standard deviation in its unit");
+  }
+}
+
+/// Whether the noise model says what the noise of the coils is, so that the reader must leave them as they are.
+bool knows_noise(const NoiseOptions& noise) { return noise.kind != NoiseKind::kGaussian || !noise.covariance.empty(); }
+
+bool says_projections(const CaseOptions& options) { return !options.projections.geometry_file.empty() || options.projections.mid_plane; }
+
+ReadMeasurement read_acquired(const CaseOptions& options) {
+  if (is_raw_kspace(options.input)) {
+    if (says_projections(options)) throw Error(ErrorKind::kUsage, "--geometry or --mid-plane is given with k-space", "they are for projections of CT; leave them out");
+    RawKspace raw = read_raw_kspace(options.input, {.prewhiten = !options.sigma_y && !knows_noise(options.noise_model), .scratch = options.scratch});
+    return {std::move(raw.measurement), std::move(raw.weights), std::move(raw.sigma_y_source), std::move(raw.notes)};
+  }
+  ProjectionOptions projections = options.projections;
+  if (!options.noise_model.blank_scan.empty()) projections.flux = read_photons(options.noise_model.blank_scan);
+  if (!options.noise_model.background.empty()) projections.background = read_photons(options.noise_model.background);
+  ReadMeasurement read = read_acquisition(options.input, projections, options.scratch);
+  if (says_projections(options) && !read.projections && !read.around_isocentre)
+    throw Error(ErrorKind::kUsage, "--mid-plane is given, but '" + options.input.string() + "' is no projection stack", "leave it out, or give --geometry");
+  if (options.sigma_y) read.weights = at::Tensor();  // of CT; who says sigma_y means all rays
+  return read;
+}
+
+/// The noise as the user, else the measurement says it.
+NoiseModel acquired_noise(const CaseOptions& options, const ReadMeasurement& read, const Measurement& measurement) {
+  const std::int64_t n_slices = measurement.y.size(0);
+  if (measurement.counts) {
+    NoiseOptions said = options.noise_model;
+    if (read.projections) said.blank_scan = said.background = "";  // the reader has brought them into the layout of y
+    return NoiseModel(*measurement.counts, said, n_slices);
+  }
+  if (options.noise_model.kind == NoiseKind::kPoisson && measurement.sigma_y > 0)
+    throw Error(ErrorKind::kUsage, "--noise-model poisson is given, but the measurement says sigma_y " + std::to_string(measurement.sigma_y), "photon counts have none: it holds line integrals, or should not say it");
+  const bool weighted = read.weights.defined() && !knows_noise(options.noise_model) && (measurement.sigma_y > 0 || options.sigma_y);
+  return weighted ? NoiseModel(read.weights) : NoiseModel(options.noise_model, n_slices);
+}
+
+/// Photon counts that nobody says are some must not pass for line integrals of attenuation.
+void require_line_integrals(const Measurement& measurement, const NoiseModel& noise) {
+  constexpr double kMost = 40.0;  // one photon of 10^17 comes through
+  if (measurement.unit != IntensityUnit::kHounsfield || noise.kind() == NoiseKind::kPoisson || measurement.y.is_complex()) return;
+  if (const double most = measurement.y.max().item<double>(); most > kMost)
+    throw Error(ErrorKind::kBadData, "the measurement holds " + std::to_string(most) + ", more than any line integral of attenuation",
+                "photon counts need --noise-model poisson --blank-scan X|FILE; line integrals are pure numbers, of 1/mm times mm");
+}
+
+/// Several coils of which nobody says what they see.
+bool lacks_maps(const OperatorType& type, const Measurement& measurement) {
+  const at::Tensor& y = measurement.y;
+  return y.is_complex() && y.dim() == 4 && y.size(1) > 1 && !measurement.parameters.has("sens-maps") && declares_parameter(type, "sens-maps");
+}
+
+/// How bright the volume is (volume_scale.hpp). Without maps yet the coils' images are added up.
+double acquired_intensity(PluginRegistry& registry, const OperatorType& type, const Case& input) {
+  const Measurement& measurement = input.measurement;
+  const at::Tensor& y = measurement.y;
+  if (measurement.unit != IntensityUnit::kArbitrary || y.size(0) < 2) return 0.0;
+  const bool add_up = lacks_maps(type, measurement);
+  std::vector<at::Tensor> direct;
+  for (const auto slice : slices_across(y.size(0), kSlicesOfVolume)) {
+    if (add_up) {
+      direct.push_back(coil_magnitude(y[slice]));
+      continue;
+    }
+    const auto op = make_operator(registry, measurement, slice);
+    direct.push_back(direct_reconstruction(*op, input.noise.slice(slice, op->codomain()).linear_data(y[slice])));
+  }
+  return volume_intensity(direct);
+}
+
+/// Several coils without sens-maps: estimates them.
+void find_sensitivity_maps(const OperatorType& type, const std::vector<std::int64_t>& slices, Case& result) {
+  Measurement& measurement = result.measurement;
+  if (!lacks_maps(type, measurement)) return;
+  EstimatedMaps estimated = estimate_sensitivity_maps(measurement.y, slices, result.scratch);
+  measurement.parameters.set("sens-maps", std::move(estimated.maps));
+  result.notes.push_back(std::move(estimated.note));
+}
+
+Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
+  require_acquired_options(options);
+  Case result;
+  Measurement& measurement = result.measurement;
+  const ReadMeasurement raw = read_acquired(options);
+  measurement = raw.measurement;
+  result.sigma_y_source = raw.sigma_y_source;
+  result.notes = raw.notes;
+  const bool bare = measurement.operator_name.empty();
+  if (!options.operator_name.empty()) measurement.operator_name = options.operator_name;
+  if (options.unit) measurement.unit = *options.unit;
+  const OperatorType& type = required_operator(registry, measurement.operator_name, options.input);
+  apply_settings(measurement.parameters, type, options.settings);
+  if (raw.around_isocentre) place_around_isocentre(measurement);
+  const double pixel = pixel_mm(measurement.geometry, result.notes);
+  result.noise = acquired_noise(options, raw, measurement);
+  require_line_integrals(measurement, result.noise);
+  if (const auto n_dead = result.noise.leave_out_dead_detectors(measurement.y))
+    result.notes.push_back(std::to_string(n_dead) + " detector element(s) count no photon above the background in any view and are left out");
+  for (const auto& note : result.noise.notes()) result.notes.push_back(note);
+  if (bare) fill_from_measurement(measurement.parameters, type, measurement.y, pixel);
+  fill_parameter(measurement.parameters, type, "pixel-mm", pixel);
+  find_sigma_y(options, result);
+  const auto slices = chosen_slices(options.slice, measurement.y.size(0), options.input);
+  for (const auto index : slices) result.slices.push_back({index, index});
+  result.scratch = options.scratch;
+  result.volume_intensity = acquired_intensity(registry, type, result);
+  find_sensitivity_maps(type, slices, result);
+  return result;
+}
+
+}  // namespace
+
+Case read_case(const CaseOptions& options, PluginRegistry& registry) {
+  if (options.simulate && says_projections(options))
+    throw Error(ErrorKind::kUsage, "--geometry or --mid-plane is given with --simulate", "they say how projections were taken; what is simulated is said with --set");
+  Case result = options.simulate ? simulate_case(options, registry) : acquired_case(options, registry);
+  result.reported_name = reported_name(options.input);
+  return result;
+}
+
+std::shared_ptr<const Operator> make_operator(PluginRegistry& registry, const Measurement& measurement, std::int64_t slice_index) {
+  Parameters parameters = measurement.parameters;
+  for (const auto& [key, value] : measurement.parameters.all()) {
+    const auto* tensor = std::get_if<at::Tensor>(&value);
+    if (!tensor || tensor->dim() != 4) continue;
+    const bool shared = tensor->size(0) == 1;
+    if (!shared && slice_index >= tensor->size(0))
+      throw Error(ErrorKind::kConfiguration, "parameter '" + key + "' has " + std::to_string(tensor->size(0)) + " slices, slice " + std::to_string(slice_index) + " is measured",
+                  "it must have one slice, or as many as the measurement");
+    parameters.set(key, tensor->select(0, shared ? 0 : slice_index).contiguous());
+  }
+  return registry.make(measurement.operator_name, parameters);
+}
+
+ImageGeometry geometry_from_slice(ImageGeometry geometry, std::int64_t first) {
+  for (int axis = 0; axis < 3; ++axis)
+    geometry.origin_mm[axis] += geometry.direction[3 * axis + 2] * geometry.spacing_mm[2] * static_cast<double>(first);
+  return geometry;
+}
+
+}  // namespace postrec

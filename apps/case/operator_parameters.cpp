@@ -1,0 +1,59 @@
+#include "case/operator_parameters.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "cli/nearest_name.hpp"
+#include "postrec/data/tensor_file.hpp"
+#include "postrec/host/plugin_registry.hpp"
+
+namespace postrec {
+namespace {
+
+const ParameterSpec* find_spec(const OperatorType& type, const std::string& key) {
+  const auto found = std::find_if(type.parameters.begin(), type.parameters.end(), [&](const auto& spec) { return spec.key == key; });
+  return found == type.parameters.end() ? nullptr : &*found;
+}
+
+std::vector<std::string> keys_of(const OperatorType& type) {
+  std::vector<std::string> keys;
+  for (const auto& spec : type.parameters) keys.push_back(spec.key);
+  return keys;
+}
+
+}  // namespace
+
+void apply_settings(Parameters& parameters, const OperatorType& type, const std::vector<std::pair<std::string, std::string>>& settings) {
+  for (const auto& [key, text] : settings) {
+    const ParameterSpec* spec = find_spec(type, key);
+    if (!spec) throw Error(ErrorKind::kConfiguration, "operator '" + type.name + "' has no parameter '" + key + "'", nearest_hint(key, keys_of(type)));
+    parameters.set(key, spec->type == ParameterType::kTensor ? ParameterValue(read_tensor(text)) : parse_parameter(*spec, text));
+  }
+}
+
+bool declares_parameter(const OperatorType& type, const std::string& key) { return find_spec(type, key) != nullptr; }
+
+void fill_parameter(Parameters& parameters, const OperatorType& type, const std::string& key, ParameterValue value) {
+  if (find_spec(type, key) && !parameters.has(key)) parameters.set(key, std::move(value));
+}
+
+void fill_from_image(Parameters& parameters, const OperatorType& type, std::int64_t channels, std::int64_t height, std::int64_t width, double pixel_mm) {
+  fill_parameter(parameters, type, "channels", channels);
+  fill_parameter(parameters, type, "height", height);
+  fill_parameter(parameters, type, "width", width);
+  fill_parameter(parameters, type, "pixel-mm", pixel_mm);
+}
+
+void fill_from_measurement(Parameters& parameters, const OperatorType& type, const at::Tensor& y, double pixel_mm) {
+  fill_parameter(parameters, type, "pixel-mm", pixel_mm);
+  if (y.dim() != 4) return;
+  fill_from_image(parameters, type, y.size(1), y.size(2), y.size(3), pixel_mm);
+  fill_parameter(parameters, type, "coils", y.size(1));
+  if (!y.is_complex()) return;
+  at::Tensor acquired = at::zeros({y.size(2), y.size(3)}, at::kBool);
+  for (std::int64_t slice = 0; slice < y.size(0); ++slice) acquired.logical_or_(y[slice].abs().amax(0).gt(0));
+  fill_parameter(parameters, type, "mask", acquired.to(at::kFloat));
+}
+
+}  // namespace postrec

@@ -1,0 +1,33 @@
+#include "case/sensitivity_maps.hpp"
+
+#include <ATen/ATen.h>
+
+#include "mri_fourier/espirit.hpp"
+#include "postrec/data/scratch_tensor.hpp"
+#include "postrec/error.hpp"
+
+namespace postrec {
+
+EstimatedMaps estimate_sensitivity_maps(const at::Tensor& kspace, const std::vector<std::int64_t>& slices, const std::filesystem::path& scratch) {
+  // Maps that are cut to 0 in the air would say that the air is not measured, and samples would hold whatever the prior draws there.
+  EspiritOptions options;
+  options.crop = 0.0;
+  EstimatedMaps estimated;
+  std::vector<std::int64_t> shape = kspace.sizes().vec();
+  shape[0] = static_cast<std::int64_t>(slices.size());
+  estimated.maps = scratch_tensor(scratch, shape, at::kComplexFloat);
+  std::int64_t index = 0;
+  for (const std::int64_t slice : slices) {
+    const CalibrationRegion region = find_calibration_region(kspace[slice].abs().amax(0).gt(0));
+    try {
+      estimated.maps[index++].copy_(espirit_maps(kspace[slice], region, options));
+    } catch (const Error& error) {
+      throw Error(error.kind(), "slice " + std::to_string(slice) + ": " + error.message(), error.hint());
+    }
+    estimated.note =
+        "sensitivity maps estimated by ESPIRiT from a " + std::to_string(region.height) + "x" + std::to_string(region.width) + " calibration region";
+  }
+  return estimated;
+}
+
+}  // namespace postrec

@@ -1,0 +1,362 @@
+#include "result/comparison.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <sstream>
+
+#include "cli/console.hpp"
+#include "cli/progress.hpp"
+#include "postrec/data/scan.hpp"
+#include "result/quality.hpp"
+#include "result/reconstruct_case.hpp"
+
+namespace postrec {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr int kWarmUpLevels = 2;
+constexpr int kMostLevels = 1000;
+
+/// One figure of a row: its name in JSON and CSV, its title in the table, how it is printed there.
+struct Figure {
+  const char* name;
+  const char* title;
+  const char* format;
+};
+constexpr Figure kFigures[] = {{"psnr_mean_db", "PSNR/dB", "%.2f"}, {"psnr_sample_db", "sample", "%.2f"}, {"ssim_mean", "SSIM", "%.3f"},  {"coverage", "inside", "%.3f"},
+                               {"spread", "spread", "%.2f"},        {"reduced_chi2", "chi2", "%.3f"},     {"nfe", "NFE", "%.0f"},         {"levels", "levels", "%.0f"},
+                               {"seconds", "seconds", "%.2f"},      {"network_share", "network", "%.2f"}};
+
+std::vector<std::string> parts_of(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+double number(const std::string& text, const std::string& what) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0') throw Error(ErrorKind::kUsage, what + " is '" + text + "'", "it must be a number");
+  return value;
+}
+
+std::int64_t slice_number(const std::string& text, const std::string& list) {
+  const bool digits = !text.empty() && text.size() < 10 && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (!digits) throw Error(ErrorKind::kUsage, "--slices '" + list + "' is not a list of slices", "write e.g. 3,7,10-14");
+  return std::stoll(text);
+}
+
+double mean_of(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); }
+
+/// A case for each of its slices, with the truth of that slice.
+std::vector<Case> single_slices(const Case& all, const std::filesystem::path& truth_file) {
+  at::Tensor truth = all.truth;
+  if (!truth.defined()) {
+    std::vector<std::int64_t> numbers;
+    for (const CaseSlice& slice : all.slices) numbers.push_back(slice.number);
+    truth = matching_slices(read_scan(truth_file).image.pixels, numbers, "--truth '" + truth_file.string() + "'");
+  }
+  std::vector<Case> cases;
+  for (std::size_t i = 0; i < all.slices.size(); ++i) {
+    Case& one = cases.emplace_back(all);
+    one.slices = {all.slices[i]};
+    one.truth = truth.narrow(0, static_cast<std::int64_t>(i), 1);
+  }
+  return cases;
+}
+
+SliceResult run_once(const Case& input, Session& session) {
+  Progress progress(1);
+  CaseResult result = reconstruct_case(input, session, progress);
+  if (result.interrupted) throw Error(ErrorKind::kInterrupted, "interrupted", "");
+  return std::move(result.slices.front());
+}
+
+SessionOptions with_levels(SessionOptions options, int levels) {
+  options.sampler.n_steps = levels;
+  options.sampler.nfe = 0;
+  return options;
+}
+
+double seconds_taken(const Case& input, const SessionOptions& options, int levels) {
+  Session session(with_levels(options, levels));
+  return run_once(input, session).report.seconds;
+}
+
+/// The number of levels that takes about `seconds` on this slice: along the straight line through two measured runs, since what happens once costs too.
+/// Throws Error(kUsage) where the fewest levels take over twice the time.
+int levels_that_fit(const Case& input, const SessionOptions& options, double seconds) {
+  int levels = kWarmUpLevels;
+  double before = seconds_taken(input, options, levels);
+  if (before > 2 * seconds) {
+    char text[128];
+    std::snprintf(text, sizeof text, "%d levels take %.1f s, more than twice the %.1f s of --seconds", levels, before, seconds);
+    throw Error(ErrorKind::kUsage, text, "allow more time, or change its settings");
+  }
+  for (;;) {
+    levels *= 2;
+    const double taken = seconds_taken(input, options, levels), a_level = (taken - before) / (levels - levels / 2);
+    if (taken < seconds / 3 && 2 * levels <= kMostLevels) {
+      before = taken;
+      continue;
+    }
+    if (!(a_level > 0)) return levels;         // the clock's noise
+    return std::clamp(static_cast<int>(std::lround(levels + (seconds - taken) / a_level)), 1, kMostLevels);
+  }
+}
+
+ordered_json figures_of(const SliceResult& result, const at::Tensor& truth, IntensityUnit unit, double level) {
+  const std::int64_t n = result.samples.size(0);
+  const ordered_json quality = judge({.mean = result.mean.unsqueeze(0), .one_sample = result.samples.narrow(0, 0, 1), .lower = result.lower.unsqueeze(0),
+                                      .upper = result.upper.unsqueeze(0), .level = level, .n_samples = n, .standard_deviation = result.standard_deviation.unsqueeze(0)},
+                                     truth, unit);
+  const SamplerReport& report = result.report;
+  return {{"psnr_mean_db", quality["mean"]["psnr_db"]},
+          {"psnr_sample_db", quality["one_sample"]["psnr_db"]},
+          {"ssim_mean", quality["mean"]["ssim"]},
+          {"ssim_sample", quality["one_sample"]["ssim"]},
+          {"coverage", quality["interval_coverage"]["object"]},
+          {"coverage_expected", quality["interval_coverage"]["expected"]},
+          {"spread", quality["spread_over_error"]["object"]},
+          {"reduced_chi2", mean_of(result.reduced_chi2)},
+          {"nfe", report.nfe},
+          {"levels", report.sigmas.size()},
+          {"seconds", report.seconds},
+          {"network_share", report.seconds > 0 ? report.network_seconds / report.seconds : 0.0}};
+}
+
+/// The mean of every figure over slices; null where no slice has it.
+ordered_json averages(const ordered_json& slices) {
+  ordered_json means = ordered_json::object();
+  for (const auto& [name, first] : slices.front()["figures"].items()) {
+    std::vector<double> values;
+    for (const auto& slice : slices)
+      if (slice["figures"][name].is_number()) values.push_back(slice["figures"][name].get<double>());
+    means[name] = values.empty() ? ordered_json(nullptr) : ordered_json(mean_of(values));
+  }
+  return means;
+}
+
+/// A method at work: its session, and what came out.
+struct Row {
+  ComparedMethod method;
+  SessionOptions options;
+  std::unique_ptr<Session> session = {};
+  ordered_json slices = ordered_json::array();
+  std::string failure = {};
+  ErrorKind failure_kind = ErrorKind::kInternal;
+};
+
+/// Calls body(); a method that fails drops out, but an interruption ends the whole comparison.
+template <class Body>
+void attempt(Row& row, const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kInterrupted) throw;
+    row.failure = error.what();
+    row.failure_kind = error.kind();
+    console().warning(row.method.text + ": " + row.failure);
+  }
+}
+
+void prepare(Row& row, const Case& first, double seconds) {
+  attempt(row, [&] {
+    Session warm_up(with_levels(row.options, kWarmUpLevels));
+    run_once(first, warm_up);
+    if (seconds > 0) row.options = with_levels(row.options, levels_that_fit(first, row.options, seconds));
+    row.session = std::make_unique<Session>(row.options);
+  });
+}
+
+/// All methods on one slice.
+void run_slice(std::vector<Row>& rows, const Case& input, const std::string& image) {
+  std::vector<ordered_json> finished(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (rows[i].failure.empty())
+      attempt(rows[i], [&] {
+        const SliceResult result = run_once(input, *rows[i].session);
+        finished[i] = {{"image", image}, {"slice", result.number},
+                       {"figures", figures_of(result, input.truth, input.measurement.unit, rows[i].options.interval_level)}};
+      });
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (!finished[i].is_null()) rows[i].slices.push_back(finished[i]);
+}
+
+std::vector<Row> rows_of(const ComparisonRequest& request) {
+  std::vector<Row> rows;
+  for (const ComparedMethod& method : request.methods) {
+    SessionOptions options = request.session;
+    options.sampler = method.sampler;
+    rows.push_back({method, options});
+  }
+  return rows;
+}
+
+void require_survivor(const std::vector<Row>& rows) {
+  if (std::all_of(rows.begin(), rows.end(), [](const Row& row) { return !row.failure.empty(); }))
+    throw Error(rows.back().failure_kind, "no method can do this: " + rows.back().failure, "");
+}
+
+ordered_json as_json(const std::vector<Row>& rows) {
+  ordered_json methods = ordered_json::array();
+  for (const Row& row : rows) {
+    const SamplerOptions& sampler = row.options.sampler;
+    ordered_json entry = {{"method", row.method.text}, {"sampler", sampler.method}, {"solver", sampler.solver}, {"settings", sampler.settings}, {"samples", sampler.n_samples}};
+    if (!row.failure.empty()) {
+      entry["failure"] = row.failure;
+    } else {
+      entry["mean"] = averages(row.slices);
+      entry["slices"] = row.slices;
+    }
+    methods.push_back(entry);
+  }
+  return methods;
+}
+
+std::string padded(const std::string& text, std::size_t width) { return std::string(width > text.size() ? width - text.size() : 0, ' ') + text; }
+
+std::string formatted(const char* format, const ordered_json& value) {
+  if (!value.is_number()) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, format, value.get<double>());
+  return text;
+}
+
+/// A field of a CSV file. [RFC 4180]
+std::string quoted(const std::string& text) {
+  if (text.find_first_of(",\"\n") == std::string::npos) return text;
+  std::string result = "\"";
+  for (const char c : text) result += c == '"' ? "\"\"" : std::string(1, c);
+  return result + "\"";
+}
+
+}  // namespace
+
+ComparedMethod parse_method(const std::string& text, const SamplerOptions& shared) {
+  const std::vector<std::string> parts = parts_of(text, ':');
+  if (parts.empty()) throw Error(ErrorKind::kUsage, "--compare has an empty method", "write METHOD[/SOLVER][:SETTING=NUMBER...],...");
+  ComparedMethod method{text, shared};
+  const auto slash = parts.front().find('/');
+  method.sampler.method = parts.front().substr(0, slash);
+  method.sampler.solver = slash == std::string::npos ? "" : parts.front().substr(slash + 1);
+  method.sampler.settings.clear();
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    const auto equals = parts[i].find('=');
+    if (equals == 0 || equals == std::string::npos) throw Error(ErrorKind::kUsage, "--compare '" + text + "': '" + parts[i] + "' is not a setting", "write SETTING=NUMBER");
+    const std::string key = parts[i].substr(0, equals);
+    method.sampler.settings[key] = number(parts[i].substr(equals + 1), "--compare '" + text + "': " + key);
+  }
+  method.sampler.validate();
+  return method;
+}
+
+std::vector<std::int64_t> parse_slices(const std::string& text) {
+  constexpr std::int64_t kMost = 100000;
+  std::vector<std::int64_t> slices;
+  for (const std::string& part : parts_of(text, ',')) {
+    const auto dash = part.find('-');
+    const std::int64_t first = slice_number(part.substr(0, dash), text);
+    const std::int64_t last = dash == std::string::npos ? first : slice_number(part.substr(dash + 1), text);
+    if (last < first || last - first > kMost) throw Error(ErrorKind::kUsage, "--slices has the range " + part, "write the lower number first");
+    for (std::int64_t slice = first; slice <= last; ++slice) slices.push_back(slice);
+  }
+  if (slices.empty()) throw Error(ErrorKind::kUsage, "--slices is empty", "write e.g. 3,7,10-14");
+  return slices;
+}
+
+at::Tensor matching_slices(const at::Tensor& volume, const std::vector<std::int64_t>& numbers, const std::string& what) {
+  if (volume.size(0) == static_cast<std::int64_t>(numbers.size())) return volume;
+  for (const auto number : numbers)
+    if (number < 0 || number >= volume.size(0))
+      throw Error(ErrorKind::kBadData, what + " has no slice " + std::to_string(number), "give the image that the result is of");
+  return volume.index_select(0, at::tensor(numbers, at::kLong));
+}
+
+ordered_json compare_methods(const ComparisonRequest& request) {
+  std::vector<Row> rows = rows_of(request);
+  Session reader(request.session);
+  bool prepared = false, interrupted = false;
+  ordered_json notes = ordered_json::array();
+  try {
+    for (const CaseOptions& options : request.cases)
+      for (const Case& input : single_slices(read_case(options, reader.registry()), request.truth)) {
+        if (!prepared) {
+          for (const auto& note : input.notes) notes.push_back(note);
+          for (Row& row : rows) prepare(row, input, request.seconds);
+          prepared = true;
+        }
+        require_survivor(rows);
+        run_slice(rows, input, options.input.string());
+      }
+    require_survivor(rows);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kInterrupted) throw;
+    interrupted = true;
+  }
+  const auto done = std::find_if(rows.begin(), rows.end(), [](const Row& row) { return row.failure.empty() && !row.slices.empty(); });
+  if (done == rows.end()) throw Error(ErrorKind::kInterrupted, "interrupted before the first slice was finished by all methods", "nothing is written");
+  return {{"simulated", request.truth.empty()},
+          {"slices", done->slices.size()},
+          {"interval_level", request.session.interval_level},
+          {"seconds_wanted", request.seconds > 0 ? ordered_json(request.seconds) : ordered_json(nullptr)},
+          {"device", reader.device().str()},
+          {"threads", at::get_num_threads()},
+          {"interrupted", interrupted},
+          {"methods", as_json(rows)},
+          {"notes", notes}};
+}
+
+std::string comparison_table(const ordered_json& comparison) {
+  std::size_t width = 6;
+  for (const auto& row : comparison["methods"]) width = std::max(width, row["method"].get<std::string>().size());
+  const auto name = [&](const std::string& text) { return text + std::string(width - text.size(), ' '); };
+  std::string table = name("method");
+  for (const Figure& figure : kFigures) table += padded(figure.title, 9);
+  table += "\n";
+  ordered_json expected;
+  for (const auto& row : comparison["methods"]) {
+    table += name(row["method"]);
+    if (row.contains("failure")) {
+      table += "  " + row["failure"].get<std::string>() + "\n";
+      continue;
+    }
+    for (const Figure& figure : kFigures) table += padded(formatted(figure.format, row["mean"][figure.name]), 9);
+    table += "\n";
+    expected = row["mean"]["coverage_expected"];
+  }
+  return table + "Means over " + std::to_string(comparison["slices"].get<std::int64_t>()) + " slice(s)" + (comparison["simulated"].get<bool>() ? ", SIMULATED measurements" : "") +
+         (comparison["interrupted"].get<bool>() ? ", INTERRUPTED before the rest" : "") +
+         ". PSNR and SSIM of the posterior mean, PSNR of one sample; inside: true values of the object's pixels in the interval, right is " + formatted("%.3f", expected) +
+         ";\nspread: standard deviation over error of the mean, right is 1; chi2: reduced, of the samples, about 1; NFE: network evaluations per sample;\n"
+         "seconds a slice; network: the share of them in the prior.\n";
+}
+
+std::string comparison_csv(const ordered_json& comparison) {
+  std::string csv;
+  for (const auto& row : comparison["methods"]) {
+    if (row.contains("failure")) continue;
+    if (csv.empty()) {
+      csv = "method,image,slice";
+      for (const auto& [name, value] : row["mean"].items()) csv += "," + name;
+      csv += "\n";
+    }
+    for (const auto& slice : row["slices"]) {
+      csv += quoted(row["method"]) + "," + quoted(slice["image"]) + "," + slice["slice"].dump();
+      for (const auto& [name, value] : slice["figures"].items()) csv += "," + (value.is_null() ? "" : value.dump());
+      csv += "\n";
+    }
+  }
+  return csv;
+}
+
+}  // namespace postrec

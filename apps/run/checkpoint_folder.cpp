@@ -1,0 +1,29 @@
+#include "run/checkpoint_folder.hpp"
+
+#include "postrec/atomic_file.hpp"
+#include "postrec/error.hpp"
+
+namespace postrec {
+namespace fs = std::filesystem;
+
+CheckpointFolder::CheckpointFolder(const fs::path& output, bool resume) : folder_(output.string() + ".checkpoint") {
+  if (!resume) clear();
+  std::error_code failure;
+  fs::create_directories(folder_, failure);
+  if (failure) throw Error(write_error_kind(failure.value()), "cannot create " + quoted_path(folder_) + ": " + failure.message(), "the run keeps its state there");
+}
+
+CheckpointFolder::~CheckpointFolder() {
+  std::error_code failure;
+  fs::remove(folder_, failure);                // only when empty
+}
+
+void CheckpointFolder::clear() {
+  std::error_code failure;                     // what cannot be removed stays: the result does not depend on it
+  for (const auto& entry : fs::directory_iterator(folder_, failure)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind("slice_", 0) == 0 && entry.path().extension() == ".safetensors") fs::remove(entry.path(), failure);
+  }
+}
+
+}  // namespace postrec

@@ -1,0 +1,101 @@
+#include "run/session.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <sstream>
+
+#include "case/seeds.hpp"
+#include "cli/nearest_name.hpp"
+#include "postrec/prior_file.hpp"
+
+namespace postrec {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kSuffix = ".safetensors";
+
+std::vector<fs::path> prior_folders() {
+  std::vector<fs::path> folders;
+  if (const char* path = std::getenv("POSTREC_PRIOR_PATH")) {
+    std::istringstream stream(path);
+    for (std::string folder; std::getline(stream, folder, ':');)
+      if (!folder.empty()) folders.emplace_back(folder);
+  }
+  folders.push_back(fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/postrec/priors");
+  return folders;
+}
+
+std::vector<std::string> prior_names() {
+  std::vector<std::string> names;
+  for (const auto& folder : prior_folders()) {
+    std::error_code failure;
+    for (const auto& entry : fs::directory_iterator(folder, failure))
+      if (entry.path().extension() == kSuffix) names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+void require_fit(const Prior& prior, const TensorSpec& domain) {
+  const TensorSpec known = prior.domain();
+  const auto kind = [](at::ScalarType dtype) { return at::isComplexType(dtype) ? std::string("complex") : std::string("real"); };
+  if (known.dtype != domain.dtype)
+    throw Error(ErrorKind::kConfiguration, "prior '" + prior.info().name + "' is for " + kind(known.dtype) + " images, the operator measures " + kind(domain.dtype) + " ones",
+                "give a --prior for " + kind(domain.dtype) + " images");
+  bool same = known.shape.size() == domain.shape.size();
+  for (std::size_t i = 0; same && i < known.shape.size(); ++i) same = known.shape[i] == -1 || known.shape[i] == domain.shape[i];
+  if (!same)
+    throw Error(ErrorKind::kConfiguration, "prior '" + prior.info().name + "' is for images of another shape than the operator's",
+                "channels, rows and columns must agree");
+}
+
+}  // namespace
+
+Session::Session(SessionOptions options) : options_(std::move(options)), registry_(options_.plugins), device_(compute_device(options_.device)) {
+  options_.sampler.validate();
+}
+
+std::unique_ptr<Prior> Session::prior(const TensorSpec& domain, IntensityUnit unit, double pixel_mm) const {
+  const std::string by_kind = unit == IntensityUnit::kHounsfield ? "ct" : "brain-mr";
+  auto prior = load_prior(find_prior(options_.prior.empty() ? by_kind : options_.prior), pixel_mm, options_.code);
+  require_fit(*prior, domain);
+  return prior;
+}
+
+SamplerOptions Session::sampler_options(std::int64_t slice_number, std::int64_t n_left) const {
+  SamplerOptions options = options_.sampler;
+  options.seed = derive_seed(options.seed, slice_number, SeedPurpose::kSampling);
+  if (!options_.checkpoints.empty()) options.checkpoint = options_.checkpoints / ("slice_" + std::to_string(slice_number) + kSuffix);
+  if (options_.deadline_s > 0.0) {
+    constexpr double kShortest = 1e-3;         // time is up: every slice still gets an answer
+    const double left = options_.deadline_s - std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    options.deadline_s = std::max(kShortest, left / static_cast<double>(n_left));
+  }
+  return options;
+}
+
+c10::Device compute_device(const std::string& wanted) {
+  const bool cuda = at::hasCUDA();
+  if (wanted == "cuda" && !cuda)
+    throw Error(ErrorKind::kUnavailable, "--device cuda: no CUDA device was found", "use --device cpu, or a LibTorch with CUDA on a machine with a GPU");
+  return wanted != "cpu" && cuda ? at::kCUDA : at::kCPU;
+}
+
+fs::path find_prior(const std::string& name) {
+  if (name.find('/') != std::string::npos || fs::path(name).extension() == kSuffix) return name;
+  for (const auto& folder : prior_folders()) {
+    const fs::path file = folder / (name + kSuffix);
+    if (fs::exists(file)) return file;
+  }
+  const auto names = prior_names();
+  throw Error(ErrorKind::kUnavailable, "there is no prior '" + name + "'", names.empty() ? "none is installed; give a .safetensors file" : nearest_hint(name, names));
+}
+
+void set_threads(int n_threads) {
+  if (n_threads > 0) at::set_num_threads(n_threads);
+}
+
+}  // namespace postrec
