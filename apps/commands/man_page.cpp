@@ -7,6 +7,7 @@
 #include "cli/version.hpp"
 #include "cli/wrapped_text.hpp"
 #include "commands/all_command_texts.hpp"
+#include "commands/commands.hpp"
 
 namespace postrec {
 namespace {
