@@ -41,19 +41,6 @@ struct Projections {
 
 [[noreturn]] void refuse_scan(const Projections& scan, const std::string& what, const std::string& hint) { throw Error(ErrorKind::kBadData, quoted_path(scan.folder) + " " + what, hint); }
 
-std::vector<fs::path> dicom_files_in(const fs::path& folder, std::vector<std::string>& notes) {
-  std::vector<fs::path> files;
-  int n_other = 0;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (!entry.is_regular_file() || entry.path().filename() == "DICOMDIR") continue;
-    if (has_dicom_mark(entry.path())) files.push_back(entry.path());
-    else ++n_other;
-  }
-  if (n_other > 0) notes.push_back(std::to_string(n_other) + " file(s) of the folder are not DICOM and were left out");
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
 void require_sound(const Projections& scan) {
   std::set<std::string> uids;
   for (std::size_t i = 0; i < scan.headers.size(); ++i) {

@@ -11,10 +11,7 @@ namespace postrec {
 
 namespace fs = std::filesystem;
 
-namespace {
-
-/// The DICOM files directly in a folder, sorted by name; whatever else lies there is counted and left out.
-std::vector<fs::path> dicom_files_in(const fs::path& folder, std::vector<std::string>& warnings) {
+std::vector<fs::path> dicom_files_in(const fs::path& folder, std::vector<std::string>& notes) {
   std::vector<fs::path> files;
   int n_other = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -22,14 +19,10 @@ std::vector<fs::path> dicom_files_in(const fs::path& folder, std::vector<std::st
     if (has_dicom_mark(entry.path())) files.push_back(entry.path());
     else ++n_other;
   }
-  if (files.empty())
-    throw Error(ErrorKind::kNoInput, quoted_path(folder) + " holds no DICOM file", "give the folder that holds the files of one series");
-  if (n_other > 0) warnings.push_back(std::to_string(n_other) + " file(s) of the folder are not DICOM and were left out");
+  if (n_other > 0) notes.push_back(std::to_string(n_other) + " file(s) of the folder are not DICOM and were left out");
   std::sort(files.begin(), files.end());
   return files;
 }
-
-}  // namespace
 
 bool has_dicom_mark(const fs::path& path) {
   const std::string head = read_head(path, 132);
@@ -39,6 +32,7 @@ bool has_dicom_mark(const fs::path& path) {
 DicomSeries read_dicom_series(const fs::path& path, const std::string& series_uid, std::vector<std::string>& warnings) {
   const bool is_folder = fs::is_directory(path);
   const std::vector<fs::path> paths = is_folder ? dicom_files_in(path, warnings) : std::vector<fs::path>{path};
+  if (paths.empty()) throw Error(ErrorKind::kNoInput, quoted_path(path) + " holds no DICOM file", "give the folder that holds the files of one series");
   const std::vector<DicomHeader> headers = read_dicom_headers(paths);
   std::vector<DicomFile> files;
   for (std::size_t i = 0; i < paths.size(); ++i) {

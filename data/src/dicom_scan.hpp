@@ -8,6 +8,9 @@ namespace postrec {
 /// Whether a file carries the DICM mark.
 bool has_dicom_mark(const std::filesystem::path& path);
 
+/// The DICOM files directly in a folder, sorted by name; whatever else lies there is left out, and counted in a note.
+std::vector<std::filesystem::path> dicom_files_in(const std::filesystem::path& folder, std::vector<std::string>& notes);
+
 /// The headers of a folder's one series (or the one that `series_uid` names) or of one file alone, checked and sorted. Appends to `warnings`.
 DicomSeries read_dicom_series(const std::filesystem::path& path, const std::string& series_uid, std::vector<std::string>& warnings);
 

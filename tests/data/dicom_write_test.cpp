@@ -4,14 +4,13 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 
 #include "dicom_files.hpp"
 #include "dicom_uid.hpp"
+#include "full_disk.hpp"
 #include "image_bytes.hpp"
 #include "postrec/data/derived_series.hpp"
 #include "postrec/data/scan.hpp"
@@ -356,24 +355,6 @@ TEST_F(DicomWrite, ASourceThatHasGoneIsNamedByNothingOfItsOwn) {
   const Error error = expect_error(ErrorKind::kNoInput, {"0002.dcm", "cannot be read again"}, [&] { series(source, volume_of(source, 1.0)); });
   EXPECT_EQ(std::string(error.what()).find(kCanary), std::string::npos);
 }
-
-/// Files of this process cannot grow beyond `bytes`: a disk that is full.
-class FullDisk {
- public:
-  explicit FullDisk(rlim_t bytes) : old_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &old_);
-    const rlimit limit{bytes, old_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FullDisk() {
-    setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, old_handler_);
-  }
-
- private:
-  rlimit old_{};
-  void (*old_handler_)(int);
-};
 
 TEST_F(DicomWrite, AFullDiskLeavesNoFile) {
   const DicomSource source = source_of();

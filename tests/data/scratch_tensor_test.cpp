@@ -1,11 +1,10 @@
 // Tensors in files without a name, and scans read into them.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <csignal>
 
+#include "full_disk.hpp"
 #include "image_bytes.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/scan.hpp"
@@ -13,24 +12,6 @@
 
 namespace postrec::test {
 namespace {
-
-/// A disk on which no file can be larger than this.
-class FullDisk {
- public:
-  explicit FullDisk(rlim_t bytes) : old_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &old_);
-    const rlimit limit = {bytes, old_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FullDisk() {
-    setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, old_handler_);
-  }
-
- private:
-  rlimit old_{};
-  void (*old_handler_)(int);
-};
 
 TEST(ScratchTensor, IsZeroAndHasNoName) {
   const TempFolder folder;
