@@ -17,16 +17,11 @@
 #include "postrec/data/raw_kspace.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/data/scratch_tensor.hpp"
+#include "postrec/shape_text.hpp"
 #include "report/report_page_names.hpp"
 
 namespace postrec {
 namespace {
-
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text;
-  for (const auto size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
-  return text;
-}
 
 std::vector<std::string> operator_names(const PluginRegistry& registry) {
   std::vector<std::string> names;
@@ -66,8 +61,6 @@ void keep_slice(Parameters& parameters, std::int64_t slice, std::int64_t n_slice
     if (tensor && tensor->dim() == 4 && tensor->size(0) == n_slices) parameters.set(key, tensor->narrow(0, slice, 1));
   }
 }
-
-constexpr std::int64_t kSlicesOfVolume = 8;    // that are reconstructed directly, to see how bright the volume is
 
 /// What --noise 1 stands for: water for CT, the 99.5th percentile of the scan otherwise.
 double reference_intensity(const Image& image) {
@@ -148,14 +141,11 @@ Case simulate_case(const CaseOptions& options, PluginRegistry& registry) {
     const at::Tensor phase = options.smooth_phase ? smooth_phase_rad(derive_seed(options.seed, number, SeedPurpose::kPhase), height, width) : at::Tensor();
     return result.noise.slice(number, op.codomain()).simulate(op, with_phase(physical, phase, op.domain().dtype), measurement.sigma_y, derive_seed(options.seed, number, SeedPurpose::kNoise));
   };
-  if (image.unit == IntensityUnit::kArbitrary && n_slices > 1) {
-    std::vector<at::Tensor> direct;
-    for (const auto number : slices_across(n_slices, kSlicesOfVolume)) {
+  if (image.unit == IntensityUnit::kArbitrary)
+    result.volume_intensity = volume_intensity(n_slices, [&](std::int64_t number) {
       const auto op = make_operator(registry, measurement, number);
-      direct.push_back(direct_reconstruction(*op, result.noise.slice(number, op->codomain()).linear_data(simulated(*op, number))));
-    }
-    result.volume_intensity = volume_intensity(direct);
-  }
+      return direct_reconstruction(*op, result.noise.slice(number, op->codomain()).linear_data(simulated(*op, number)));
+    });
   if (options.slice) keep_slice(parameters, *options.slice, n_slices);
   for (const auto number : numbers) {
     const auto index = static_cast<std::int64_t>(result.slices.size());
@@ -264,18 +254,13 @@ bool lacks_maps(const OperatorType& type, const Measurement& measurement) {
 double acquired_intensity(PluginRegistry& registry, const OperatorType& type, const Case& input) {
   const Measurement& measurement = input.measurement;
   const at::Tensor& y = measurement.y;
-  if (measurement.unit != IntensityUnit::kArbitrary || y.size(0) < 2) return 0.0;
+  if (measurement.unit != IntensityUnit::kArbitrary) return 0.0;
   const bool add_up = lacks_maps(type, measurement);
-  std::vector<at::Tensor> direct;
-  for (const auto slice : slices_across(y.size(0), kSlicesOfVolume)) {
-    if (add_up) {
-      direct.push_back(coil_magnitude(y[slice]));
-      continue;
-    }
+  return volume_intensity(y.size(0), [&](std::int64_t slice) {
+    if (add_up) return coil_magnitude(y[slice]);
     const auto op = make_operator(registry, measurement, slice);
-    direct.push_back(direct_reconstruction(*op, input.noise.slice(slice, op->codomain()).linear_data(y[slice])));
-  }
-  return volume_intensity(direct);
+    return direct_reconstruction(*op, input.noise.slice(slice, op->codomain()).linear_data(y[slice]));
+  });
 }
 
 /// Several coils without sens-maps: estimates them.

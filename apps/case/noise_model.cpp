@@ -11,6 +11,7 @@
 #include "case/simulation.hpp"
 #include "postrec/data/tensor_file.hpp"
 #include "postrec/poisson_transmission.hpp"
+#include "postrec/shape_text.hpp"
 
 namespace postrec {
 namespace {
@@ -35,12 +36,6 @@ at::Tensor read_square(const std::filesystem::path& path) {
 void require_option(bool given, bool wanted, const std::string& option, const std::string& model) {
   if (wanted && !given) throw Error(ErrorKind::kUsage, "--noise-model " + model + " needs --" + option, "see --help-noise");
   if (given && !wanted) throw Error(ErrorKind::kUsage, "--" + option + " is given without --noise-model " + model, "give both or neither");
-}
-
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text;
-  for (const auto size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
-  return text;
 }
 
 /// Passes on that the user interrupted; the steps of small runs are no progress of the slice.

@@ -9,6 +9,7 @@ namespace {
 
 // Below 1, so that slices about as bright as the volume keep the scale that they would have alone.
 constexpr double kLeastShare = 0.9;
+constexpr std::int64_t kSlicesOfVolume = 8;    // that are reconstructed directly, to see how bright the volume is
 
 }  // namespace
 
@@ -30,7 +31,12 @@ at::Tensor coil_magnitude(const at::Tensor& y) {
   return images.abs().square().sum(0).sqrt();
 }
 
-double volume_intensity(const std::vector<at::Tensor>& direct) { return direct.empty() ? 0.0 : magnitude_percentile(at::stack(direct)); }
+double volume_intensity(std::int64_t n_slices, const std::function<at::Tensor(std::int64_t slice)>& direct) {
+  if (n_slices < 2) return 0.0;
+  std::vector<at::Tensor> images;
+  for (const auto slice : slices_across(n_slices, kSlicesOfVolume)) images.push_back(direct(slice));
+  return magnitude_percentile(at::stack(images));
+}
 
 IntensityScale scale_of(const Measurement& measurement, const Prior& prior, const at::Tensor& direct, double of_volume) {
   const PriorIntensity intensity = prior.info().intensity;

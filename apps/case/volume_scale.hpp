@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "postrec/data/intensity_scale.hpp"
@@ -21,8 +22,9 @@ at::Tensor direct_reconstruction(const Operator& op, const at::Tensor& y);
 /// The zero-filled images of several coils whose sensitivities are not known, y [coil, ky, kx] -> [H, W]: the root of the sum of their squares, up to a shift.
 at::Tensor coil_magnitude(const at::Tensor& y);
 
-/// What a volume is as bright as: the 99.5th percentile of the magnitudes of direct reconstructions of slices across it; 0 when they are empty.
-double volume_intensity(const std::vector<at::Tensor>& direct);
+/// What a volume is as bright as: the 99.5th percentile of the magnitudes of direct reconstructions, [C, H, W], of slices across it; 0 when they are empty, and for one
+/// slice alone.
+double volume_intensity(std::int64_t n_slices, const std::function<at::Tensor(std::int64_t slice)>& direct);
 
 /// The scale of a slice, from measurements alone: from its own direct reconstruction, as in training, where each slice had its own percentile; but not less than
 /// .9 of what the volume gives (0: there is none to compare with), so that a slice at the edge, dark tissue or air and noise, is not blown up to the brightness of a

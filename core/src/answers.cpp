@@ -6,19 +6,10 @@
 #include <string>
 
 #include "postrec/error.hpp"
+#include "postrec/shape_text.hpp"
 #include "postrec/summary.hpp"
 
 namespace postrec {
-namespace {
-
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text;
-  for (const auto size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
-  return text;
-}
-
-}  // namespace
-
 NumberAnswer answer_of(const std::vector<double>& values, double level) {
   const at::Tensor samples = at::tensor(values, at::kDouble).unsqueeze(1);
   const Summary summary = summarize(samples, level);

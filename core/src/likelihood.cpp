@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "batched_vectors.hpp"
+#include "postrec/shape_text.hpp"
 #include "spectral_transform.hpp"
 
 namespace postrec {
@@ -68,18 +69,6 @@ class GaussianLikelihood::Spectrum {
 
 namespace {
 
-std::string shape_text(const at::Tensor& x) {
-  std::string text = "[";
-  for (std::int64_t i = 0; i < x.dim(); ++i) text += (i ? ", " : "") + std::to_string(x.size(i));
-  return text + "] of " + c10::toString(x.scalar_type());
-}
-
-std::string shape_text(const TensorSpec& spec) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < spec.shape.size(); ++i) text += (i ? ", " : "") + std::to_string(spec.shape[i]);
-  return text + "] of " + c10::toString(spec.dtype);
-}
-
 // The eigenvalue, when there is one alone; else 0.
 double flat_eigenvalue(const at::Tensor& eigenvalues) {
   const double largest = eigenvalues.max().item<double>();
@@ -104,7 +93,8 @@ GaussianLikelihood::GaussianLikelihood(std::shared_ptr<const Operator> op, at::T
   if (!op_->traits().linear) throw Error(ErrorKind::kUsage, "the operator is not linear", "the samplers need a linear operator");
   const TensorSpec expected = op_->codomain();
   if (y_.scalar_type() != expected.dtype || y_.sizes() != at::IntArrayRef(expected.shape))
-    throw Error(ErrorKind::kBadData, "the measurement is " + shape_text(y_), "the operator measures " + shape_text(expected));
+    throw Error(ErrorKind::kBadData, "the measurement is " + shape_text(y_.sizes()) + " of " + c10::toString(y_.scalar_type()),
+                "the operator measures " + shape_text(expected.shape) + " of " + c10::toString(expected.dtype));
   if (!at::isfinite(y_).all().item<bool>())
     throw Error(ErrorKind::kBadData, "the measurement holds NaN or infinity", "every number of it must be finite");
   check_sigma_y(sigma_y_);

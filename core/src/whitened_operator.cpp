@@ -10,15 +10,10 @@
 #include <utility>
 
 #include "batched_vectors.hpp"
+#include "postrec/shape_text.hpp"
 
 namespace postrec {
 namespace {
-
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
 
 constexpr std::int64_t kBlock = 512;           // samples of k-space mixed in one go, small enough for the first cache with a few coils
 

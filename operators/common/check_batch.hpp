@@ -5,15 +5,9 @@
 #include <string>
 
 #include "postrec/operator.hpp"
+#include "postrec/shape_text.hpp"
 
 namespace postrec {
-
-/// "[2, 3, 5]".
-inline std::string shape_text(at::IntArrayRef shape) {
-  std::string text;
-  for (const auto size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
-  return "[" + text + "]";
-}
 
 /// The batch as plain contiguous memory (strides, lazy conjugation and negation resolved).
 /// Throws Error(kBadData) that calls it `name` when it is not [B, spec.shape] of spec.dtype.
