@@ -17,6 +17,7 @@ constexpr std::uint64_t kSeed = 0x696e666c;    // any: the same probes in every 
 // Octaves below the corner of the square of frequencies. Narrower ones are no better where A^H A mixes neighbouring frequencies, as coils do.
 const std::vector<double> kBandEdges = {1.0 / 32, 1.0 / 16, 1.0 / 8, 1.0 / 4, 1.0};
 constexpr double kLeast = 0.25, kMost = 30.0;  // beyond, C says nothing about this scan
+constexpr double kDrift = 0.1;                 // variance of the inflation from level to level (core/README.md)
 
 /// |frequency| in cycles per pixel, [H, W], frequency 0 first.
 at::Tensor frequency_radius(SpectralBasis basis, std::int64_t rows, std::int64_t columns) {
@@ -37,13 +38,17 @@ at::Tensor power_of(const at::Tensor& k) {
 /// Sums of tables [B, C, H, W] over a band.
 std::vector<double> totals(const at::Tensor& tables, const at::Tensor& band) { return dots(tables.contiguous(), band.expand_as(tables).contiguous()); }
 
-/// Of the energies `found` and, by expectation, of `error` and `noise`; `deviation`: of what is found. Taking the inflation of a scan to be `expected` with a variance
-/// of 1, the estimate's share in the best guess is 1/(1 + its variance).
+/// Of the energies `found`, of `noise` and, by expectation, of `error`; `deviation`: of what is found. Taking the inflation of a scan to be `expected` with a variance
+/// of kDrift, the estimate's share in the best guess is 1/(1 + its variance/kDrift).
 double inflation_of(double found, double error, double noise, double deviation, double expected) {
   if (!(error > 0.0)) return expected;
   const double doubt = deviation / error;
-  return std::clamp(expected + ((found - noise) / error - expected) / (1.0 + doubt * doubt), kLeast, kMost);
+  return std::clamp(expected + ((found - noise) / error - expected) / (1.0 + doubt * doubt / kDrift), kLeast, kMost);
 }
+
+/// Variance of the sum of squared normal numbers, of which `power` estimates the mean squares from `n_probes`, over the sum of power^2: 2, and 1 for complex ones, were
+/// the means exact; the probes' own noise is in the sum as well.
+double square_spread(bool complex, double n_probes) { return complex ? 1.0 / (1.0 + 1.0 / n_probes) : 2.0 / (1.0 + 2.0 / n_probes); }
 
 }  // namespace
 
@@ -71,26 +76,29 @@ at::Tensor ErrorInflation::error_power_of(const SpectralCovariance& covariance, 
   return backprojected(probes_.narrow(0, 0, 1).expand({n_samples, -1, -1, -1}));
 }
 
-ErrorInflation::Estimate ErrorInflation::inflate(const SpectralCovariance& covariance, const at::Tensor& denoised, const at::Tensor& expected) const {
+ErrorInflation::Estimate ErrorInflation::inflate(const SpectralCovariance& covariance, const at::Tensor& denoised, const at::Tensor& expected,
+                                                 const at::Tensor& noise_energy) const {
   const at::Tensor residual = backproject(likelihood_.y() - likelihood_.op().forward(denoised));
   const at::Tensor error_power = error_power_of(covariance, denoised.size(0)), power = error_power + noise_power_, c = covariance.factor_eigenvalues().unsqueeze(0);
-  const double n_probes = covariance.has_envelope() ? 1.0 : kProbes;
-  // A squared normal number has twice the variance of the square of its mean, that of a complex one once; the probes' own noise is in the sum as well.
-  const double spread = residual.is_complex() ? 1.0 / (1.0 + 1.0 / n_probes) : 2.0 / (1.0 + 2.0 / n_probes);
+  const double spread = square_spread(residual.is_complex(), covariance.has_envelope() ? 1.0 : kProbes);
+  const double noise_spread = square_spread(residual.is_complex(), kProbes);
   const auto n_samples = static_cast<std::size_t>(denoised.size(0));
   std::vector<at::Tensor> factor(n_samples, at::zeros_like(covariance.factor_eigenvalues()));
   std::vector<double> mean(n_samples, 0.0);
-  at::Tensor by_band = expected.defined() ? expected.clone() : at::ones({denoised.size(0), static_cast<std::int64_t>(bands_.size())});
+  at::Tensor by_band = expected.defined() ? expected.clone() : at::ones({denoised.size(0), n_bands()});
   auto inflations = by_band.accessor<float, 2>();
+  const auto energies = noise_energy.accessor<float, 2>();
   for (std::size_t b = 0; b < bands_.size(); ++b) {
     const at::Tensor& band = bands_[b];
     const at::Tensor inside = times_table(residual, band[0]);
     const std::vector<double> found = dots(inside, inside);
-    const double noise = totals(noise_power_, band).front(), share = totals(c, band).front() / totals(c, at::ones_like(c)).front();
+    const double noise = totals(noise_power_, band).front(), noise_deviation = std::sqrt(noise_spread * totals(noise_power_ * noise_power_, band).front());
+    const double share = totals(c, band).front() / totals(c, at::ones_like(c)).front();
     const std::vector<double> error = totals(error_power, band), squares = totals(power * power, band);
     for (std::size_t i = 0; i < n_samples; ++i) {
-      float& inflation = inflations[static_cast<std::int64_t>(i)][static_cast<std::int64_t>(b)];
-      inflation = static_cast<float>(inflation_of(found[i], error[i], noise, std::sqrt(spread * squares[i]), inflation));
+      const auto row = static_cast<std::int64_t>(i), column = static_cast<std::int64_t>(b);
+      float& inflation = inflations[row][column];
+      inflation = static_cast<float>(inflation_of(found[i], error[i], noise + energies[row][column] * noise_deviation, std::sqrt(spread * squares[i]), inflation));
       factor[i] = factor[i] + band[0] * inflation;
       mean[i] += share * inflation;
     }

@@ -16,7 +16,9 @@ namespace postrec {
 /// A^H r had in each band the energy of A^H A e, e ~ N(0, C), and that of the backprojected noise. The energy found, less the noise's, over the former is the band's
 /// inflation: an empirical Bayes estimate by moments. It is drawn towards what was expected of it as far as its own standard deviation makes it doubtful, and goes
 /// below 1 as well. What to expect is what the level before gave (1 at the first): at the last levels the error drowns in noise, but the scan is still the same.
-/// For priors whose C is exact there is nothing to estimate.
+///
+/// The noise's energy is known by its law only, so each sample takes one value of it for the whole run. Were it the expected one, every sample would be led to the same
+/// misfit, nearer to each other than the truth's is to any. For priors whose C is exact there is nothing to estimate.
 class ErrorInflation {
  public:
   struct Estimate {
@@ -28,9 +30,12 @@ class ErrorInflation {
   /// `likelihood` outlives this. Backprojects a few probes.
   ErrorInflation(const GaussianLikelihood& likelihood, SpectralBasis basis, const std::vector<std::int64_t>& image_shape);
 
-  /// `covariance` of the error of `denoised` [B, C, H, W], with or without an envelope; `expected` as by_band, undefined for 1. Evaluates A^H A once for the batch,
-  /// and again for a probe for each sample with an envelope, for four probes without.
-  Estimate inflate(const SpectralCovariance& covariance, const at::Tensor& denoised, const at::Tensor& expected) const;
+  std::int64_t n_bands() const { return static_cast<std::int64_t>(bands_.size()); }
+
+  /// `covariance` of the error of `denoised` [B, C, H, W], with or without an envelope; `expected` as by_band, undefined for 1. `noise_energy`, float32 [B, n_bands]:
+  /// the noise's energy by band less its mean, over its standard deviation. Evaluates A^H A once for the batch, and again for a probe for each sample with an envelope,
+  /// for four probes without.
+  Estimate inflate(const SpectralCovariance& covariance, const at::Tensor& denoised, const at::Tensor& expected, const at::Tensor& noise_energy) const;
 
  private:
   at::Tensor backproject(const at::Tensor& data) const;

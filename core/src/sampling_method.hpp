@@ -58,7 +58,7 @@ struct SamplingTask {
 };
 
 /// The positions of a sample's random stream: what is drawn at which step. Fixed for ever, so that a seed means the same samples.
-enum class Draw : std::uint64_t { kWhiteImage, kWhiteData, kBridge, kStep, kCorrector, kGuidanceImage, kGuidanceData, kResample, kCount = 16 };
+enum class Draw : std::uint64_t { kWhiteImage, kWhiteData, kBridge, kStep, kCorrector, kGuidanceImage, kGuidanceData, kResample, kNoiseEnergy, kCount = 16 };
 constexpr std::uint64_t kInitialDraw = 0;
 /// `repeat`: which of several draws for the same purpose within one step, below 2^16. A position has 32 bits, step and purpose the lower 16 of them.
 constexpr std::uint64_t draw_at(int step, Draw purpose, std::uint64_t repeat = 0) {

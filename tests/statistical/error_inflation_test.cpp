@@ -21,9 +21,10 @@ constexpr double kNoise = 0.1;
 struct Outcome {
   double chi2 = 0.0;                           ///< of the data, about the samples
   ErrorAndSpread hidden, seen;
+  double misfit_distance = 0.0;                ///< squared distance of the truth's misfit from the samples', over its expectation, sum over replicates
 };
 
-Outcome with_table(double factor, bool inflate) {
+Outcome with_table(double factor, bool inflate, int n_levels = 6) {
   PriorInfo info;
   info.name = "test";
   const GaussianPrior prior(SpectralBasis::kDct, lorentzian_spectrum(kSize, 0.25).roll({-kSize / 2, -kSize / 2}, {-2, -1}), at::zeros({1}), 0.0, info);
@@ -33,7 +34,7 @@ Outcome with_table(double factor, bool inflate) {
   const auto op = std::make_shared<MaskOperator>(mask, 1, at::kFloat);
   SamplerOptions options;
   options.n_samples = kReplicates;
-  options.n_steps = 6;
+  options.n_steps = n_levels;
   Observer observer;
   const at::Tensor truths = sample(prior, nullptr, shape, options, observer).x;
   options.n_samples = kSamples;
@@ -45,7 +46,10 @@ Outcome with_table(double factor, bool inflate) {
     const GaussianLikelihood likelihood(op, y, kNoise);
     options.seed = 100 + static_cast<std::uint64_t>(r);
     const at::Tensor x = sample(told, &likelihood, shape, options, observer).x;
-    outcome.chi2 += likelihood.reduced_chi2(x).mean().item<double>() / kReplicates;
+    const at::Tensor misfits = likelihood.reduced_chi2(x);
+    const double distance = likelihood.reduced_chi2(truth.unsqueeze(0)).item<double>() - misfits.mean().item<double>();
+    outcome.chi2 += misfits.mean().item<double>() / kReplicates;
+    outcome.misfit_distance += distance * distance / (misfits.var().item<double>() * (1.0 + 1.0 / kSamples));
     outcome.seen += error_and_spread(x * mask, truth * mask);
     outcome.hidden += error_and_spread(x * mask.logical_not(), truth * mask.logical_not());
   }
@@ -72,6 +76,10 @@ TEST(ErrorInflation, ARightTableIsKept) {
   EXPECT_NEAR(kept.chi2, 1.0, 0.054);
   for (const ErrorAndSpread& part : {kept.hidden, kept.seen}) EXPECT_NEAR(part.chi2(), 1.0, 0.21);
 }
+
+// The truth's misfit is as far from the samples' as these are from each other, although every sample is led by its own: 17 here, 52 when each was told that the noise's
+// energy is what was expected. 12 squares of a mean of 1; a chi-square of 12 degrees is above 34 once in 1,400, about once in 500 with a variance from 16 samples.
+TEST(ErrorInflation, MisfitsDifferAsTheTruthsDoes) { EXPECT_LT(with_table(1.0, true, 20).misfit_distance, kReplicates + 4.5 * std::sqrt(2.0 * kReplicates)); }
 
 }  // namespace
 }  // namespace postrec::test

@@ -23,7 +23,8 @@ SpectralCovariance Bridge::error_covariance(const at::Tensor& denoised, const Le
                                                                       : task_.prior.error_covariance_around(denoised, level.sigma);
   if (!task_.likelihood || !task_.prior.error_covariance_is_measured() || task_.setting("inflate") == 0.0) return measured;
   if (!inflation_) inflation_.emplace(*task_.likelihood, measured.basis(), task_.image.shape);
-  ErrorInflation::Estimate estimate = inflation_->inflate(measured, denoised, inflation_by_band_);
+  const at::Tensor noise_energy = task_.normal(draw_at(0, Draw::kNoiseEnergy), {{inflation_->n_bands()}, at::kFloat}).cpu();
+  ErrorInflation::Estimate estimate = inflation_->inflate(measured, denoised, inflation_by_band_, noise_energy);
   inflation_by_band_ = estimate.by_band;
   record.inflation = std::move(estimate.inflation);
   return estimate.covariance;
