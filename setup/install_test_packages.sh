@@ -8,6 +8,7 @@ packages=(
   dicom3tools python3-venv  # tests/data/dicom_write_test.cpp, tests/app/dicom_output_test.cpp
   slurm-wlm munge iproute2  # tests/app/slurm_test.cpp
   orthanc openssl  # tests/app/pacs_orthanc_test.cpp
+  dcmtk  # tests/app/disk_full_test.cpp
   chromium  # tests/app/report_page_test.cpp
   groff mandoc zsh  # tests/app/help_test.cpp
 )

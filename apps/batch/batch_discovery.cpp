@@ -1,7 +1,6 @@
 #include "batch/batch_discovery.hpp"
 
 #include <algorithm>
-#include <array>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -43,12 +42,15 @@ std::vector<fs::path> sorted_entries(const fs::path& folder) {
 
 bool is_plain_folder(const fs::path& path) { return fs::is_directory(fs::symlink_status(path)); }
 
-/// DICOM files carry "DICM" behind 128 bytes.
-bool is_dicom(const fs::path& file) {
-  constexpr std::size_t kPreamble = 128;
-  std::array<char, kPreamble + 4> head{};
-  std::ifstream stream(file, std::ios::binary);
-  return stream.read(head.data(), head.size()) && std::string(head.data() + kPreamble, 4) == "DICM";
+// What cannot be looked at, such as a symbolic link to itself, is neither; the library's own functions would throw its name.
+bool is_folder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
 }
 
 bool is_map(const std::string& stem) {
@@ -60,8 +62,8 @@ bool is_map(const std::string& stem) {
 void add_anat(const fs::path& anat, const std::string& participant, BatchInput& found) {
   constexpr const char* kEnding = ".nii.gz";
   bool any = false;
-  for (const fs::path& file : fs::is_directory(anat) ? sorted_entries(anat) : std::vector<fs::path>()) {
-    if (!ends_with(file, kEnding) || !fs::is_regular_file(file)) continue;
+  for (const fs::path& file : is_folder(anat) ? sorted_entries(anat) : std::vector<fs::path>()) {
+    if (!ends_with(file, kEnding) || !is_file(file)) continue;
     const std::string name = file.filename().string(), stem = name.substr(0, name.size() - std::string(kEnding).size());
     if (is_map(stem)) {
       ++found.skipped["a mask or label map"];
@@ -79,12 +81,12 @@ bool add_bids(BatchInput& found) {
   bool any = false;
   for (const fs::path& subject : sorted_entries(found.root)) {
     const std::string name = subject.filename().string();
-    if (name.rfind(kPrefix, 0) != 0 || !fs::is_directory(subject)) continue;
+    if (name.rfind(kPrefix, 0) != 0 || !is_folder(subject)) continue;
     any = true;
     const std::string participant = name.substr(kPrefix.size());
     std::vector<fs::path> sessions;
     for (const fs::path& entry : sorted_entries(subject))
-      if (entry.filename().string().rfind("ses-", 0) == 0 && fs::is_directory(entry)) sessions.push_back(entry);
+      if (entry.filename().string().rfind("ses-", 0) == 0 && is_folder(entry)) sessions.push_back(entry);
     if (sessions.empty()) sessions.push_back(subject);
     for (const fs::path& session : sessions) add_anat(session / "anat", participant, found);
   }
@@ -93,10 +95,17 @@ bool add_bids(BatchInput& found) {
 
 /// The DICOM files that were met on the way, to be told apart in the end: a series may lie in several folders.
 struct DicomFiles {
-  Receptions receptions = Receptions::kComplete;
+  DiscoveryOptions options;
   std::vector<fs::path> files;
   std::set<fs::path> marked;                   ///< folders with the marker of a complete series
 };
+
+/// Whether a series is of the kind that is reconstructed; if not, that is said. One that is damaged throughout is: its row tells so.
+bool is_wanted(const DicomSeriesFiles& series, DicomKind kind, BatchInput& found) {
+  if (kind == DicomKind::kAll || !series.projections || *series.projections == (kind == DicomKind::kProjections)) return true;
+  ++found.skipped[*series.projections ? "a DICOM series of projections, which are measured: plan them without --simulate" : "a DICOM series of images, which need --simulate"];
+  return false;
+}
 
 /// The series of `dicom` as cases, with `label` if there is one; their paths begin with `base`, which is empty or that of the root.
 void add_series(const DicomFiles& dicom, const fs::path& base, const std::string& label, BatchInput& found) {
@@ -104,6 +113,7 @@ void add_series(const DicomFiles& dicom, const fs::path& base, const std::string
   const SortedDicomFiles sorted = sort_dicom_files(dicom.files);
   for (const auto& [reason, count] : sorted.left_out) found.skipped[reason] += count;
   for (const auto& series : sorted.series) {
+    if (!is_wanted(series, dicom.options.kind, found)) continue;
     FoundCase& each = found.cases.emplace_back(FoundCase{shown(series.files.front().parent_path()), label, "", series.series_uid, {}});
     std::set<fs::path> markers;
     for (const auto& file : series.files) {
@@ -120,7 +130,7 @@ bool leave_unfinished(const fs::path& folder, const fs::path& parent, DicomFiles
     ++found.skipped["what an unfinished postrec pacs get left"];
     return true;
   }
-  if (!is_pacs_inbox(parent) || dicom.receptions == Receptions::kAll) return false;
+  if (!is_pacs_inbox(parent) || dicom.options.receptions == Receptions::kAll) return false;
   if (!is_complete_series(folder)) {
     const std::string name = folder.filename().string();
     const bool ours = name.size() == 16 && name.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -142,13 +152,13 @@ void add_folder(const fs::path& folder, DicomFiles& dicom, BatchInput& found) {
     if (hidden(entry)) continue;
     if (is_plain_folder(entry)) {
       folders.push_back(entry);
-    } else if (fs::is_directory(entry)) {
+    } else if (is_folder(entry)) {
       ++found.skipped["a symbolic link to a folder"];
-    } else if (!fs::is_regular_file(entry)) {
+    } else if (!is_file(entry)) {
       ++found.skipped["no regular file"];
     } else if (has_scan_ending(entry)) {
       found.cases.push_back({relative(entry), "", ""});
-    } else if (is_dicom(entry)) {
+    } else if (has_dicom_mark(entry)) {
       dicom.files.push_back(entry);
     } else if (!ends_with(entry, ".hdr") && !(dicom.marked.count(folder) != 0 && entry.filename() == kCompleteMarker)) {  // the one belongs to a .cfl
       ++found.skipped["neither a scan nor a measurement"];
@@ -159,13 +169,13 @@ void add_folder(const fs::path& folder, DicomFiles& dicom, BatchInput& found) {
 }
 
 /// What a line of a list names. A folder may hold several DICOM series, unless it is to be one case.
-void add_listed(const fs::path& path, const std::string& label, const std::string& where, Receptions receptions, BatchInput& found) {
+void add_listed(const fs::path& path, const std::string& label, const std::string& where, const DiscoveryOptions& options, BatchInput& found) {
   const fs::path whole = found.root / path;
-  DicomFiles dicom{receptions, {}, {}};
-  if (fs::is_directory(whole) && !fs::exists(whole / kMeasurement)) {
+  DicomFiles dicom{options, {}, {}};
+  if (is_folder(whole) && !fs::exists(whole / kMeasurement)) {
     if (leave_unfinished(whole, whole.parent_path(), dicom, found)) return;
     for (const fs::path& entry : sorted_entries(whole))
-      if (!hidden(entry) && fs::is_regular_file(entry) && is_dicom(entry)) dicom.files.push_back(entry);
+      if (!hidden(entry) && is_file(entry) && has_dicom_mark(entry)) dicom.files.push_back(entry);
   }
   if (dicom.files.empty()) {
     found.cases.push_back({path, label, ""});
@@ -174,7 +184,7 @@ void add_listed(const fs::path& path, const std::string& label, const std::strin
   const std::size_t before = found.cases.size();
   add_series(dicom, path.is_absolute() ? fs::path() : found.root, label, found);
   if (const std::size_t n = found.cases.size() - before; n != 1 && !label.empty())
-    throw Error(ErrorKind::kBadData, "what " + where + " names holds " + std::to_string(n) + " DICOM series and has one name", "leave its case empty: each series gets an id of its own");
+    throw Error(ErrorKind::kBadData, "what " + where + " names holds " + std::to_string(n) + " DICOM series to reconstruct and has one name", "leave its case empty: each series gets an id of its own");
 }
 
 std::vector<std::string> split(const std::string& line, char separator) {
@@ -194,7 +204,7 @@ std::string field_of(const std::vector<std::string>& fields, std::ptrdiff_t colu
   return column >= 0 && column < static_cast<std::ptrdiff_t>(fields.size()) ? fields[column] : "";
 }
 
-void add_list(const fs::path& list, Receptions receptions, BatchInput& found) {
+void add_list(const fs::path& list, const DiscoveryOptions& options, BatchInput& found) {
   const char separator = ends_with(list, ".tsv") ? '\t' : ',';
   std::ifstream file(list);
   std::ptrdiff_t path_column = 0, case_column = -1;
@@ -214,7 +224,7 @@ void add_list(const fs::path& list, Receptions receptions, BatchInput& found) {
     if (!fs::exists(found.root / path)) throw Error(ErrorKind::kNoInput, "what " + where + " names does not exist", "paths are relative to the folder of the list");
     if (!label.empty() && !is_plain_label(label) && !is_bids_name(label))
       throw Error(ErrorKind::kBadData, "the case in " + where + " cannot be a name of a folder", "write letters and digits, or a name as BIDS has them");
-    add_listed(fs::path(path).lexically_normal(), label, where, receptions, found);
+    add_listed(fs::path(path).lexically_normal(), label, where, options, found);
   }
 }
 
@@ -226,21 +236,21 @@ bool has_scan_ending(const fs::path& file) {
   return false;
 }
 
-BatchInput find_cases(const fs::path& input, Receptions receptions) {
+BatchInput find_cases(const fs::path& input, const DiscoveryOptions& options) {
   std::error_code failure;
   BatchInput found;
   const fs::path whole = fs::canonical(input, failure);
   if (failure) throw Error(ErrorKind::kNoInput, quoted_path(input) + " cannot be opened: " + failure.message(), "give a folder of scans, or a list of them");
-  if (fs::is_directory(whole)) {
+  if (is_folder(whole)) {
     found.root = whole;
-    DicomFiles dicom{receptions, {}, {}};
+    DicomFiles dicom{options, {}, {}};
     const bool unfinished = leave_unfinished(whole, whole.parent_path(), dicom, found);
     if (!unfinished && (fs::exists(whole / kMeasurement) || !add_bids(found))) add_folder(whole, dicom, found);
     add_series(dicom, found.root, "", found);
   } else {
     found.root = whole.parent_path();
     if (ends_with(whole, ".txt") || ends_with(whole, ".csv") || ends_with(whole, ".tsv")) {
-      add_list(whole, receptions, found);
+      add_list(whole, options, found);
     } else {
       found.cases.push_back({whole.filename(), "", ""});
     }
@@ -256,16 +266,16 @@ BatchInput find_cases(const fs::path& input, Receptions receptions) {
 std::vector<fs::path> files_of_case(const fs::path& root, const fs::path& path) {
   const fs::path whole = root / path;
   std::vector<fs::path> files;
-  if (fs::is_directory(whole)) {
+  if (is_folder(whole)) {
     for (const fs::path& entry : sorted_entries(whole))
-      if (fs::is_regular_file(entry)) files.push_back((path / entry.filename()).lexically_normal());
+      if (is_file(entry)) files.push_back((path / entry.filename()).lexically_normal());
     return files;
   }
   files.push_back(path);
   if (ends_with(path, ".cfl")) files.push_back(fs::path(path).replace_extension(".hdr"));
   if (!ends_with(path, ".nhdr") && !ends_with(path, ".mhd")) return files;
   for (const fs::path& entry : sorted_entries(whole.parent_path()))  // what a detached header names lies beside it, by custom with its name
-    if (entry.stem() == whole.stem() && entry != whole && fs::is_regular_file(entry)) files.push_back(path.parent_path() / entry.filename());
+    if (entry.stem() == whole.stem() && entry != whole && is_file(entry)) files.push_back(path.parent_path() / entry.filename());
   return files;
 }
 

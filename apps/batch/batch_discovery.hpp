@@ -22,6 +22,18 @@ enum class Receptions {
   kAll,
 };
 
+/// Which DICOM series are cases; the others are counted among what was skipped.
+enum class DicomKind {
+  kAll,
+  kImages,                                     ///< what --simulate measures
+  kProjections,                                ///< DICOM-CT-PD: what is reconstructed without it
+};
+
+struct DiscoveryOptions {
+  Receptions receptions = Receptions::kComplete;
+  DicomKind kind = DicomKind::kAll;
+};
+
 /// What an input folder or list holds.
 struct BatchInput {
   std::filesystem::path root;                  ///< absolute
@@ -35,7 +47,7 @@ struct BatchInput {
 ///   another folder: below it every measurement folder, every DICOM series (sort_dicom_files), and every .cfl, .h5, .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd file;
 ///   a list (.txt, .csv, .tsv): one path a line, or a table whose first line names the columns: `path`, and if there is one `case`.
 /// Only reads. Symbolic links to folders are not followed. A series that a listener has not marked as complete is left out by its name, which is a digest. Throws Error: kNoInput (missing, or without any case), kBadData (a list that cannot be right).
-BatchInput find_cases(const std::filesystem::path& input, Receptions receptions = Receptions::kComplete);
+BatchInput find_cases(const std::filesystem::path& input, const DiscoveryOptions& options = {});
 
 /// The files whose content a case depends on, relative to it as `path` is: the file (with its .hdr, or with the data of a detached header), or the files of the folder.
 std::vector<std::filesystem::path> files_of_case(const std::filesystem::path& root, const std::filesystem::path& path);

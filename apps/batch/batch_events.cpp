@@ -8,6 +8,7 @@
 #include <cstring>
 #include <regex>
 
+#include "batch/batch_store.hpp"
 #include "batch/case_id.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
@@ -19,8 +20,7 @@ using nlohmann::ordered_json;
 
 BatchEvents::BatchEvents(const fs::path& folder, std::int64_t shard, std::int64_t n_shards) {
   constexpr std::size_t kNameBytes = 8;
-  std::error_code failure;
-  fs::create_directories(folder, failure);
+  make_folders(folder);
   path_ = folder / ("shard-" + std::to_string(shard) + "-of-" + std::to_string(n_shards) + "-" + random_hex(kNameBytes) + ".jsonl");
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0)

@@ -120,6 +120,12 @@ ResultCheck check_result(const fs::path& folder, const ordered_json& identity, C
   }
 }
 
+void make_folders(const fs::path& folder) {
+  std::error_code failure;
+  fs::create_directories(folder, failure);
+  if (failure) throw Error(write_error_kind(failure.value()), quoted_path(folder) + " cannot be created: " + failure.message(), "give a folder that you may write to, with room");
+}
+
 void sync_tree(const fs::path& folder) {
   for (const auto& entry : fs::recursive_directory_iterator(folder)) sync_one(entry.path());
   sync_one(folder);
@@ -143,7 +149,7 @@ void publish_result(const fs::path& made, const fs::path& final_path, const orde
 }
 
 void write_failure(const BatchFolders& folders, const std::string& id, const CaseFailure& failure) {
-  fs::create_directories(folders.work(id));
+  make_folders(folders.work(id));
   const ordered_json json = {{"case", id}, {"exit_code", failure.code}, {"reason", failure.reason}};
   write_text_atomically(folders.failure(id), json.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
 }

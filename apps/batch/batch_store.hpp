@@ -45,6 +45,9 @@ enum class CheckDepth { kSizes, kDigests };
 /// Whether `folder` holds the whole result of the case with this identity.
 ResultCheck check_result(const std::filesystem::path& folder, const nlohmann::ordered_json& identity, CheckDepth depth);
 
+/// Makes a folder and those above it. Throws Error: kCannotCreate, kInputOutput (disk full).
+void make_folders(const std::filesystem::path& folder);
+
 /// Syncs every file below `folder` and the folders. Throws Error(kInputOutput).
 void sync_tree(const std::filesystem::path& folder);
 

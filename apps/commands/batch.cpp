@@ -144,6 +144,15 @@ void say_plan(const BatchPlan& plan, const ReconstructRequest& request, bool dry
   std::cout << (dry_run ? "\nnothing was written\n" : "\n");
 }
 
+/// A file of a case, its content too unless `size_alone`. A failure names the case and not the file, whose name may be a patient's. Throws Error(kNoInput).
+FileDigest input_digest(const fs::path& root, const std::string& file, const std::string& id, bool size_alone) {
+  try {
+    return size_alone ? FileDigest{"", fs::file_size(root / file), ""} : FileDigest::of(root / file, file);
+  } catch (const std::exception&) {
+    throw Error(ErrorKind::kNoInput, "a file of case " + id + " cannot be read", "check its permissions; postrec batch plan --case chooses others");
+  }
+}
+
 int plan(const std::vector<std::string>& arguments) {
   const PlanWords words = part_plan_words(arguments);
   CommandOptions options = plan_options();
@@ -154,13 +163,9 @@ int plan(const std::vector<std::string>& arguments) {
   const fs::path input = options.operands()[0], output = batch_folder(options.operands()[1]);
   const ReconstructRequest request = request_of(words.reconstruct, words.seed);
 
-  const BatchInput found = find_cases(input, options.get<bool>("incomplete") ? Receptions::kAll : Receptions::kComplete);
+  const BatchInput found = find_cases(input, {options.get<bool>("incomplete") ? Receptions::kAll : Receptions::kComplete, request.input.simulate ? DicomKind::kImages : DicomKind::kProjections});
   require_separate(output, input, found);
-  if (!dry_run) {
-    std::error_code failure;
-    fs::create_directories(output, failure);
-    if (failure) throw Error(ErrorKind::kCannotCreate, quoted_path(output) + " cannot be created: " + failure.message(), "give a folder that you may write to");
-  }
+  if (!dry_run) make_folders(output);
   BatchPlan plan;
   plan.input = found.root;
   plan.working_folder = fs::current_path();
@@ -168,7 +173,7 @@ int plan(const std::vector<std::string>& arguments) {
   plan.skipped = found.skipped;
   plan.cases = name_cases(found, site_key(options, output, dry_run, found), {list_of(options, "participant-label"), list_of(options, "case")});
   for (auto& each : plan.cases)
-    for (auto& file : each.files) file = dry_run ? FileDigest{"", fs::file_size(plan.input / file.path), ""} : FileDigest::of(plan.input / file.path, file.path);
+    for (auto& file : each.files) file = input_digest(plan.input, file.path, each.id, dry_run);
   if (!dry_run) write_plan(plan, output);
   say_plan(plan, request, dry_run);
   return 0;
@@ -348,7 +353,7 @@ int submit(const std::vector<std::string>& arguments) {
     std::cout << slurm_array_script(request) << "\n# and, with --dependency=afterany:JOB of that array:\n" << slurm_report_script(request);
     return 0;
   }
-  fs::create_directories(BatchFolders{batch.output}.events());  // Slurm makes no folder for its logs, and jobs without one fail
+  make_folders(BatchFolders{batch.output}.events());  // Slurm makes no folder for its logs, and jobs without one fail
   const SubmittedJobs jobs = submit_to_slurm(request);
   if (console().json()) print_json({{"array", jobs.array}, {"report", jobs.report}});
   else std::cout << "submitted array " << jobs.array << " of " << request.n_tasks << " shards, and report " << jobs.report << " after it\n";

@@ -64,6 +64,16 @@ fs::path neutral_series(const fs::path& root, const ordered_json& files, const f
   return series;
 }
 
+/// What the worker gives to reconstruct for its case. Throws Error: kInputOutput (disk full), kCannotCreate; without the names of the hospital's that a link failed with.
+fs::path neutral_input_of(const ordered_json& job) {
+  const fs::path root = job["input"].get<std::string>(), folder = job["folder"].get<std::string>();
+  try {
+    return job["dicom_series"] ? neutral_series(root, job["files"], folder) : neutral_input((root / job["path"].get<std::string>()).lexically_normal(), folder);
+  } catch (const fs::filesystem_error& error) {
+    throw Error(write_error_kind(error.code().value()), "the links to the input of the case cannot be made: " + error.code().message(), "the output folder needs room, and symbolic links");
+  }
+}
+
 }  // namespace
 
 ordered_json worker_job(const BatchPlan& plan, const BatchCase& each, const fs::path& output, const Attempt& attempt, int threads, bool replace) {
@@ -81,8 +91,7 @@ int run_worker(const fs::path& job_file) {
   const ordered_json& identity = job["identity"];
   require_planned_inputs(root, job["files"]);
 
-  const fs::path folder = job["folder"].get<std::string>();
-  const fs::path input = job["dicom_series"] ? neutral_series(root, job["files"], folder) : neutral_input((root / job["path"].get<std::string>()).lexically_normal(), folder);
+  const fs::path input = neutral_input_of(job);
   std::vector<std::string> words = {input.string(), "--output", made.string(), "--seed", identity["seed"].dump(), "--threads", job["threads"].dump(), "--quiet"};
   words.insert(words.end(), {"--log-format", "json"});
   if (job["resume"]) words.emplace_back("--resume");

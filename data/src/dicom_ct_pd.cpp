@@ -182,7 +182,7 @@ void read_header(const std::filesystem::path& path, CtPdHeader& header) {
   DcmFileFormat file;
   if (file.loadFile(path.c_str()).bad()) return set_problem(header, "it is truncated or damaged");
   DcmDataset& dataset = *file.getDataset();
-  if (find(dataset, kDetectorColumns) == nullptr && find(dataset, kAngle) == nullptr) return set_problem(header, "it is not DICOM-CT-PD: it has no private groups 7029 and 7031");
+  if (!holds_projection(dataset)) return set_problem(header, "it is not DICOM-CT-PD: it has no private groups 7029 and 7031");
   get_text(dataset, DCM_SOPInstanceUID, header.sop_instance_uid);
   double number = 0.0;
   if (get_numbers(dataset, DCM_InstanceNumber, UnknownAs::kShort, &number, 1, "InstanceNumber", false, header)) header.instance_number = static_cast<std::int64_t>(number);
@@ -232,6 +232,8 @@ std::uint64_t memory_for(const std::vector<std::filesystem::path>& files) {
 }
 
 }  // namespace
+
+bool holds_projection(DcmDataset& dataset) { return find(dataset, kDetectorColumns) != nullptr || find(dataset, kAngle) != nullptr; }
 
 std::vector<CtPdHeader> read_ct_pd_headers(const std::vector<std::filesystem::path>& files) {
   return read_each_in_child<CtPdHeader>(files, memory_for(files), read_header,

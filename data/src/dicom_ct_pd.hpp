@@ -6,7 +6,12 @@
 #include <filesystem>
 #include <vector>
 
+class DcmDataset;
+
 namespace postrec {
+
+/// Whether a data set says what only a projection has: its detector's columns, or the angle of its focal centre.
+bool holds_projection(DcmDataset& dataset);
 
 /// What one file of DICOM-CT-PD says of its projection; nothing of groups 0008 and 0010 but a UID. Plain data, because a child process fills it in shared memory.
 struct CtPdHeader {

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "dicom_header.hpp"
+#include "input_file.hpp"
 #include "postrec/error.hpp"
 #include "postrec/sha256.hpp"
 
@@ -45,8 +46,9 @@ class Sorter {
     std::size_t at = static_cast<std::size_t>(std::find(places_.begin(), places_.end(), place) - places_.begin());
     if (at == places_.size()) {
       places_.push_back(place);
-      sorted_.series.push_back({place.series_uid, {}});
+      sorted_.series.push_back({place.series_uid, std::nullopt, {}});
     }
+    if (header.is_whole) sorted_.series[at].projections = sorted_.series[at].projections.value_or(false) || header.projection;
     if (is_copy(file, header.sop_instance_uid)) return leave_out("a copy of an instance");
     sorted_.series[at].files.push_back(file);
   }
@@ -60,7 +62,7 @@ class Sorter {
     }
     if (any) return;
     places_.push_back({"", file.parent_path()});
-    sorted_.series.push_back({"", {file}});
+    sorted_.series.push_back({"", std::nullopt, {file}});
   }
 
   void leave_out(const std::string& reason) { ++sorted_.left_out[reason]; }
@@ -80,6 +82,11 @@ class Sorter {
 };
 
 }  // namespace
+
+bool has_dicom_mark(const fs::path& path) {
+  const std::string head = read_head(path, 132);
+  return head.size() == 132 && head.compare(128, 4, "DICM") == 0;
+}
 
 SortedDicomFiles sort_dicom_files(const std::vector<fs::path>& files) {
   if (files.empty()) return {};

@@ -17,6 +17,7 @@
 
 #include "child_process.hpp"
 #include "dicom_child.hpp"
+#include "dicom_ct_pd.hpp"
 #include "dicom_rle.hpp"
 #include "postrec/sha256.hpp"
 
@@ -177,6 +178,7 @@ void read_header(const std::filesystem::path& path, DicomHeader& header) {
   header.is_whole = true;
   get_text(dataset, DCM_SOPClassUID, header.sop_class);
   header.localiser = says_localiser(dataset);
+  header.projection = holds_projection(dataset);
   get_text(dataset, DCM_SOPInstanceUID, header.sop_instance_uid);
   // Some anonymisers empty it and leave the copy in the file's meta header.
   if (header.sop_instance_uid[0] == '\0') get_text(*file.getMetaInfo(), DCM_MediaStorageSOPInstanceUID, header.sop_instance_uid);

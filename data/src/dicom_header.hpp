@@ -24,6 +24,7 @@ struct DicomHeader {
   std::int64_t rows = 0, columns = 0, samples = 1, frames = 1;
   std::int64_t bits_allocated = 0, bits_stored = 0, high_bit = 0;
   bool has_pixels = false;  ///< there is PixelData
+  bool projection = false;  ///< of DICOM-CT-PD
   bool localiser = false;   ///< ImageType says LOCALIZER behind its second value
   bool compressed = false;
   std::uint64_t pixel_bytes = 0;  ///< of uncompressed PixelData; of a frame: its share

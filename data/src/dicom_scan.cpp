@@ -24,11 +24,6 @@ std::vector<fs::path> dicom_files_in(const fs::path& folder, std::vector<std::st
   return files;
 }
 
-bool has_dicom_mark(const fs::path& path) {
-  const std::string head = read_head(path, 132);
-  return head.size() == 132 && head.compare(128, 4, "DICM") == 0;
-}
-
 DicomSeries read_dicom_series(const fs::path& path, const std::string& series_uid, std::vector<std::string>& warnings) {
   const bool is_folder = fs::is_directory(path);
   const std::vector<fs::path> paths = is_folder ? dicom_files_in(path, warnings) : std::vector<fs::path>{path};

@@ -1,12 +1,10 @@
 #pragma once
 
 #include "dicom_series.hpp"
+#include "postrec/data/dicom_folder.hpp"
 #include "postrec/data/scan.hpp"
 
 namespace postrec {
-
-/// Whether a file carries the DICM mark.
-bool has_dicom_mark(const std::filesystem::path& path);
 
 /// The DICOM files directly in a folder, sorted by name; whatever else lies there is left out, and counted in a note.
 std::vector<std::filesystem::path> dicom_files_in(const std::filesystem::path& folder, std::vector<std::string>& notes);

@@ -40,6 +40,7 @@ namespace {
 constexpr int kBacklog = 16, kTurnedAway = 4;  // callers that are told to try again, at the same time
 constexpr std::uint64_t kChildMemory = std::uint64_t{1} << 30;
 constexpr auto kTick = std::chrono::milliseconds(200);
+constexpr const char* kNoRoom = "no room";
 
 void say(const PacsListenOptions& options, const std::string& text) {
   if (options.hooks.say) options.hooks.say(text);
@@ -150,7 +151,8 @@ class Listener {
   void lock_folder() {
     const fs::path incoming = options_.folder / PacsReception::kIncoming;
     lock_.reset(::open((incoming / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
-    if (lock_.get() < 0) throw Error(ErrorKind::kCannotCreate, quoted_path(options_.folder) + " cannot be written: " + std::strerror(errno), "give a folder that you may write to");
+    if (const int error = errno; lock_.get() < 0)
+      throw Error(write_error_kind(error), quoted_path(options_.folder) + " cannot be written: " + std::strerror(error), "give a folder that you may write to, with room");
     if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0)
       throw Error(ErrorKind::kTemporary, "another process listens into " + quoted_path(options_.folder), "stop it first, or give another folder");
     remove_leftovers();
@@ -162,12 +164,18 @@ class Listener {
       if (entry.path().extension() == ".part") fs::remove(entry.path(), ignored);
   }
 
-  /// Children write the digest of a series and a line break, in one piece, whenever something changes there.
+  /// Children write a line in one piece: the digest of a series whenever something changes there, kNoRoom when an instance could not be kept.
   void read_news() {
     char bytes[17 * 64];
     for (ssize_t n; (n = ::read(news_.get(), bytes, sizeof bytes)) > 0;) pending_news_.append(bytes, static_cast<std::size_t>(n));
-    for (std::size_t end; (end = pending_news_.find('\n')) != std::string::npos; pending_news_.erase(0, end + 1))
-      if (const std::string series = pending_news_.substr(0, end); SeriesWatch::is_series(series)) watch_->touch(series);
+    for (std::size_t end; (end = pending_news_.find('\n')) != std::string::npos; pending_news_.erase(0, end + 1)) {
+      const std::string news = pending_news_.substr(0, end);
+      if (news == kNoRoom && !std::exchange(told_of_no_room_, true))
+        say(options_, "an instance cannot be written into " + quoted_path(options_.folder) + ": the disk is full or failed; its sender is told so and may try again");
+      if (!SeriesWatch::is_series(news)) continue;
+      watch_->touch(news);
+      told_of_no_room_ = false;
+    }
   }
 
   void bury_children() {
@@ -203,10 +211,12 @@ class Listener {
     socket_.reset();
     ServiceEnd end = ServiceEnd::kLost;
     try {
-      reception_.changes = [&](const std::string& series) {
-        const std::string line = series + "\n";
+      const auto tell = [&](const std::string& news) {
+        const std::string line = news + "\n";
         if (::write(news_end_.get(), line.data(), line.size()) < 0) return;
       };
+      reception_.changes = tell;
+      reception_.no_room = [&] { tell(kNoRoom); };
       end = serve_caller(socket, options_, transport_, reception_, busy);
     } catch (const std::exception&) {
       ::_exit(static_cast<int>(ServiceEnd::kLost));
@@ -235,6 +245,7 @@ class Listener {
   Descriptor lock_, news_, news_end_, socket_;
   std::optional<SeriesWatch> watch_;
   std::string pending_news_;
+  bool told_of_no_room_ = false;
   std::set<pid_t> children_;
   int port_ = 0;
 };

@@ -2,16 +2,15 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <exception>
 
 #include "descriptor.hpp"
 #include "dicom_uid.hpp"
+#include "pacs_arrival.hpp"
 #include "pacs_names.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/pacs_listen.hpp"
@@ -29,37 +28,11 @@ constexpr unsigned short kStored = 0x0000, kOutOfResources = 0xA700, kWrongClass
 
 constexpr std::uint64_t kCommandBytes = 1 << 20;
 
-bool context_is_of(const T_ASC_Association* association, T_ASC_PresentationContextID id, const char* sop_class) {
-  T_ASC_PresentationContext context{};
+bool context_of(const T_ASC_Association* association, T_ASC_PresentationContextID id, const char* sop_class, T_ASC_PresentationContext& context) {
   return ASC_findAcceptedPresentationContext(association->params, id, &context).good() && std::strcmp(context.abstractSyntax, sop_class) == 0;
 }
 
-/// DCMTK does not see that the end of a data set found no room: the file is damaged then, and the peer is to try again.
-bool is_full(const fs::path& folder) {
-  constexpr std::uint64_t kLittle = 64 << 10;
-  struct statvfs disk = {};
-  return ::statvfs(folder.c_str(), &disk) == 0 && std::uint64_t{disk.f_bavail} * disk.f_frsize < kLittle;
-}
-
-}  // namespace
-
-struct PacsReception::Arrival {
-  PacsReception& reception;
-  fs::path temporary;
-  Outcome outcome = Outcome::kRefused;
-};
-
-PacsReception::PacsReception(fs::path folder, std::uint64_t instance_bytes) : folder_(std::move(folder)), instance_bytes_(instance_bytes) {
-  std::error_code failure;
-  fs::create_directories(folder_ / kIncoming, failure);
-  if (failure) throw Error(ErrorKind::kCannotCreate, quoted_path(folder_) + " cannot be created: " + failure.message(), "give a folder that you may write to");
-}
-
-OFCondition PacsReception::refuse(T_ASC_Association* association, T_ASC_PresentationContextID context, const T_DIMSE_C_StoreRQ& request, int timeout,
-                                  unsigned short status) {
-  DIC_UL bytes = 0, pieces = 0;
-  const OFCondition ignored = DIMSE_ignoreDataSet(association, DIMSE_NONBLOCKING, timeout, &bytes, &pieces);
-  if (ignored.bad()) return ignored;
+OFCondition answer(T_ASC_Association* association, T_ASC_PresentationContextID context, const T_DIMSE_C_StoreRQ& request, unsigned short status) {
   T_DIMSE_C_StoreRSP response{};
   response.DimseStatus = status;
   response.MessageIDBeingRespondedTo = request.MessageID;
@@ -67,45 +40,51 @@ OFCondition PacsReception::refuse(T_ASC_Association* association, T_ASC_Presenta
   return DIMSE_sendStoreResponse(association, context, &request, &response, nullptr);
 }
 
-OFCondition PacsReception::receive(T_ASC_Association* association, PacsTransport& transport, T_ASC_PresentationContextID context, T_DIMSE_C_StoreRQ& request,
-                                   int timeout, Outcome& outcome) {
-  outcome = Outcome::kRefused;
-  transport.allow(instance_bytes_ + kCommandBytes);
-  if (!valid_uid(request.AffectedSOPInstanceUID) || !valid_uid(request.AffectedSOPClassUID)) return refuse(association, context, request, timeout, kBadUid);
-  if (!context_is_of(association, context, request.AffectedSOPClassUID)) return refuse(association, context, request, timeout, kWrongClass);
-  Arrival arrival{*this, folder_ / kIncoming / (std::to_string(::getpid()) + "-" + std::to_string(counter_++) + ".part")};
-  OFCondition condition =
-      DIMSE_storeProvider(association, context, &request, arrival.temporary.c_str(), 1, nullptr, on_progress, &arrival, DIMSE_NONBLOCKING, timeout);
-  ::unlink(arrival.temporary.c_str());
-  transport.allow(kCommandBytes);
-  outcome = arrival.outcome;
-  // The disk is full: the peer was told so, and the association goes on.
-  if (condition.module() == OFM_dcmnet && condition.code() == DIMSEC_OUTOFRESOURCES) {
-    outcome = Outcome::kNoRoom;
-    condition = EC_Normal;
-  }
-  return condition;
+}  // namespace
+
+PacsReception::PacsReception(fs::path folder, std::uint64_t instance_bytes) : folder_(std::move(folder)), instance_bytes_(instance_bytes) {
+  std::error_code failure;
+  fs::create_directories(folder_ / kIncoming, failure);
+  if (failure) throw Error(write_error_kind(failure.value()), quoted_path(folder_) + " cannot be created: " + failure.message(), "give a folder that you may write to");
 }
 
-void PacsReception::on_progress(void* data, T_DIMSE_StoreProgress* progress, T_DIMSE_C_StoreRQ* request, char*, DcmDataset**, T_DIMSE_C_StoreRSP* response,
-                                DcmDataset**) {
-  if (progress->state != DIMSE_StoreEnd) return;
-  auto& arrival = *static_cast<Arrival*>(data);
-  try {  // DCMTK between us and the caller does not expect exceptions
-    if (response->DimseStatus == kStored) response->DimseStatus = arrival.reception.keep(arrival.temporary, *request, arrival.outcome);
+OFCondition PacsReception::refuse(T_ASC_Association* association, T_ASC_PresentationContextID context, const T_DIMSE_C_StoreRQ& request, int timeout,
+                                  unsigned short status) {
+  DIC_UL bytes = 0, pieces = 0;
+  const OFCondition ignored = DIMSE_ignoreDataSet(association, DIMSE_NONBLOCKING, timeout, &bytes, &pieces);
+  return ignored.bad() ? ignored : answer(association, context, request, status);
+}
+
+OFCondition PacsReception::receive(T_ASC_Association* association, PacsTransport& transport, T_ASC_PresentationContextID id, const T_DIMSE_C_StoreRQ& request, int timeout,
+                                   Outcome& outcome) {
+  outcome = Outcome::kRefused;
+  transport.allow(instance_bytes_ + kCommandBytes);
+  T_ASC_PresentationContext context{};
+  if (!valid_uid(request.AffectedSOPInstanceUID) || !valid_uid(request.AffectedSOPClassUID)) return refuse(association, id, request, timeout, kBadUid);
+  if (!context_of(association, id, request.AffectedSOPClassUID, context)) return refuse(association, id, request, timeout, kWrongClass);
+  PacsArrival arrival(folder_ / kIncoming / (std::to_string(::getpid()) + "-" + std::to_string(counter_++) + ".part"), request, *association, context);
+  T_ASC_PresentationContextID id_of_data = 0;
+  const OFCondition received = DIMSE_receiveDataSetInFile(association, DIMSE_NONBLOCKING, timeout, &id_of_data, &arrival, nullptr, nullptr);
+  transport.allow(kCommandBytes);
+  if (received.bad()) return received;
+  if (id_of_data != id) return makeDcmnetCondition(DIMSEC_INVALIDPRESENTATIONCONTEXTID, OF_error, "a data set in another context than its command");
+  unsigned short status = kOutOfResources;
+  try {  // whatever fails here, the peer is waiting for an answer
+    if (arrival.sync()) status = keep(arrival.path(), request, outcome);
   } catch (const std::exception&) {
-    response->DimseStatus = kOutOfResources;
   }
-  // DCMTK says so, too, when it cannot write the data set.
-  if (response->DimseStatus == kOutOfResources) arrival.outcome = Outcome::kNoRoom;
+  if (status == kOutOfResources) {
+    outcome = Outcome::kNoRoom;
+    if (no_room) no_room();
+  }
+  return answer(association, id, request, status);
 }
 
 unsigned short PacsReception::keep(const fs::path& temporary, const T_DIMSE_C_StoreRQ& request, Outcome& outcome) {
   const InstanceHeader header = read_instance_headers({temporary}).front();
-  if (!header.usable) return is_full(folder_) ? kOutOfResources : kDamaged;
+  if (!header.usable) return kDamaged;
   if (std::strcmp(header.sop_instance, request.AffectedSOPInstanceUID) != 0 || std::strcmp(header.sop_class, request.AffectedSOPClassUID) != 0) return kBadUid;
   if (wanted && !wanted(header)) return kUnwanted;
-  if (!Descriptor(::open(temporary.c_str(), O_RDONLY | O_CLOEXEC)).sync()) return kOutOfResources;
 
   const std::string series = series_digest(header.series);
   if (::mkdir((folder_ / series).c_str(), 0777) != 0 && errno != EEXIST) return kOutOfResources;

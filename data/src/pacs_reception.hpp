@@ -18,26 +18,25 @@ class PacsReception {
  public:
   enum class Outcome { kStored, kKnown, kRefused, kNoRoom };
 
-  /// `instance_bytes`: the largest data set that is taken. Throws Error(kCannotCreate) when folder/.incoming cannot be made.
+  /// `instance_bytes`: the largest data set that is taken. Throws Error when folder/.incoming cannot be made: kCannotCreate, kInputOutput (disk full).
   PacsReception(std::filesystem::path folder, std::uint64_t instance_bytes);
 
   /// Whether an instance is wanted; without it all are.
   std::function<bool(const InstanceHeader&)> wanted;
   /// Told the digest of a series before an instance gets its name there, and afterwards.
   std::function<void(const std::string& series)> changes;
+  /// Told when an instance could not be kept because the disk is full or failed.
+  std::function<void()> no_room;
 
-  /// Receives the data set that follows `request` and answers it. Returns what became of the association; `outcome` says what became of the instance.
-  OFCondition receive(T_ASC_Association* association, PacsTransport& transport, T_ASC_PresentationContextID context, T_DIMSE_C_StoreRQ& request, int timeout,
-                      Outcome& outcome);
+  /// Receives the data set that follows `request` to its end, whether or not it can be kept, and answers it. Returns what became of the association; `outcome` says what became of the
+  /// instance. One without room is answered with 0xA700, which asks the peer to try again.
+  OFCondition receive(T_ASC_Association* association, PacsTransport& transport, T_ASC_PresentationContextID id, const T_DIMSE_C_StoreRQ& request, int timeout, Outcome& outcome);
 
   static constexpr const char* kIncoming = ".incoming";
 
  private:
-  struct Arrival;
   OFCondition refuse(T_ASC_Association* association, T_ASC_PresentationContextID context, const T_DIMSE_C_StoreRQ& request, int timeout, unsigned short status);
   unsigned short keep(const std::filesystem::path& temporary, const T_DIMSE_C_StoreRQ& request, Outcome& outcome);
-  static void on_progress(void* arrival, T_DIMSE_StoreProgress* progress, T_DIMSE_C_StoreRQ* request, char* file, DcmDataset** dataset, T_DIMSE_C_StoreRSP* response,
-                          DcmDataset** detail);
 
   std::filesystem::path folder_;
   std::uint64_t instance_bytes_;

@@ -2,11 +2,14 @@
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dctk.h>
 
+#include <sys/stat.h>
+
 #include <csignal>
 #include <fstream>
 #include <set>
 #include <thread>
 
+#include "../data/ct_pd_files.hpp"
 #include "../data/dicom_files.hpp"
 #include "batch/batch_discovery.hpp"
 #include "batch_fixture.hpp"
@@ -178,6 +181,103 @@ TEST_F(BatchDicom, TheIdComesFromTheSeriesAndNotFromItsPlace) {
   std::set<std::string> both = ids("after");
   both.merge(ids("other"));
   EXPECT_EQ(both.size(), 4u) << "who does not have the key cannot make them";
+}
+
+// Projections lie beside images, as a scanner's archive gives them: without --simulate they are the cases, with it the images are, and what is left out is said.
+TEST_F(BatchDicom, SeriesOfProjections) {
+  add_series("A", "1.2.3.41");
+  test::CtPdScan scan;
+  test::write_ct_pd(folder_ / "in/A", scan);   // series 1.2.3.4
+  scan.x_mm = -20.0;
+  scan.change = [](DcmDataset& d, int view) {
+    d.putAndInsertString(DCM_SeriesInstanceUID, "1.2.3.5");
+    d.putAndInsertString(DCM_SOPInstanceUID, ("1.2.3.5." + std::to_string(view + 1)).c_str());
+  };
+  test::write_ct_pd(folder_ / "in/B/C", scan);
+  scan.change = [](DcmDataset& d, int view) {  // which no slice can be made of
+    d.putAndInsertString(DCM_SeriesInstanceUID, "1.2.3.6");
+    d.putAndInsertString(DCM_SOPInstanceUID, ("1.2.3.6." + std::to_string(view + 1)).c_str());
+    test::put_private(d, 0x7031, 0x1002, {static_cast<float>(view)});
+  };
+  test::write_ct_pd(folder_ / "in/helix", scan);
+  scan.change = [](DcmDataset& d, int) { d.putAndInsertString(DCM_SeriesInstanceUID, "1.2.3.7"); };
+  test::write_ct_pd(folder_ / "in/damaged", scan);
+  std::set<fs::path> damaged;
+  for (const auto& entry : fs::directory_iterator(folder_ / "in/damaged")) damaged.insert(entry.path());
+  fs::resize_file(*damaged.begin(), fs::file_size(*damaged.begin()) - 20);  // the first says its series, and no more
+  fs::create_directories(folder_ / "in/broken");
+  write_text("in/broken/file", std::string(128, '\0') + "DICM\x02\x01 damaged");
+  write_text("key", kKey);
+  const std::vector<std::string> size = {"--set", "height=46", "--set", "width=50", "--set", "pixel-mm=2.5"};
+  const auto planned = [&](const std::string& output, const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"batch", "plan", path("in"), path(output), "--site-key", path("key"), "--prior", path("ct.safetensors"), "--samples", "2", "--steps", "3", "--log-format", "json"};
+    words.insert(words.end(), size.begin(), size.end());
+    words.insert(words.end(), more.begin(), more.end());
+    return run_postrec(words);
+  };
+  const std::string images = "a DICOM series of images, which need --simulate", projections = "a DICOM series of projections, which are measured: plan them without --simulate";
+  ASSERT_EQ(planned("estimate", {"--dry-run"}).code, 0);
+  const Ended measured = planned("out", {});
+  ASSERT_EQ(measured.code, 0) << measured.err;
+  EXPECT_EQ(nlohmann::json::parse(measured.out)["skipped"], (nlohmann::json{{images, 1}}));
+  const std::set<std::string> found = ids("out");
+  EXPECT_EQ(found.size(), 5u);
+  const Ended simulated = planned("simulated", {"--simulate", "--operator", "ct-radon", "--set", "n-views=20"});
+  ASSERT_EQ(simulated.code, 0) << simulated.err;
+  EXPECT_EQ(nlohmann::json::parse(simulated.out)["skipped"], (nlohmann::json{{projections, 4}}));
+  EXPECT_EQ(ids("simulated").size(), 2u) << "the images, and what is damaged throughout";
+
+  const Ended ended = run_batch("out");
+  EXPECT_EQ(ended.code, 8) << ended.err;
+  const auto table = status("out");
+  EXPECT_EQ(table["all"]["done"], 2) << table;
+  std::string reasons;
+  for (const auto& row : table["cases"])
+    if (row["state"] == "failed") reasons += row["reason"].get<std::string>() + "\n";
+  for (const char* reason : {"helical", "DICOM file 1 of", "damaged"}) EXPECT_NE(reasons.find(reason), std::string::npos) << reason << " is not among: " << reasons;
+  // Each case is its own series: what follows from the data alone is what it is of the folder by itself.
+  fs::create_directories(folder_ / "alone");
+  for (const auto& entry : fs::directory_iterator(folder_ / "in/A"))
+    if (entry.path().filename().string().find("^1") != std::string::npos) fs::copy(entry.path(), folder_ / "alone" / entry.path().filename());
+  std::multiset<std::string> direct, of_cases;
+  for (const std::string& input : {path("alone"), path("in/B/C")}) {
+    std::vector<std::string> words = {"reconstruct", input, "--prior", path("ct.safetensors"), "--samples", "2", "--steps", "3", "--output", path("direct"), "--on-existing", "overwrite"};
+    words.insert(words.end(), size.begin(), size.end());
+    const Ended one = run_postrec(words);
+    ASSERT_EQ(one.code, 0) << one.err;
+    direct.insert(content("direct/pseudo_inverse.nii.gz"));
+  }
+  for (const std::string& id : found)
+    if (fs::exists(folder_ / "out" / id)) of_cases.insert(content("out/" + id + "/pseudo_inverse.nii.gz"));
+  EXPECT_EQ(of_cases, direct);
+  EXPECT_EQ(std::set<std::string>(direct.begin(), direct.end()).size(), 2u);
+  for (const auto& entry : fs::recursive_directory_iterator(folder_ / "out")) {
+    const std::string name = entry.path().lexically_relative(folder_ / "out").string();
+    EXPECT_EQ(name.find(test::kProjectionCanary), std::string::npos) << name;
+    if (entry.is_regular_file() && name != "plan.jsonl") { EXPECT_EQ(content("out/" + name).find(test::kProjectionCanary), std::string::npos) << name; }
+  }
+  EXPECT_EQ((measured.out + measured.err + simulated.out + simulated.err + ended.out + ended.err).find(test::kProjectionCanary), std::string::npos);
+}
+
+// What cannot be looked at or read is told without its name.
+TEST_F(BatchDicom, WhatCannotBeRead) {
+  add_series("A", "1.2.3.41");
+  const std::string name = std::string(test::kCanary) + "^PHI.nii.gz";
+  fs::create_symlink(name, folder_ / "in/A" / name);  // to itself
+  const Ended planned = plan("out", {"--log-format", "json"});
+  ASSERT_EQ(planned.code, 0) << planned.err;
+  EXPECT_EQ(nlohmann::json::parse(planned.out)["skipped"], (nlohmann::json{{"no regular file", 1}}));
+  EXPECT_EQ(ids("out").size(), 1u);
+
+  ASSERT_EQ(mkfifo(path("in/" + name).c_str(), 0600), 0);
+  write_text("list.txt", "in/A\nin/" + name + "\n");
+  for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--dry-run"}}) {
+    std::vector<std::string> words = plan_words("other", more);
+    words[2] = path("list.txt");
+    const Ended ended = run_postrec(words);
+    expect_error(ended, 66, {"a file of case ", "cannot be read"});
+    EXPECT_EQ(ended.err.find(test::kCanary), std::string::npos) << ended.err;
+  }
 }
 
 // Of a list, too: a name is for one series.

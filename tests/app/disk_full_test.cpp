@@ -3,6 +3,9 @@
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dctk.h>
 
+#include <torch/csrc/jit/api/module.h>
+
+#include <chrono>
 #include <csignal>
 #include <regex>
 #include <set>
@@ -91,6 +94,12 @@ class DiskFull : public AppTest {
     return run_postrec(words);
   }
 
+  std::int64_t pages_used() const {
+    std::int64_t pages = 0;
+    for (const auto& [name, content] : disk_->files()) pages += pages_of(content);
+    return pages;
+  }
+
   std::map<std::string, std::string> comparable_files(const Writer& writer) const {
     auto files = disk_->files();
     std::erase_if(files, [&](const auto& file) { return std::regex_search(file.first, std::regex(writer.changing)); });
@@ -135,8 +144,7 @@ class DiskFull : public AppTest {
     std::set<std::string> hit;
     disk_->make(kPlenty);
     prepare();
-    std::int64_t pages = 0;
-    for (const auto& [name, content] : disk_->files()) pages += pages_of(content);
+    std::int64_t pages = pages_used();
     for (int runs = 0;; ++runs) {
       ASSERT_LT(runs, 80);
       disk_->resize(pages);
@@ -225,6 +233,27 @@ TEST_F(DiskFull, TrainANetwork) {
                       "^prior\\.safetensors\\.checkpoint"});
 }
 
+TEST_F(DiskFull, TrainRemeasures) {
+  fs::create_directories(folder_ / "scans");
+  for (int i = 0; i < 2; ++i)
+    write_nifti(path("scans/sub-" + std::to_string(i) + "_T1w.nii.gz"), {test_volume(kSlices, kHeight, kWidth) * (1.0 + 0.2 * i), {}, IntensityUnit::kArbitrary});
+  ASSERT_EQ(run_postrec({"train", path("scans"), "--kind", "network", "--licence", "CC0", "--table-size", "16", "--widths", "8", "--blocks", "1", "--steps", "2", "--decay-steps", "1",
+                         "--batch-pixels", "576", "--threads", "1", "--quiet", "--output", path("network.safetensors")})
+                .code,
+            0);
+  fill_at_every_file({{"train", path("mr.nii.gz"), "--remeasure", path("network.safetensors"), "--threads", "1", "--output", "DISK/prior.safetensors"}});
+}
+
+// The prior lies beside its module, which is there before.
+TEST_F(DiskFull, TrainMeasuresAModule) {
+  torch::jit::Module module("denoiser");
+  module.define("def forward(self, x, sigma):\n  return x * (0.1 / (0.1 + (sigma * sigma).reshape(-1, 1, 1, 1)))\n");
+  module.save(path("module.pt"));
+  fill_at_every_file({{"train", path("mr.nii.gz"), "--measure", "DISK/module.pt", "--allow-code", "--licence", "CC0", "--trained-on", "nothing", "--threads", "1", "--output",
+                       "DISK/prior.safetensors"}},
+                     {"module.pt"}, [this] { fs::copy_file(path("module.pt"), disk_->folder() / "module.pt"); });
+}
+
 class BatchDiskFull : public DiskFull {
  protected:
   std::vector<std::string> plan_words() const {
@@ -240,12 +269,95 @@ class BatchDiskFull : public DiskFull {
 TEST_F(BatchDiskFull, Plan) { fill_at_every_file({plan_words()}); }
 
 TEST_F(BatchDiskFull, Run) {
+  disk_->make(kPlenty);
+  prepare_plan();
+  disk_->resize(pages_used());
+  expect_error(run({{"batch", "run", "DISK/batch", "--jobs", "1"}}, false), 74, {".events/shard-1-of-1-", "No space left on device"});  // what it writes first
   // Events are written as the batch goes, one file a process.
   fill_at_every_file({{"batch", "run", "DISK/batch", "--jobs", "1"}, {}, "^batch/\\.work/", "^batch/\\.events/", true}, {"batch/plan.jsonl", "batch/site.key"}, [this] { prepare_plan(); });
 }
 
 TEST_F(BatchDiskFull, Report) {
   fill_at_every_file({{"batch", "report", "DISK/batch"}}, {"batch/plan.jsonl", "batch/site.key"}, [this] { prepare_plan(); });
+}
+
+// The script is written to standard output; what goes to sbatch is no file of ours, but the folder for its logs is.
+TEST_F(BatchDiskFull, Submit) {
+  disk_->make(kPlenty);
+  prepare_plan();
+  const std::string command = std::string("exec " POSTREC_PROGRAM " batch submit '") + path("disk/batch") + "' --slurm 2";
+  const Ended printed = run({{"batch", "submit", "DISK/batch", "--slurm", "2"}}, false);
+  ASSERT_EQ(printed.code, 0) << printed.err;
+  disk_->resize(pages_used());
+  const auto [code, said] = test::shell("(" + command + " 2>&3 >'" + path("disk/job.sh") + "') 3>&1");
+  EXPECT_EQ(code, 74) << said;
+  EXPECT_NE(said.find("cannot write to standard output"), std::string::npos) << said;
+  disk_->resize(kPlenty);
+  EXPECT_EQ(test::shell(command + " >'" + path("disk/job.sh") + "'").first, 0);
+  EXPECT_EQ(content("disk/job.sh"), printed.out);
+
+  fs::create_directories(folder_ / "bin");
+  write_text("bin/sbatch", "#!/bin/sh\ncat >>'" + path("submitted") + "'\necho 7\n");
+  fs::permissions(folder_ / "bin/sbatch", fs::perms::owner_all);
+  ChildOptions with_sbatch;
+  with_sbatch.environment = {"PATH=" + path("bin") + ":/usr/bin:/bin"};
+  const auto submit = [&] { return run_postrec({"batch", "submit", path("disk/batch"), "--slurm", "2", "--submit"}, with_sbatch); };
+  disk_->forbid_new_files();
+  expect_error(submit(), 74, {"batch/.events", "No space left on device"});
+  EXPECT_FALSE(fs::exists(path("submitted"))) << "jobs without a folder for their logs fail";
+  disk_->resize(kPlenty);
+  const Ended submitted = submit();
+  EXPECT_EQ(submitted.out, "submitted array 7 of 2 shards, and report 7 after it\n") << submitted.err;
+  EXPECT_NE(content("submitted").find("batch run"), std::string::npos);
+}
+
+// The links to the files of a DICOM series are made on the disk of the batch; a failure names none of them, whose names and folders may hold a patient's.
+TEST_F(BatchDiskFull, LinksToASeries) {
+  test::write_phantom_series(path("in"), test::PhantomSpec());
+  disk_->make(kPlenty);
+  ASSERT_EQ(run({{"batch", "plan", path("in"), "DISK/batch", "--simulate", "--slice", "1", "--operator", "ct-radon", "--set", "n-views=20", "--noise", "0.5", "--samples", "2", "--steps", "2",
+                  "--prior", path("ct.safetensors")}},
+                false)
+                .code,
+            0);
+  const auto batch_run = [&] { return run({{"batch", "run", "DISK/batch", "--jobs", "1"}}, false); };
+  std::string said;
+  const auto links_failed = [&] { return said.find("the links to the input of the case cannot be made: No space left on device") != std::string::npos; };
+  for (int more = 0; more < 20 && !links_failed(); ++more) {
+    disk_->forbid_new_files(more);
+    const Ended ended = batch_run();
+    EXPECT_EQ(ended.code, 74) << ended.err;
+    said += ended.err;
+  }
+  EXPECT_TRUE(links_failed()) << said;
+  EXPECT_EQ(said.find(test::kCanary), std::string::npos) << said;
+  disk_->resize(kPlenty);
+  const Ended rest = batch_run();
+  EXPECT_EQ(rest.code, 0) << rest.err;
+}
+
+// No folder or file more can be made, though there is room for data.
+TEST_F(BatchDiskFull, NoNewFiles) {
+  disk_->make(kPlenty);
+  prepare_plan();
+  const auto before = disk_->files();
+  const std::vector<std::vector<std::string>> commands = {
+      {"batch", "plan", path("list.csv"), "DISK/other", "--simulate", "--operator", "mri-fourier", "--prior", path("mr.safetensors")},
+      {"batch", "run", "DISK/batch", "--jobs", "1"},
+      {"batch", "report", "DISK/batch"},
+      {"pacs", "listen", "--output", "DISK/inbox", "--port", "0"},
+      with_prior(mr_words("reconstruct", {"--simulate", "--output", "DISK/out"})),
+      with_prior(mr_words("evaluate", {"--compare", "bridge", "--table", "DISK/table.json"})),
+      mr_words("simulate", {"--output", "DISK/measured"}),
+      {"sample", "--prior", path("mr.safetensors"), "--size", "17x19", "--samples", "2", "--steps", "2", "--threads", "1", "--output", "DISK/drawn"},
+      {"train", path("mr.nii.gz"), "--table-size", "16", "--licence", "CC0", "--threads", "1", "--output", "DISK/prior.safetensors"}};
+  for (const auto& words : commands) {
+    disk_->forbid_new_files();
+    const Ended ended = run({words}, false);
+    EXPECT_EQ(ended.code, 74) << words[0] << " " << words[1] << ": " << ended.err;
+    EXPECT_NE(ended.err.find("No space left on device"), std::string::npos) << words[0] << " " << words[1] << ": " << ended.err;
+    EXPECT_EQ(disk_->files(), before) << words[0] << " " << words[1];
+  }
 }
 
 // Standard output is a file, too.
@@ -276,6 +388,13 @@ class PacsDiskFull : public PacsTest {
     PacsTest::TearDown();
   }
   static std::string peer_of(const Background& listener) { return "INBOX@127.0.0.1:" + std::to_string(port_of(listener)); }
+  /// Files with an end that means something: neither a lock nor a listener's.
+  std::set<std::string> instances_on_the_disk() const {
+    std::set<std::string> names;
+    for (const auto& [name, content] : disk_->files())
+      if (name != "inbox/.incoming/lock" && !name.ends_with("/complete")) names.insert(name);
+    return names;
+  }
 
   std::unique_ptr<SmallDisk> disk_;
 };
@@ -295,7 +414,7 @@ TEST_F(PacsDiskFull, TheLedgerOfSend) {
   EXPECT_EQ(listener.stop(SIGTERM), 0);
 }
 
-// The sender fails, by a status or a lost association, and may try again; what has a name is whole; and the listener lives on and takes the rest.
+// What finds room is taken and the rest refused, to be sent again; what has a name is whole; and the listener lives on and takes the rest.
 TEST_F(PacsDiskFull, Listen) {
   write_study("sent_study", 6);
   const auto sent = data_sets(path("sent_study"));
@@ -303,8 +422,7 @@ TEST_F(PacsDiskFull, Listen) {
   disk_->make(2 * pages_each);
   Background listener(listen_command("disk/inbox", 0, {"--stable-age", "0.2", "--timeout", "3"}), path("listen.log"));
   const std::string peer = peer_of(listener);
-  const Ended first = send("sent_study", peer, {"--retries", "0", "--timeout", "60"});
-  EXPECT_EQ(first.code, 76) << first.err;
+  expect_error(send("sent_study", peer, {"--retries", "0", "--timeout", "60"}), 76, {"could not take an instance now", "0xA700"});
   const auto kept = data_sets(path("disk/inbox"));
   EXPECT_LT(kept.size(), sent.size());
   EXPECT_GT(kept.size(), 0u);
@@ -315,6 +433,76 @@ TEST_F(PacsDiskFull, Listen) {
   EXPECT_EQ(data_sets(path("disk/inbox")), sent);
   EXPECT_EQ(listener.stop(SIGTERM), 0) << listener.output();
   for (const auto& [name, content] : disk_->files()) EXPECT_EQ(name.find(".part"), std::string::npos) << name;
+}
+
+// Whichever piece of a data set finds no room, the first, one in the middle or the last, the sender hears at once that the disk is full, and what it then sends arrives as it is.
+TEST_F(PacsDiskFull, TheSenderHearsAtOnceThatThereIsNoRoom) {
+  constexpr double kPatience = 30, kSoon = 10;  // of listener and sender; what an answer may take on a busy machine
+  struct Case { int rows, step; };
+  for (const auto& [rows, step] : {Case{8, 1}, Case{64, 3}, Case{600, 25}}) {
+    const std::string study = "sent_" + std::to_string(rows);
+    write_study(study, 1, rows);
+    const auto sent = data_sets(path(study));
+    disk_->make(0);
+    Background listener(listen_command("disk/inbox", 0, {"--timeout", std::to_string(static_cast<int>(kPatience)), "--stable-age", "1000"}), path(study + ".log"));
+    const std::string peer = peer_of(listener);
+    const auto send_once = [&] { return send(study, peer, {"--retries", "0", "--timeout", std::to_string(static_cast<int>(kPatience)), "--ledger", path("ledger_" + std::to_string(rows))}); };
+    const std::int64_t needed = pages_of(*sent.begin() + std::string(512, ' '));  // with the meta header
+    std::set<std::int64_t> rooms = {needed - 2};
+    for (std::int64_t pages = 0; pages < needed - 1; pages += step) rooms.insert(pages);
+    for (const std::int64_t pages : rooms) {
+      disk_->resize(pages);
+      const auto begin = std::chrono::steady_clock::now();
+      expect_error(send_once(), 76, {"could not take an instance now", "0xA700"});
+      EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), kSoon) << rows << " rows, " << pages << " pages";
+      EXPECT_EQ(instances_on_the_disk(), std::set<std::string>()) << rows << " rows, " << pages << " pages";
+    }
+    EXPECT_TRUE(listener.wait_for("the disk is full")) << listener.output();
+    EXPECT_EQ(listener.output().find("the disk is full"), listener.output().rfind("the disk is full")) << "is said once";
+    EXPECT_EQ(listener.output().find("lost"), std::string::npos) << listener.output();
+    disk_->resize(kPlenty);
+    EXPECT_EQ(send_once().code, 0);
+    EXPECT_EQ(data_sets(path("disk/inbox")), sent);
+    EXPECT_EQ(instances_on_the_disk().size(), 1u);
+    EXPECT_EQ(listener.stop(SIGTERM), 0) << listener.output();
+  }
+}
+
+// One association with an instance too large and one that fits: the listener goes on in it. A sender that tries again waits until there is room.
+TEST_F(PacsDiskFull, AnAssociationGoesOnAndRetriesEndWell) {
+  write_study("sent_study", 1, 600);
+  TestInstance small;
+  small.series = small.instance = "1.2.3.9";
+  write_instance(folder_ / "sent_study" / "ZZ last", small);
+  disk_->make(8);
+  Background listener(listen_command("disk/inbox", 0, {"--stable-age", "1000"}), path("listen.log"));
+  Background sender({POSTREC_PROGRAM, "pacs", "send", path("sent_study"), "--peer", peer_of(listener), "--retries", "1000", "--retry-delay", "0.1", "--retry-delay-max", "0.1"}, path("send.log"));
+  EXPECT_TRUE(sender.wait_for("trying again")) << sender.output();
+  EXPECT_EQ(instances_on_the_disk().size(), 1u) << "the small one, whole";
+  disk_->resize(kPlenty);
+  EXPECT_EQ(sender.wait(), 0) << sender.output();
+  EXPECT_EQ(data_sets(path("disk/inbox")), data_sets(path("sent_study")));
+  EXPECT_EQ(listener.output().find("lost"), std::string::npos) << listener.output();
+  EXPECT_EQ(listener.stop(SIGTERM), 0) << listener.output();
+}
+
+// Somebody else's sender.
+TEST_F(PacsDiskFull, Storescu) {
+  if (test::shell("command -v storescu").first != 0) GTEST_SKIP() << "storescu (Debian: dcmtk) is not installed";
+  write_study("sent_study", 1, 64);
+  disk_->make(4);
+  Background listener(listen_command("disk/inbox", 0), path("listen.log"));
+  const std::string command = "timeout 25 storescu -v -aet RECON -aec INBOX +sd +r 127.0.0.1 " + std::to_string(port_of(listener)) + " '" + path("sent_study") + "'";
+  const auto [refused, said] = test::shell(command);
+  EXPECT_NE(refused, 0);
+  EXPECT_NE(said.find("Received Store Response (Refused: OutOfResources)"), std::string::npos) << said;
+  EXPECT_NE(said.find("Releasing Association"), std::string::npos) << said;
+  EXPECT_EQ(instances_on_the_disk(), std::set<std::string>());
+  disk_->resize(kPlenty);
+  const auto [stored, again] = test::shell(command);
+  EXPECT_EQ(stored, 0) << again;
+  EXPECT_EQ(data_sets(path("disk/inbox")), data_sets(path("sent_study")));
+  EXPECT_EQ(listener.stop(SIGTERM), 0) << listener.output();
 }
 
 // A series that has arrived while its marker finds no room is marked as soon as there is some.

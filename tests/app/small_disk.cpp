@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 
 #include <fstream>
 #include <iterator>
@@ -29,7 +30,7 @@ void SmallDisk::unmount() {
   mounted_ = false;
 }
 
-std::string SmallDisk::size_of(std::int64_t pages) const { return "size=" + std::to_string((pages + 1) * kPage); }
+std::string SmallDisk::size_of(std::int64_t pages) const { return "size=" + std::to_string((pages + 1) * kPage) + ",nr_inodes=65536"; }
 
 void SmallDisk::make(std::int64_t pages) {
   unmount();
@@ -40,6 +41,13 @@ void SmallDisk::make(std::int64_t pages) {
 
 void SmallDisk::resize(std::int64_t pages) const {
   if (::mount(nullptr, folder_.c_str(), nullptr, MS_REMOUNT, size_of(pages).c_str()) != 0) throw std::runtime_error("cannot resize a tmpfs");
+}
+
+void SmallDisk::forbid_new_files(std::int64_t but) const {
+  struct statvfs disk = {};
+  const auto names = [&] { return "nr_inodes=" + std::to_string(static_cast<std::int64_t>(disk.f_files - disk.f_ffree) + but); };
+  if (::statvfs(folder_.c_str(), &disk) != 0 || ::mount(nullptr, folder_.c_str(), nullptr, MS_REMOUNT, names().c_str()) != 0)
+    throw std::runtime_error("cannot forbid files of a tmpfs");
 }
 
 std::map<std::string, std::string> SmallDisk::files() const {

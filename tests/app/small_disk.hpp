@@ -24,6 +24,8 @@ class SmallDisk {
   void make(std::int64_t pages);
   /// As it is, but with that room.
   void resize(std::int64_t pages) const;
+  /// No more files and folders than so many new ones, until it is resized: many file systems have room for so many only, and on others a folder takes blocks.
+  void forbid_new_files(std::int64_t but = 0) const;
 
   const std::filesystem::path& folder() const { return folder_; }
   /// Every file by its path from the folder on, with its content.

@@ -4,6 +4,7 @@
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmnet/dimse.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -277,11 +278,12 @@ void serve(int port, const Archive& archive) {
 
 class HostileArchive : public PacsPeers {
  protected:
-  PacsGetReport get(const Archive& archive) {
+  PacsGetReport get(const Archive& archive, bool resume = false) {
     const int port = free_port();
     const Process process([&] { serve(port, archive); });
     PacsGetOptions options;
     options.retry = {1, 0.02, 0.02};
+    options.resume = resume;
     close(connect_to(port));  // it is there
     return get_from_pacs({.study_uid = "1.2.3", .series_uid = "", .accession = ""}, peer_at(port), folder_ / "here" / "out", options);
   }
@@ -291,6 +293,35 @@ TEST_F(HostileArchive, AnHonestOneIsUnderstood) {
   const PacsGetReport report = get({.sends = {{}}});
   EXPECT_EQ(report.instances, 1u);
   EXPECT_EQ(files(), std::set<std::string>{"here/out/" + series_digest("1.2.3.4") + "/" + instance_digest("1.2.3.4.5") + ".dcm"});
+}
+
+/// Files of this process can have so many bytes at most, as long as this lives.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : handler_(signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_{};
+  sighandler_t handler_;
+};
+
+// An instance without room is an error at once, neither silence nor half a file, and fetched when there is some.
+TEST_F(HostileArchive, AFullDisk) {
+  for (const rlim_t bytes : {100, 400}) {  // within the meta header, and in the data set, which comes in one piece
+    const FileSizeLimit limit(bytes);
+    expect_error(ErrorKind::kInputOutput, "the disk is full or failed", [&] { get({.sends = {{}}}, true); });
+    EXPECT_TRUE(files().empty());
+  }
+  EXPECT_EQ(get({.sends = {{}}}, true).fetched, 1u);
+  EXPECT_EQ(files().size(), 1u);
 }
 
 TEST_F(HostileArchive, AUidThatIsNoneIsNotUsed) {

@@ -3,14 +3,19 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace postrec {
 
+/// Whether a file carries the mark of DICOM, "DICM" behind 128 bytes. False for one that cannot be opened. Throws Error(kInputOutput) when reading fails.
+bool has_dicom_mark(const std::filesystem::path& path);
+
 /// The files of one DICOM series.
 struct DicomSeriesFiles {
   std::string series_uid;                      ///< as the files say it; empty when they say none
+  std::optional<bool> projections;             ///< whether it is DICOM-CT-PD, a measurement, and no images; empty when all files are damaged
   std::vector<std::filesystem::path> files;    ///< in the order in which they were given
 };
 
