@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <utility>
@@ -67,6 +68,9 @@ int run_main(int argc, char** argv, const std::function<int(const std::vector<st
     const std::string text = error.what_without_backtrace();
     const bool memory = text.find("DefaultCPUAllocator") != std::string::npos;
     return memory ? report(ErrorKind::kOutOfMemory, text, kMemoryHint) : report(ErrorKind::kInternal, text);
+  } catch (const std::filesystem::filesystem_error& error) {
+    // What it says holds paths, and those below a folder that was given may hold patients' names.
+    return report(ErrorKind::kInputOutput, "a file or folder cannot be used: " + error.code().message(), "check what was given, and what lies in its folders");
   } catch (const std::exception& error) {
     return report(ErrorKind::kInternal, error.what());
   } catch (...) {

@@ -57,6 +57,16 @@ TEST_F(BadInput, ScanWithNan) {
   expect_nothing_written("out");
 }
 
+// A folder with what cannot even be looked at. Names in it may be patients'.
+TEST_F(BadInput, ALinkToItselfIsNotNamed) {
+  fs::create_directory(path("series"));
+  fs::create_symlink("DOE^JANE", path("series/DOE^JANE"));
+  const Ended ended = simulate_from(path("series"));
+  expect_error(ended, 74, {"cannot be used"});
+  EXPECT_EQ(ended.err.find("JANE"), std::string::npos) << ended.err;
+  expect_nothing_written("out");
+}
+
 TEST_F(BadInput, WrongSizedMaskAndMeasurement) {
   write_text("mask.txt", "1 0 1\n0 1 0\n");
   expect_error(run_postrec({"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "mri-fourier", "--set", "mask=" + path("mask.txt"), "--noise", "0.1", "--prior",
