@@ -35,9 +35,15 @@ at::Tensor image_ramp(std::int64_t height, std::int64_t width) { return outer(ra
 
 at::Tensor kspace_ramp(std::int64_t height, std::int64_t width) { return outer(ramp(height, height / 2), ramp(width, width / 2)); }
 
+// LibTorch's fft_norm_mode. MKL scales in a pass of its own.
 at::Tensor plain_dft(const at::Tensor& image, at::IntArrayRef axes, bool forward) {
-  constexpr std::int64_t kOrthonormal = 1;  // LibTorch's fft_norm_mode::by_root_n, folded into the transform
-  return at::_fft_c2c(image, axes, kOrthonormal, forward);
+  constexpr std::int64_t kByRootN = 1;
+  return at::_fft_c2c(image, axes, kByRootN, forward);
+}
+
+at::Tensor unscaled_dft(const at::Tensor& image, at::IntArrayRef axes, bool forward) {
+  constexpr std::int64_t kNone = 0;
+  return at::_fft_c2c(image, axes, kNone, forward);
 }
 
 }  // namespace postrec

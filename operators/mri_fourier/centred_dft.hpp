@@ -20,4 +20,7 @@ at::Tensor kspace_ramp(std::int64_t height, std::int64_t width);
 /// F or F^H, orthonormal and not centred, of a complex [rows, columns] over `axes`.
 at::Tensor plain_dft(const at::Tensor& image, at::IntArrayRef axes, bool forward);
 
+/// The same times n^1/2, n the product of the sizes along `axes`: for who folds the factor into what comes next.
+at::Tensor unscaled_dft(const at::Tensor& image, at::IntArrayRef axes, bool forward);
+
 }  // namespace postrec

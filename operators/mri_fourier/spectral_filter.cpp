@@ -56,8 +56,9 @@ SpectralFilter::SpectralFilter(const at::Tensor& mask, bool many) {
 }
 
 at::Tensor SpectralFilter::weights(double acquired, double missing) const {
-  at::Tensor weights = at::full(mask_.sizes(), missing, at::kFloat);
-  return weights.masked_fill_(mask_, acquired);
+  double n = 1.0;
+  for (const std::int64_t axis : axes_) n *= static_cast<double>(mask_.size(axis));
+  return at::full(mask_.sizes(), missing / n, at::kFloat).masked_fill_(mask_, acquired / n);
 }
 
 at::Tensor SpectralFilter::to_working(const at::Tensor& image) const {
@@ -72,9 +73,9 @@ at::Tensor SpectralFilter::project(const at::Tensor& image) const {
 }
 
 at::Tensor SpectralFilter::apply(const at::Tensor& image, const at::Tensor& weights) const {
-  at::Tensor spectrum = axes_.empty() ? image.clone() : plain_dft(image, axes_, true);
+  at::Tensor spectrum = axes_.empty() ? image.clone() : unscaled_dft(image, axes_, true);
   scale(spectrum, weights);
-  return axes_.empty() ? spectrum : plain_dft(spectrum, axes_, false);
+  return axes_.empty() ? spectrum : unscaled_dft(spectrum, axes_, false);
 }
 
 }  // namespace postrec

@@ -18,14 +18,15 @@ class SpectralFilter {
   /// which MKL may round differently on another number of threads.
   SpectralFilter(const at::Tensor& mask, bool many);
 
-  /// Real float32 [rows, columns] in the working layout: `acquired` where the mask is 1, `missing` where it is 0.
+  /// diag(g) for apply(), real float32 [rows, columns] in the working layout: `acquired` where the mask is 1, `missing` where it is 0, over the number of frequencies, so
+  /// that no transform needs to be scaled.
   at::Tensor weights(double acquired, double missing) const;
 
   /// [..., H, W] to the working layout, always a copy so that a transform sees the same alignment whatever the batch, and back, a view.
   at::Tensor to_working(const at::Tensor& image) const;
   at::Tensor from_working(const at::Tensor& image) const;
 
-  /// F^H diag(weights) F image, complex64 [rows, columns], both in the working layout.
+  /// F^H diag(g) F image, complex64 [rows, columns], both in the working layout.
   at::Tensor apply(const at::Tensor& image, const at::Tensor& weights) const;
 
   /// F^H M F image, the same with weights 1 and 0.
