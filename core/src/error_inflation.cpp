@@ -58,13 +58,17 @@ ErrorInflation::ErrorInflation(const GaussianLikelihood& likelihood, SpectralBas
   const TensorSpec image{image_shape, likelihood.op().domain().dtype}, data = likelihood.op().codomain();
   const RandomStreams streams(kSeed, 0, kProbes);
   probes_ = streams.normal(0, image.shape, image.dtype).to(device);
-  noise_power_ = power_of(backproject(streams.normal(1, data.shape, data.dtype).to(device) * likelihood.sigma_y())).mean(0, true);
+  const at::Tensor noise = backproject(streams.normal(1, data.shape, data.dtype).to(device) * likelihood.sigma_y());
+  noise_power_ = power_of(noise).mean(0, true);
   const at::Tensor radius = frequency_radius(basis, image_shape[image_shape.size() - 2], image_shape.back());
   double above = -1.0;
   for (const double edge : kBandEdges) {
     const at::Tensor band = radius.gt(above).logical_and(radius.le(edge)).to(at::kFloat);
     above = edge;
-    if (band.any().item<bool>()) bands_.push_back(band.expand(image_shape).unsqueeze(0).contiguous().to(device));  // small images lack the first ones
+    if (!band.any().item<bool>()) continue;    // small images lack the first ones
+    const at::Tensor mask = band.expand(image_shape).unsqueeze(0).contiguous().to(device);
+    const double squares = totals(noise_power_ * noise_power_, mask).front();
+    bands_.push_back({mask, totals(noise_power_, mask).front(), std::sqrt(square_spread(noise.is_complex(), kProbes) * squares)});
   }
 }
 
@@ -81,7 +85,6 @@ ErrorInflation::Estimate ErrorInflation::inflate(const SpectralCovariance& covar
   const at::Tensor residual = backproject(likelihood_.y() - likelihood_.op().forward(denoised));
   const at::Tensor error_power = error_power_of(covariance, denoised.size(0)), power = error_power + noise_power_, c = covariance.factor_eigenvalues().unsqueeze(0);
   const double spread = square_spread(residual.is_complex(), covariance.has_envelope() ? 1.0 : kProbes);
-  const double noise_spread = square_spread(residual.is_complex(), kProbes);
   const auto n_samples = static_cast<std::size_t>(denoised.size(0));
   std::vector<at::Tensor> factor(n_samples, at::zeros_like(covariance.factor_eigenvalues()));
   std::vector<double> mean(n_samples, 0.0);
@@ -89,16 +92,15 @@ ErrorInflation::Estimate ErrorInflation::inflate(const SpectralCovariance& covar
   auto inflations = by_band.accessor<float, 2>();
   const auto energies = noise_energy.accessor<float, 2>();
   for (std::size_t b = 0; b < bands_.size(); ++b) {
-    const at::Tensor& band = bands_[b];
+    const at::Tensor& band = bands_[b].mask;
     const at::Tensor inside = times_table(residual, band[0]);
     const std::vector<double> found = dots(inside, inside);
-    const double noise = totals(noise_power_, band).front(), noise_deviation = std::sqrt(noise_spread * totals(noise_power_ * noise_power_, band).front());
     const double share = totals(c, band).front() / totals(c, at::ones_like(c)).front();
     const std::vector<double> error = totals(error_power, band), squares = totals(power * power, band);
     for (std::size_t i = 0; i < n_samples; ++i) {
       const auto row = static_cast<std::int64_t>(i), column = static_cast<std::int64_t>(b);
       float& inflation = inflations[row][column];
-      inflation = static_cast<float>(inflation_of(found[i], error[i], noise + energies[row][column] * noise_deviation, std::sqrt(spread * squares[i]), inflation));
+      inflation = static_cast<float>(inflation_of(found[i], error[i], bands_[b].noise + energies[row][column] * bands_[b].noise_deviation, std::sqrt(spread * squares[i]), inflation));
       factor[i] = factor[i] + band[0] * inflation;
       mean[i] += share * inflation;
     }

@@ -38,13 +38,18 @@ class ErrorInflation {
   Estimate inflate(const SpectralCovariance& covariance, const at::Tensor& denoised, const at::Tensor& expected, const at::Tensor& noise_energy) const;
 
  private:
+  struct Band {
+    at::Tensor mask;                           ///< 1 in the band, else 0: [1, C, H, W], frequency 0 first
+    double noise = 0.0, noise_deviation = 0.0; ///< energy of A^H n there: its mean, its standard deviation
+  };
+
   at::Tensor backproject(const at::Tensor& data) const;
   /// E |A^H A e|^2 by frequency, e ~ N(0, C), for each sample [n_samples, C, H, W].
   at::Tensor error_power_of(const SpectralCovariance& covariance, std::int64_t n_samples) const;
 
   const GaussianLikelihood& likelihood_;
   SpectralBasis basis_;
-  std::vector<at::Tensor> bands_;              ///< 1 in the band, else 0: [1, C, H, W], frequency 0 first
+  std::vector<Band> bands_;
   at::Tensor probes_;                          ///< white noise in the coordinates of the basis
   at::Tensor noise_power_;                     ///< E |A^H n|^2 by frequency [1, C, H, W], n the noise of the measurement
 };
