@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 setup/install_packages.sh
 libtorch=$(setup/fetch_libtorch.sh)
 cmake --preset release -DPOSTREC_LIBTORCH="$libtorch" >build-configure.log 2>&1 || { cat build-configure.log >&2; exit 1; }
+sed -n "s/^-- CUDA: /CUDA: /p" build-configure.log
 rm -f build-configure.log
 targets=()
 for target in "$@"; do targets+=(--target "$target"); done

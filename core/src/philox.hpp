@@ -3,6 +3,8 @@
 #include <array>
 #include <cstdint>
 
+#include "philox_numbers.hpp"
+
 namespace postrec::philox {
 
 using Counter = std::array<std::uint32_t, 4>;
@@ -10,11 +12,6 @@ using Key = std::array<std::uint32_t, 2>;
 
 /// Philox4x32 with ten rounds: 128 bits from a counter and a key. [Salmon 2011, section 4.3]
 Counter philox4x32(Counter counter, Key key);
-
-/// One counter makes four numbers. A group is kGroup consecutive values of counter[0]; its 4 kGroup numbers are stored by lane,
-/// [4][kGroup], so that every loop over a group is a vector loop without shuffles.
-constexpr int kGroup = 16;
-constexpr int kGroupNumbers = 4 * kGroup;
 
 /// Standard normal numbers of n_groups groups; counter[0] of the first group is `first.front()`.
 ///

@@ -37,7 +37,7 @@ double distance_share(const GaussianLikelihood& likelihood, const at::Tensor& me
 /// sigma_y^2 tr(S^-1)/m, estimated with noise for data. [Hutchinson's estimate, as in prior_likelihood.hpp]
 double noise_share(const GaussianLikelihood& likelihood, const at::Tensor& image, const SpectralCovariance& covariance, std::uint64_t seed) {
   const TensorSpec codomain = likelihood.op().codomain();
-  const at::Tensor noise = RandomStreams(seed, kExamined, 1).normal(kDraw, codomain.shape, codomain.dtype).squeeze(0).to(image.device());
+  const at::Tensor noise = RandomStreams(seed, kExamined, 1).normal(kDraw, codomain.shape, codomain.dtype, image.device()).squeeze(0);
   const std::shared_ptr<const Operator> op(std::shared_ptr<void>(), &likelihood.op());  // lent for this call
   const GaussianLikelihood of_noise(op, noise * likelihood.sigma_y(), likelihood.sigma_y());
   return distance_share(of_noise, at::zeros_like(image), covariance);
@@ -61,7 +61,7 @@ PriorFit examine_prior_fit(const Prior& prior, const GaussianLikelihood& likelih
   fit.sigma = std::clamp(kShareOfDeviation * prior.image_deviation(domain.shape), prior.range().minimum, prior.range().maximum);
   const SpectralCovariance covariance = prior.error_covariance(fit.sigma, domain.shape);
   const at::Tensor x = samples.narrow(0, 0, std::min(samples.size(0), kExamined));
-  const at::Tensor noise = RandomStreams(seed, 0, x.size(0)).normal(kDraw, domain.shape, domain.dtype).to(x.device());
+  const at::Tensor noise = RandomStreams(seed, 0, x.size(0)).normal(kDraw, domain.shape, domain.dtype, x.device());
   const at::Tensor denoised = prior.denoise(linear_combination(1.0, x, fit.sigma, noise), fit.sigma);
   fit.visible_share = 1.0 - noise_share(likelihood, x.narrow(0, 0, 1), covariance, seed);
   fit.error_inflation = 1.0 + (distance_share(likelihood, denoised, covariance) - 1.0) / fit.visible_share;

@@ -34,7 +34,7 @@ void check_finite(const at::Tensor& denoised, int step, double sigma) {
 }  // namespace
 
 at::Tensor SamplingTask::normal(std::uint64_t draw, const TensorSpec& spec) const {
-  return RandomStreams(seed, first_sample, n_samples).normal(draw, spec.shape, spec.dtype).to(device);
+  return RandomStreams(seed, first_sample, n_samples).normal(draw, spec.shape, spec.dtype, device);
 }
 
 std::vector<double> SamplingTask::uniform(std::uint64_t draw) const {

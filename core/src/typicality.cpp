@@ -94,7 +94,7 @@ std::vector<double> band_misfits(const Prior& prior, const at::Tensor& x, std::u
   std::vector<double> misfits;
   for (std::size_t level = 0; level < std::size(kTypicalitySigmas); ++level) {
     const double sigma = kTypicalitySigmas[level];
-    const at::Tensor noise = RandomStreams(seed, 0, 1).normal(level + 1, shape, x.scalar_type()).to(x.device());
+    const at::Tensor noise = RandomStreams(seed, 0, 1).normal(level + 1, shape, x.scalar_type(), x.device());
     const at::Tensor denoised = prior.denoise(linear_combination(1.0, x, sigma, noise), sigma);
     const SpectralCovariance covariance = prior.error_covariance(sigma, shape);
     const at::Tensor band = band_of_frequency(covariance.basis(), shape[1], shape[2]);

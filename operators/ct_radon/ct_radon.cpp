@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/check_batch.hpp"
+#include "ct_radon/launchers.hpp"
 
 namespace postrec {
 namespace {
@@ -16,12 +17,6 @@ namespace {
 constexpr double kPi = std::numbers::pi;
 constexpr std::int64_t kMaxSize = 16384;       ///< of an image side; float32 keeps positions to a thousandth of a pixel
 constexpr std::int64_t kMaxRays = 1 << 16;     ///< detectors of a view, and views
-
-at::Tensor checked(const at::Tensor& batch, const TensorSpec& spec, const char* name) {
-  const at::Tensor values = checked_batch(batch, spec, name);
-  if (!values.is_cpu()) throw Error(ErrorKind::kUnavailable, std::string(name) + " is on " + values.device().str(), "ct-radon runs on the CPU");
-  return values;
-}
 
 ParameterSpec integer(const char* key, std::int64_t maximum, bool required, const char* help) {
   return {key, ParameterType::kInteger, "", "", required, 1.0, static_cast<double>(maximum), {}, help};
@@ -143,19 +138,40 @@ ct::Geometry geometry_of(const Parameters& parameters) {
 }  // namespace
 
 CtRadon::CtRadon(const ct::Geometry& geometry, ct::FbpFilter filter, const ct::Kernels& kernels)
-    : geometry_(geometry), kernels_(kernels), projector_(geometry, kernels), fbp_(geometry, filter), norm_bound_(compute_norm_bound()) {}
+    : geometry_(geometry),
+      kernels_(kernels),
+      projector_(geometry, kernels),
+      fbp_(geometry, filter),
+      norm_bound_(compute_norm_bound()),
+      on_devices_([this](at::Device device) { return projector_for(device); }) {}
 
 TensorSpec CtRadon::domain() const { return {{1, geometry_.height, geometry_.width}, at::kFloat}; }
 
 TensorSpec CtRadon::codomain() const { return {{geometry_.n_views(), geometry_.n_detectors}, at::kFloat}; }
 
-at::Tensor CtRadon::forward(const at::Tensor& x) const { return projector_.forward(checked(x, domain(), "the image batch")); }
-
-at::Tensor CtRadon::adjoint(const at::Tensor& v, const at::Tensor& /*x*/) const {
-  return projector_.adjoint(checked(v, codomain(), "the sinogram batch"));
+at::Tensor CtRadon::forward(const at::Tensor& x) const {
+  const at::Tensor images = checked_batch(x, domain(), "the image batch");
+  return images.is_cpu() ? projector_.forward(images) : on_devices_.on(images.device()).forward(images);
 }
 
-at::Tensor CtRadon::pseudo_inverse(const at::Tensor& y) const { return fbp_(checked(y, codomain(), "the sinogram batch")); }
+at::Tensor CtRadon::adjoint(const at::Tensor& v, const at::Tensor& /*x*/) const {
+  const at::Tensor sinograms = checked_batch(v, codomain(), "the sinogram batch");
+  return sinograms.is_cpu() ? projector_.adjoint(sinograms) : on_devices_.on(sinograms.device()).adjoint(sinograms);
+}
+
+at::Tensor CtRadon::pseudo_inverse(const at::Tensor& y) const {
+  const at::Tensor sinograms = checked_batch(y, codomain(), "the sinogram batch");
+  return sinograms.is_cpu() ? fbp_(sinograms) : on_devices_.on(sinograms.device()).filtered_back_projection(sinograms);
+}
+
+ct::DeviceProjector CtRadon::projector_for(const at::Device& device) const {
+  const ct::Launcher* launcher = ct::launcher_of(device.type());
+  if (!launcher) {
+    throw Error(ErrorKind::kUnavailable, "the batch is on " + device.str() + ", for which this build of ct-radon has no code",
+                "use the CPU, or build with POSTREC_CUDA=ON");
+  }
+  return {geometry_, fbp_, device, *launcher};
+}
 
 /// Collatz and Wielandt: a matrix M without negative elements has no eigenvalue above max_i (M x)_i / x_i, for any positive x. Power iteration
 /// on A^T A from a constant image makes that bound tight; the least of all iterates counts, and it stops within 1 % of the bound from below.
@@ -191,7 +207,8 @@ const OperatorType& ct_radon_type() {
         const auto filter = chosen<ct::FbpFilter>("fbp-filter", text_or(parameters, "fbp-filter", "ramp"),
                                                   {{"ramp", ct::FbpFilter::kRamp}, {"hann", ct::FbpFilter::kHann}});
         return std::make_unique<CtRadon>(geometry, filter);
-      }};
+      },
+      {.cpu = true, .cuda = ct::launcher_of(at::kCUDA) != nullptr}};
   return type;
 }
 

@@ -131,37 +131,6 @@ std::vector<float> weights_of_rays(const Geometry& geometry) {
   return weights;
 }
 
-/// One view as the back-projection sees it.
-class ViewPoint {
- public:
-  ViewPoint(const Geometry& geometry, std::int64_t view)
-      : geometry_(geometry), sine_(std::sin(geometry.angles_rad[view])), cosine_(std::cos(geometry.angles_rad[view])) {}
-
-  struct Sight {
-    double detector, weight;
-  };
-
-  /// Where the point is seen, as a fractional detector index, and with which weight it is back-projected.
-  Sight of(double x_mm, double z_mm) const {
-    const double across = x_mm * cosine_ - z_mm * sine_;
-    if (geometry_.beam == Beam::kParallel) return {index(across), 1.0};
-    const double isocenter = geometry_.source_to_isocenter_mm, depth = isocenter - (x_mm * sine_ + z_mm * cosine_);
-    if (geometry_.beam == Beam::kFanFlat) {
-      const double ratio = isocenter / depth;
-      return {index(geometry_.source_to_detector_mm * across / depth), ratio * ratio};
-    }
-    return {index(geometry_.source_to_detector_mm * std::atan2(across, depth)), 1.0 / (across * across + depth * depth)};
-  }
-
- private:
-  double index(double detector_mm) const {
-    return (detector_mm - geometry_.detector_offset_mm) / geometry_.detector_spacing_mm + 0.5 * static_cast<double>(geometry_.n_detectors - 1);
-  }
-
-  const Geometry& geometry_;
-  double sine_, cosine_;
-};
-
 }  // namespace
 
 std::vector<double> angular_weights(const std::vector<double>& angles_rad, double period) {
@@ -175,6 +144,18 @@ std::vector<double> angular_weights(const std::vector<double>& angles_rad, doubl
   std::vector<double> weights(gaps.size());
   for (std::size_t i = 0; i < gaps.size(); ++i) weights[circle.order[i]] = 0.5 * (gaps[i] + gaps[(i + gaps.size() - 1) % gaps.size()]);
   return weights;
+}
+
+Sights sights_of(const Geometry& geometry) {
+  return {static_cast<int>(geometry.height), static_cast<int>(geometry.width), static_cast<int>(geometry.n_detectors), geometry.beam != Beam::kParallel,
+          geometry.beam == Beam::kFanCurved, geometry.pixel_mm, geometry.detector_spacing_mm, geometry.detector_offset_mm, geometry.source_to_isocenter_mm,
+          geometry.source_to_detector_mm};
+}
+
+std::vector<ViewDirection> view_directions(const Geometry& geometry) {
+  std::vector<ViewDirection> directions;
+  for (const double angle : geometry.angles_rad) directions.push_back({std::sin(angle), std::cos(angle)});
+  return directions;
 }
 
 FilteredBackProjection::FilteredBackProjection(const Geometry& geometry, FbpFilter filter)
@@ -205,6 +186,8 @@ at::Tensor FilteredBackProjection::operator()(const at::Tensor& sinograms) const
   const at::Tensor filtered = filter(sinograms);
   const std::int64_t batch = sinograms.size(0), height = geometry_.height, width = geometry_.width;
   const std::int64_t n_views = geometry_.n_views(), n = geometry_.n_detectors;
+  const Sights sights = sights_of(geometry_);
+  const std::vector<ViewDirection> views = view_directions(geometry_);
   at::Tensor images = at::zeros({batch, 1, height, width}, sinograms.options());
   const float* from = filtered.const_data_ptr<float>();
   float* to = images.mutable_data_ptr<float>();
@@ -213,14 +196,11 @@ at::Tensor FilteredBackProjection::operator()(const at::Tensor& sinograms) const
     std::vector<float> left(width), right(width);
     for (std::int64_t r = begin; r < end; ++r) {
       for (std::int64_t view = 0; view < n_views; ++view) {
-        const ViewPoint view_point(geometry_, view);
         for (std::int64_t c = 0; c < width; ++c) {
-          const auto [detector, weight] = view_point.of(geometry_.column_x_mm(static_cast<double>(c)), geometry_.row_z_mm(static_cast<double>(r)));
-          const bool is_seen = detector >= 0 && detector <= static_cast<double>(n - 1);
-          const std::int64_t whole = is_seen ? std::min<std::int64_t>(static_cast<std::int64_t>(detector), std::max<std::int64_t>(0, n - 2)) : 0;
-          detectors[c] = whole;
-          right[c] = is_seen ? static_cast<float>(weight * (detector - static_cast<double>(whole))) : 0.0f;
-          left[c] = is_seen ? static_cast<float>(weight) - right[c] : 0.0f;
+          const Sights::Sample sample = sights.of(views[static_cast<std::size_t>(view)], static_cast<int>(r), static_cast<int>(c));
+          detectors[c] = sample.detector;
+          left[c] = sample.left;
+          right[c] = sample.right;
         }
         const std::int64_t next = n > 1 ? 1 : 0;
         for (std::int64_t b = 0; b < batch; ++b) {

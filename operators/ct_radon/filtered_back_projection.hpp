@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ct_radon/geometry.hpp"
+#include "ct_radon/view_sight.hpp"
 
 namespace postrec::ct {
 
@@ -13,6 +14,10 @@ enum class FbpFilter { kRamp, kHann };
 /// The angle (rad) that each view stands for: half the gaps to its neighbours on a circle of `period`. A gap more than twice as wide as any other
 /// ends the arc, and its two ends then count half their one gap twice.
 std::vector<double> angular_weights(const std::vector<double>& angles_rad, double period);
+
+/// How the pixels of a scan are found in its views, and the direction of each view.
+Sights sights_of(const Geometry& geometry);
+std::vector<ViewDirection> view_directions(const Geometry& geometry);
 
 /// Filtered back-projection: weights, band-limited ramp filter, back-projection with linear interpolation.
 /// Parallel beam over any angles; fan beams with Parker's weights unless the views go all the way round.
@@ -23,6 +28,9 @@ class FilteredBackProjection {
 
   /// Contiguous [B, view, detector] line integrals -> [B, 1, H, W].
   at::Tensor operator()(const at::Tensor& sinograms) const;
+
+  const std::vector<float>& ray_weights() const { return ray_weights_; }
+  const std::vector<float>& kernel() const { return kernel_; }
 
  private:
   at::Tensor filter(const at::Tensor& sinograms) const;

@@ -74,6 +74,12 @@ class Operator {
   virtual double norm_bound() const = 0;
 };
 
+/// Where the operators of a type work. Tensors of a session on another device are copied forth and back at each call.
+struct DeviceSupport {
+  bool cpu = true;
+  bool cuda = false;                           ///< tensors on CUDA give results there, without a copy to the host, on the current stream of their device
+};
+
 /// A kind of operator as a plugin declares it: its name, its parameters, and how to make one.
 struct OperatorType {
   std::string name;                            ///< lower-hyphen, unique: "mri-fourier"
@@ -81,6 +87,7 @@ struct OperatorType {
   std::vector<ParameterSpec> parameters;
   /// Makes an operator from checked parameters. Throws Error(kConfiguration or kBadData) on values that do not fit together.
   std::function<std::unique_ptr<Operator>(const Parameters&)> make;
+  DeviceSupport devices = {};
 };
 
 }  // namespace postrec

@@ -18,11 +18,12 @@ class RandomStreams {
   RandomStreams(std::uint64_t seed, std::int64_t first_sample, std::int64_t n_samples);
 
   /// Independent standard normal numbers [n_samples, shape], float32 or complex64 (then N(0,1) in each real component).
+  /// The same bits on every device; a CUDA device makes them itself, on its current stream, where CUDA was compiled in.
   /// Law: streams. Element b depends on (seed, first_sample + b, draw, shape, dtype) alone.
-  at::Tensor normal(std::uint64_t draw, const std::vector<std::int64_t>& shape, at::ScalarType dtype) const;
+  at::Tensor normal(std::uint64_t draw, const std::vector<std::int64_t>& shape, at::ScalarType dtype, at::Device device = at::kCPU) const;
 
   /// Uniform numbers in [0, 1), float32, [n_samples, shape]; in a domain of their own, independent of normal().
-  at::Tensor uniform(std::uint64_t draw, const std::vector<std::int64_t>& shape) const;
+  at::Tensor uniform(std::uint64_t draw, const std::vector<std::int64_t>& shape, at::Device device = at::kCPU) const;
 
  private:
   std::uint64_t seed_;
