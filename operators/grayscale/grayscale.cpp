@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "common/check_batch.hpp"
+#include "common/per_device.hpp"
 
 namespace postrec {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 class Grayscale final : public Operator {
  public:
   Grayscale(std::int64_t height, std::int64_t width, const std::vector<double>& weights)
-      : height_(height), width_(width), weights_(weights), squared_norm_(0.0) {
+      : height_(height), width_(width), weights_(weights), column_([weights](at::Device device) { return at::tensor(weights, at::kDouble).view({3, 1, 1}).to(device); }), squared_norm_(0.0) {
     for (const double w : weights_) squared_norm_ += w * w;
   }
 
@@ -50,11 +51,12 @@ class Grayscale final : public Operator {
 
   /// scale w gray, [B, 1, H, W] -> [B, 3, H, W].
   at::Tensor spread(const at::Tensor& gray, double scale) const {
-    return at::cat({gray * (scale * weights_[0]), gray * (scale * weights_[1]), gray * (scale * weights_[2])}, 1);
+    return gray * (column_.on(gray.device()) * scale).to(at::kFloat);
   }
 
   std::int64_t height_, width_;
   std::vector<double> weights_;
+  PerDevice<at::Tensor> column_;  ///< the weights, float64 [3, 1, 1]
   double squared_norm_;
 };
 
@@ -87,7 +89,8 @@ const OperatorType& grayscale_type() {
       {{"height", kInteger, "", "", true, 1, {}, {}, "Image rows."},
        {"width", kInteger, "", "", true, 1, {}, {}, "Image columns."},
        {"weights", kRealList, "", "0.2126,0.7152,0.0722", false, {}, {}, {}, "Of red, green and blue; the default is Rec. 709 luminance."}},
-      make};
+      make,
+      {.cpu = true, .cuda = true}};
   return type;
 }
 

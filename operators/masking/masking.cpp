@@ -8,6 +8,7 @@
 
 #include "common/check_batch.hpp"
 #include "common/counter_hash.hpp"
+#include "common/per_device.hpp"
 
 namespace postrec {
 namespace {
@@ -15,7 +16,8 @@ namespace {
 class Masking final : public Operator {
  public:
   /// hidden: boolean [H, W].
-  Masking(const TensorSpec& image, const at::Tensor& hidden) : image_(image), hidden_(hidden), full_(!hidden.any().item<bool>()) {}
+  Masking(const TensorSpec& image, const at::Tensor& hidden)
+      : image_(image), hidden_([hidden](at::Device device) { return hidden.to(device); }), full_(!hidden.any().item<bool>()) {}
 
   TensorSpec domain() const override { return image_; }
   TensorSpec codomain() const override { return image_; }
@@ -30,8 +32,8 @@ class Masking final : public Operator {
   /// b / (m + lambda).
   at::Tensor normal_solve(double lambda, const at::Tensor& b) const override {
     const at::Tensor images = checked_batch(b, image_, "the right-hand side");
-    at::Tensor weights = at::full(hidden_.sizes(), 1.0 / (1.0 + lambda), at::kFloat);
-    weights = weights.masked_fill_(hidden_, 1.0 / lambda).to(images.device());
+    const at::Tensor& hidden = hidden_.on(images.device());
+    const at::Tensor weights = at::full(hidden.sizes(), 1.0 / (1.0 + lambda), hidden.options().dtype(at::kFloat)).masked_fill_(hidden, 1.0 / lambda);
     if (image_.dtype == at::kFloat) return images * weights;
     // Real parts apart: one rounding each, whatever loop LibTorch takes.
     return at::view_as_complex(at::view_as_real(images) * weights.unsqueeze(-1));
@@ -41,11 +43,11 @@ class Masking final : public Operator {
   /// Fills rather than multiplies, so that what a hidden pixel holds, NaN included, never gets through.
   at::Tensor masked(const at::Tensor& batch, const char* name) const {
     const at::Tensor values = checked_batch(batch, image_, name);
-    return values.masked_fill(hidden_.to(values.device()), 0);
+    return values.masked_fill(hidden_.on(values.device()), 0);
   }
 
   TensorSpec image_;
-  at::Tensor hidden_;  ///< on the CPU; elsewhere it is copied for the call
+  PerDevice<at::Tensor> hidden_;
   bool full_;
 };
 
@@ -136,7 +138,8 @@ const OperatorType& masking_type() {
        {"box-width", kInteger, "pixel", "1", false, 1, {}, {}, "Hidden columns."},
        {"keep-fraction", kReal, "", "0.5", false, 0, 1, {}, "Fraction of the pixels that pattern=random shows."},
        {"mask-seed", kInteger, "", "0", false, 0, {}, {}, "Seed of pattern=random."}},
-      make};
+      make,
+      {.cpu = true, .cuda = true}};
   return type;
 }
 

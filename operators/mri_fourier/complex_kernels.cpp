@@ -8,8 +8,6 @@ namespace {
 
 constexpr std::int64_t kGrain = 1 << 14;  // elements; below it a second thread costs more than it saves
 
-bool has_loops(const at::Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kComplexFloat; }
-
 float* data(at::Tensor& t) { return reinterpret_cast<float*>(t.data_ptr()); }
 const float* data(const at::Tensor& t) { return reinterpret_cast<const float*>(t.const_data_ptr()); }
 
@@ -35,10 +33,6 @@ void add_conj_products(float* o, const float* p, const float* q, std::int64_t n)
 }  // namespace
 
 void multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
-  if (!has_loops(out)) {
-    at::mul_out(out, a, b);
-    return;
-  }
   for_chunks(out, a, b, [](float* o, const float* p, const float* q, std::int64_t n) {
     for (std::int64_t i = 0; i < 2 * n; i += 2) {
       const float re = p[i] * q[i] - p[i + 1] * q[i + 1];
@@ -50,10 +44,6 @@ void multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
 }
 
 void conj_multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
-  if (!has_loops(out)) {
-    at::mul_out(out, a.conj(), b);
-    return;
-  }
   for_chunks(out, a, b, [](float* o, const float* p, const float* q, std::int64_t n) {
     for (std::int64_t i = 0; i < 2 * n; i += 2) {
       const float re = p[i] * q[i] + p[i + 1] * q[i + 1];
@@ -66,10 +56,6 @@ void conj_multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
 
 void conj_combine(at::Tensor& out, const at::Tensor& maps, const std::vector<at::Tensor>& images) {
   out.zero_();
-  if (!has_loops(out)) {
-    for (std::size_t c = 0; c < images.size(); ++c) out.add_(maps[c].conj() * images[c]);
-    return;
-  }
   float* o = data(out);
   const float* p = data(maps);
   const std::int64_t size = out.numel();
@@ -81,10 +67,6 @@ void conj_combine(at::Tensor& out, const at::Tensor& maps, const std::vector<at:
 }
 
 void scale(at::Tensor& out, const at::Tensor& weights) {
-  if (!has_loops(out)) {
-    out.mul_(weights);
-    return;
-  }
   float* o = data(out);
   const float* w = data(weights);
   at::parallel_for(0, out.numel(), kGrain, [=](std::int64_t begin, std::int64_t end) {

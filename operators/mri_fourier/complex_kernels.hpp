@@ -6,8 +6,8 @@
 
 namespace postrec {
 
-// Elementwise products of complex tensors of one size, contiguous, on one device. On the CPU complex64 is done by loops of our own:
-// LibTorch's round differently in the tail of a chunk than inside it, so that the last bit would depend on the number of threads.
+// Elementwise products of complex64 tensors of one size, contiguous, on the CPU, by loops of our own: LibTorch's round differently in the tail of a chunk than inside it,
+// so that the last bit would depend on the number of threads.
 
 /// out = a * b.
 void multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b);

@@ -4,10 +4,13 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
+#include <optional>
 
 #include "common/check_batch.hpp"
+#include "common/per_device.hpp"
 #include "mri_fourier/centred_dft.hpp"
 #include "mri_fourier/complex_kernels.hpp"
+#include "mri_fourier/device_fourier.hpp"
 #include "mri_fourier/masks.hpp"
 #include "mri_fourier/spectral_filter.hpp"
 
@@ -35,7 +38,7 @@ void for_each_sample(std::int64_t n, Task task) {
   for (std::int64_t b = 0; b < n; ++b) task(b);
 }
 
-/// Works sample by sample and coil by coil: the working set stays in the cache, and no sample sees its neighbours in the batch.
+/// On the CPU works sample by sample and coil by coil: the working set stays in the cache, and no sample sees its neighbours in the batch. Elsewhere see DeviceFourier.
 class MriFourier final : public Operator {
  public:
   /// maps: complex64 [coil, H, W], or undefined for one coil of sensitivity 1; mask: boolean [H, W].
@@ -46,12 +49,14 @@ class MriFourier final : public Operator {
         image_ramp_(image_ramp(height_, width_)),
         kspace_weights_(at::where(mask, kspace_ramp(height_, width_), 0)),
         filter_(mask, maps.defined() && maps.size(0) > 1),
+        on_device_(maps, mask),
         full_mask_(mask.all().item<bool>()) {
     if (!has_maps()) return;
     working_maps_ = filter_.to_working(maps_);
     const at::Tensor energy = at::view_as_real(maps_).to(at::kDouble).square().sum(at::IntArrayRef({0, 3}));
     norm_bound_ = std::sqrt(energy.max().item<double>());
-    inverse_energy_ = at::where(energy > 0, energy.reciprocal(), 0.0).to(at::kComplexFloat);
+    const at::Tensor inverse = at::where(energy > 0, energy.reciprocal(), 0.0).to(at::kComplexFloat);
+    inverse_energy_.emplace([inverse](at::Device device) { return inverse.to(device); });
   }
 
   TensorSpec domain() const override { return {{1, height_, width_}, at::kComplexFloat}; }
@@ -66,19 +71,19 @@ class MriFourier final : public Operator {
 
   at::Tensor forward(const at::Tensor& x) const override {
     const at::Tensor images = checked_batch(x, domain(), "the image batch");
-    const Constants constants = constants_on(images.device());
+    if (!images.is_cpu()) return on_device_.forward(images);
     at::Tensor kspace = at::empty({images.size(0), n_coils(), height_, width_}, images.options());
     for_each_sample(images.size(0), [&](std::int64_t b) {
       at::Tensor ramped = at::empty({height_, width_}, images.options());
-      multiply(ramped, constants.image_ramp, images[b][0]);
+      multiply(ramped, image_ramp_, images[b][0]);
       in_parallel(n_coils(), [&](std::int64_t c) {
         at::Tensor coil_image = ramped;
         if (has_maps()) {
           coil_image = at::empty_like(ramped);
-          multiply(coil_image, constants.maps[c], ramped);
+          multiply(coil_image, maps_[c], ramped);
         }
         at::Tensor coil_kspace = kspace[b][c];
-        multiply(coil_kspace, constants.kspace_weights, plain_dft(coil_image, {0, 1}, true));
+        multiply(coil_kspace, kspace_weights_, plain_dft(coil_image, {0, 1}, true));
       });
     });
     return kspace;
@@ -86,43 +91,47 @@ class MriFourier final : public Operator {
 
   at::Tensor adjoint(const at::Tensor& v, const at::Tensor& /*x*/) const override {
     const at::Tensor kspace = checked_batch(v, codomain(), "the k-space batch");
-    const Constants constants = constants_on(kspace.device());
+    if (!kspace.is_cpu()) return on_device_.adjoint(kspace);
     at::Tensor images = at::empty({kspace.size(0), 1, height_, width_}, kspace.options());
     for_each_sample(kspace.size(0), [&](std::int64_t b) {
       std::vector<at::Tensor> coil_images(n_coils());
       in_parallel(n_coils(), [&](std::int64_t c) {
         at::Tensor weighted = at::empty({height_, width_}, kspace.options());
-        conj_multiply(weighted, constants.kspace_weights, kspace[b][c]);
+        conj_multiply(weighted, kspace_weights_, kspace[b][c]);
         coil_images[c] = plain_dft(weighted, {0, 1}, false);
       });
       at::Tensor combined = coil_images[0];
       if (has_maps()) {
         combined = at::empty_like(combined);
-        conj_combine(combined, constants.maps, coil_images);
+        conj_combine(combined, maps_, coil_images);
       }
       at::Tensor image = images[b][0];
-      conj_multiply(image, constants.image_ramp, combined);
+      conj_multiply(image, image_ramp_, combined);
     });
     return images;
   }
 
   at::Tensor normal(const at::Tensor& x) const override {
-    const at::Tensor maps = has_maps() ? working_maps_.to(x.device()) : at::Tensor();
-    return in_working_layout(x, "the image batch", [&](const at::Tensor& image) { return has_maps() ? projected_through_coils(image, maps) : filter_.project(image); });
+    const at::Tensor images = checked_batch(x, domain(), "the image batch");
+    if (!images.is_cpu()) return on_device_.normal(images);
+    return in_working_layout(images, [&](const at::Tensor& image) { return has_maps() ? projected_through_coils(image) : filter_.project(image); });
   }
 
   at::Tensor normal_solve(double lambda, const at::Tensor& b) const override {
     if (has_maps()) return Operator::normal_solve(lambda, b);
+    const at::Tensor images = checked_batch(b, domain(), "the right-hand side");
+    if (!images.is_cpu()) return on_device_.normal_solve(lambda, images);
     // A^H A is F^H M F: diagonal in k-space with the values 0 and 1.
-    const at::Tensor weights = filter_.weights(1.0 / (1.0 + lambda), 1.0 / lambda).to(b.device());
-    return in_working_layout(b, "the right-hand side", [&](const at::Tensor& image) { return filter_.apply(image, weights); });
+    const at::Tensor weights = filter_.weights(1.0 / (1.0 + lambda), 1.0 / lambda);
+    return in_working_layout(images, [&](const at::Tensor& image) { return filter_.apply(image, weights); });
   }
 
   /// Zero-filled: sum_c conj(S_c) F^H y_c / sum_c |S_c|^2, and 0 where no coil sees anything.
   at::Tensor pseudo_inverse(const at::Tensor& y) const override {
     at::Tensor images = adjoint(y, at::Tensor());
     if (!has_maps()) return images;
-    const at::Tensor weights = inverse_energy_.to(images.device());
+    const at::Tensor& weights = inverse_energy_->on(images.device());
+    if (!images.is_cpu()) return images.mul_(weights);
     for_each_sample(images.size(0), [&](std::int64_t b) {
       at::Tensor image = images[b][0];
       multiply(image, weights, image);
@@ -133,37 +142,27 @@ class MriFourier final : public Operator {
   double norm_bound() const override { return norm_bound_; }
 
  private:
-  struct Constants {
-    at::Tensor maps, image_ramp, kspace_weights;
-  };
-
   bool has_maps() const { return maps_.defined(); }
   std::int64_t n_coils() const { return has_maps() ? maps_.size(0) : 1; }
 
-  /// The constants live on the CPU, since a generated mask knows no device; elsewhere they are copied for the call.
-  Constants constants_on(at::Device device) const {
-    return {has_maps() ? maps_.to(device) : maps_, image_ramp_.to(device), kspace_weights_.to(device)};
-  }
-
   /// Work on each image in the working layout of the filter.
   template <class Work>
-  at::Tensor in_working_layout(const at::Tensor& x, const char* name, const Work& work) const {
-    const at::Tensor images = checked_batch(x, domain(), name);
+  at::Tensor in_working_layout(const at::Tensor& images, const Work& work) const {
     at::Tensor out = at::empty_like(images);
     for_each_sample(images.size(0), [&](std::int64_t b) { out[b][0].copy_(filter_.from_working(work(filter_.to_working(images[b][0])))); });
     return out;
   }
 
-  /// sum_c conj(S_c) F^H M F (S_c x), for maps in the working layout.
-  at::Tensor projected_through_coils(const at::Tensor& image, const at::Tensor& maps) const {
-    std::vector<at::Tensor> coil_images(maps.size(0));
-    in_parallel(maps.size(0), [&](std::int64_t c) {
+  /// sum_c conj(S_c) F^H M F (S_c x), all in the working layout.
+  at::Tensor projected_through_coils(const at::Tensor& image) const {
+    std::vector<at::Tensor> coil_images(n_coils());
+    in_parallel(n_coils(), [&](std::int64_t c) {
       at::Tensor coil_image = at::empty_like(image);
-      multiply(coil_image, maps[c], image);
+      multiply(coil_image, working_maps_[c], image);
       coil_images[c] = filter_.project(coil_image);
     });
     at::Tensor combined = at::empty_like(image);
-    conj_combine(combined, maps, coil_images);
+    conj_combine(combined, working_maps_, coil_images);
     return combined;
   }
 
@@ -172,7 +171,8 @@ class MriFourier final : public Operator {
   at::Tensor working_maps_;                 ///< the same in the filter's layout
   at::Tensor image_ramp_, kspace_weights_;  ///< complex64 [H, W]; the second is ramp times mask
   SpectralFilter filter_;
-  at::Tensor inverse_energy_;  ///< 1 / sum |S|^2, 0 where that is 0
+  DeviceFourier on_device_;
+  std::optional<PerDevice<at::Tensor>> inverse_energy_;  ///< complex64 [H, W]: 1 / sum |S|^2, 0 where that is 0
   bool full_mask_;
   double norm_bound_ = 1.0;  ///< max over pixels of sqrt(sum |S|^2); exact where the mask is full
 };
@@ -299,7 +299,8 @@ const OperatorType& mri_fourier_type() {
        {"n-acs-lines", kInteger, "", "", false, 0, {}, {}, "Calibration lines, or side of the 2-D block; default a third, at most 24."},
        {"mask-seed", kInteger, "", "0", false, 0, {}, {}, "Seed of the random patterns."},
        {"undersample-axis", kChoice, "", "y", false, {}, {}, {"y", "x"}, "Whether ky (y) or kx (x) lines are left out."}},
-      make};
+      make,
+      {.cpu = true, .cuda = true}};
   return type;
 }
 

@@ -55,9 +55,14 @@ SpectralFilter::SpectralFilter(const at::Tensor& mask, bool many) {
   from_lines_ = to_lines_.t().conj().resolve_conj().contiguous();
 }
 
-at::Tensor SpectralFilter::weights(double acquired, double missing) const {
+double SpectralFilter::n_frequencies() const {
   double n = 1.0;
   for (const std::int64_t axis : axes_) n *= static_cast<double>(mask_.size(axis));
+  return n;
+}
+
+at::Tensor SpectralFilter::weights(double acquired, double missing) const {
+  const double n = n_frequencies();
   return at::full(mask_.sizes(), missing / n, at::kFloat).masked_fill_(mask_, acquired / n);
 }
 
@@ -68,8 +73,8 @@ at::Tensor SpectralFilter::to_working(const at::Tensor& image) const {
 at::Tensor SpectralFilter::from_working(const at::Tensor& image) const { return transposed_ ? image.transpose(-2, -1) : image; }
 
 at::Tensor SpectralFilter::project(const at::Tensor& image) const {
-  if (to_lines_.defined() && image.is_cpu()) return at::matmul(at::matmul(image, to_lines_), from_lines_);
-  return apply(image, ones_and_zeros_.to(image.device()));
+  if (to_lines_.defined()) return at::matmul(at::matmul(image, to_lines_), from_lines_);
+  return apply(image, ones_and_zeros_);
 }
 
 at::Tensor SpectralFilter::apply(const at::Tensor& image, const at::Tensor& weights) const {

@@ -18,6 +18,14 @@ class SpectralFilter {
   /// which MKL may round differently on another number of threads.
   SpectralFilter(const at::Tensor& mask, bool many);
 
+  /// Boolean [rows, columns] in the working layout, rolled so that DC is at (0, 0).
+  const at::Tensor& mask() const { return mask_; }
+
+  /// The axes of [rows, columns] that are transformed, how many frequencies they have, and whether rows are the image's columns.
+  const std::vector<std::int64_t>& axes() const { return axes_; }
+  double n_frequencies() const;
+  bool is_transposed() const { return transposed_; }
+
   /// diag(g) for apply(), real float32 [rows, columns] in the working layout: `acquired` where the mask is 1, `missing` where it is 0, over the number of frequencies, so
   /// that no transform needs to be scaled.
   at::Tensor weights(double acquired, double missing) const;
@@ -33,7 +41,7 @@ class SpectralFilter {
   at::Tensor project(const at::Tensor& image) const;
 
  private:
-  at::Tensor mask_;                 ///< in the working layout, rolled so that DC is at (0, 0)
+  at::Tensor mask_;
   std::vector<std::int64_t> axes_;  ///< of the working layout; along the others the mask is constant
   bool transposed_ = false;
   at::Tensor ones_and_zeros_;       ///< weights(1, 0)
