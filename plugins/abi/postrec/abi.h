@@ -143,8 +143,12 @@ typedef struct postrec_call {
   uint32_t abi_version;
   uint32_t struct_size;
   void* host;
-  void* cuda_stream; /* cudaStream_t to work on; NULL on the CPU, where it has no meaning */
-  /* Memory from the host's allocator, aligned to 64 bytes; NULL when there is none left. Release it before the call returns. */
+  /* cudaStream_t of the device of the tensors. Queue all work there and do not wait for it: whatever the host does before and after is on the
+   * same stream. NULL is CUDA's default stream; on the CPU it has no meaning. The device is LibTorch's current one, but a plugin with a CUDA
+   * runtime of its own (linked statically, for example) must call cudaSetDevice(tensor->device_index) before its first launch in a call. */
+  void* cuda_stream;
+  /* Memory from the host's allocator, aligned to 64 bytes; NULL when there is none left. Release it before the call returns; on CUDA work on
+   * cuda_stream that uses it may still be queued then. */
   void* (*allocate)(void* host, size_t n_bytes, int32_t device_type, int32_t device_index);
   void (*release)(void* host, void* memory, int32_t device_type, int32_t device_index);
   /* Calls body(context, first, last) for pieces that cover [begin, end), on the host's threads; pieces have at least `grain` elements. */
@@ -153,7 +157,8 @@ typedef struct postrec_call {
   void (*log)(void* host, int32_t level, const char* text);
   int32_t (*cancelled)(void* host); /* non-zero: the user wants to stop; clean up and return POSTREC_INTERRUPTED */
   /* Instead of writing into `out`, a plugin may hand over memory of its own that holds the result, contiguous and on the device of `out`.
-   * The host calls release(owner) once, at any later time, from any thread. One result a call, never the input's memory. */
+   * The host calls release(owner) once, at any later time, from any thread. One result a call, never the input's memory. On CUDA the result
+   * may still be being written, on cuda_stream. */
   void (*give_result)(void* host, void* data, void* owner, void (*release)(void* owner));
 } postrec_call;
 
@@ -188,7 +193,8 @@ struct postrec_operator_type {
   const postrec_parameter_spec* const* parameters;
   size_t n_parameters;
   const void* context; /* the plugin's own; the host does not look at it */
-  uint32_t devices;    /* where it works: POSTREC_DEVICE_CPU | POSTREC_DEVICE_CUDA */
+  uint32_t devices;    /* where it works: POSTREC_DEVICE_CPU | POSTREC_DEVICE_CUDA. The host copies tensors of another device there and back;
+                          tensor parameters of a type that works on the CPU lie there, of another one on the first CUDA device */
   uint32_t flags;
 
   postrec_status (*create)(const postrec_operator_type* type, const postrec_call* call, const postrec_parameter* const* parameters,

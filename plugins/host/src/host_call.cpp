@@ -8,6 +8,7 @@
 #include <torch/headeronly/version.h>
 
 #include <array>
+#include <utility>
 
 namespace postrec {
 namespace {
@@ -132,9 +133,9 @@ HostCall::HostCall(const PluginHooks& hooks, at::Device device)
 HostCall::~HostCall() { return_given(state_); }
 
 at::Tensor HostCall::take_given(at::IntArrayRef shape, const at::TensorOptions& options) {
-  at::Tensor tensor = at::for_blob(state_.data, shape).context(state_.owner, state_.release).options(options).make_tensor();
-  state_ = State{.hooks = state_.hooks};
-  return tensor;
+  // From here on the tensor returns the memory, even when it cannot be made because the memory lies on another device.
+  const State given = std::exchange(state_, State{.hooks = state_.hooks});
+  return at::for_blob(given.data, shape).context(given.owner, given.release).options(options).make_tensor();
 }
 
 TensorView::TensorView(const at::Tensor& tensor)

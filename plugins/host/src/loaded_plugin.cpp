@@ -89,6 +89,7 @@ OperatorType read_type(const postrec_operator_type* abi, const std::string& plug
   const std::string what = "operator '" + type.name + "' of " + plugin;
   if (!is_lower_hyphen(type.name)) refuse(what + " has a bad name", "it must be lower-hyphen, as gaussian-blur");
   if (!(abi->devices & (POSTREC_DEVICE_CPU | POSTREC_DEVICE_CUDA))) refuse(what + " works on no known device", "set devices");
+  type.devices = {.cpu = (abi->devices & POSTREC_DEVICE_CPU) != 0, .cuda = (abi->devices & POSTREC_DEVICE_CUDA) != 0};
   check_functions(*abi, what);
   check_array(abi->parameters, abi->n_parameters, "the parameters of " + what);
   std::set<std::string> keys;

@@ -208,7 +208,7 @@ at::Device PluginOperator::working_device(at::Device wanted) const {
   throw Error(ErrorKind::kUnavailable, who_ + " works on CUDA only, and there is no CUDA device", "run it where there is one");
 }
 
-at::Tensor PluginOperator::prepared(const at::Tensor& input, const TensorSpec& spec, const char* function) const {
+at::Tensor PluginOperator::prepared(const at::Tensor& input, const TensorSpec& spec, const char* function, at::Device device) const {
   const std::string expected = "it must be " + text_of(spec);
   if (!input.defined()) throw Error(ErrorKind::kBadData, who_ + ": the input of " + function + " is undefined", expected);
   if (input.dim() == 0 || input.sizes().slice(1) != at::IntArrayRef(spec.shape) || input.scalar_type() != spec.dtype)
@@ -219,13 +219,14 @@ at::Tensor PluginOperator::prepared(const at::Tensor& input, const TensorSpec& s
     throw Error(ErrorKind::kBadData, who_ + ": the input of " + function + " lies on " + input.device().str(),
                 "it must lie on cpu or cuda");
   // Strides cross the boundary, a pending conjugation or negation does not.
-  const at::Tensor resolved = input.to(working_device(input.device())).resolve_conj().resolve_neg();
+  const at::Tensor resolved = input.to(device).resolve_conj().resolve_neg();
   return abi_.flags & POSTREC_ACCEPTS_STRIDED ? resolved : resolved.contiguous();
 }
 
 at::Tensor PluginOperator::call(const char* function, const at::Tensor& input, const TensorSpec& in_spec, const TensorSpec& out_spec,
                                 const Function& body) const {
-  const at::Tensor in = prepared(input, in_spec, function);
+  if (!input.defined()) throw Error(ErrorKind::kBadData, who_ + ": the input of " + function + " is undefined", "it must be " + text_of(in_spec));
+  const at::Tensor in = prepared(input, in_spec, function, working_device(input.device()));
   const bool empty = in.size(0) == 0;
   const Output out(in.size(0), out_spec, in.device(), empty || !(abi_.flags & POSTREC_GIVES_RESULTS));
   const TensorView in_view(in);
@@ -245,7 +246,7 @@ at::Tensor PluginOperator::forward(const at::Tensor& x) const {
 }
 
 at::Tensor PluginOperator::adjoint(const at::Tensor& v, const at::Tensor& x) const {
-  const at::Tensor point = traits_.linear ? at::Tensor() : prepared(x, domain_, "adjoint");
+  const at::Tensor point = traits_.linear || !v.defined() ? at::Tensor() : prepared(x, domain_, "adjoint", working_device(v.device()));
   if (point.defined() && v.defined() && v.dim() > 0 && point.size(0) != v.size(0))
     throw Error(ErrorKind::kBadData,
                 who_ + ": adjoint of " + std::to_string(v.size(0)) + " measurements at " + std::to_string(point.size(0)) + " images",

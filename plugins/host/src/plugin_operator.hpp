@@ -13,7 +13,8 @@ namespace postrec {
 
 /// An operator that lives in a plugin. Checks shape, type and device of every batch before it crosses and what comes back after.
 ///
-/// The result lies on the device of the input: for a plugin that does not know that device, tensors are copied to one that it knows.
+/// The result lies on the device of the input: for a plugin that does not know that device, tensors are copied to one that it knows. On CUDA a call, the copies before and after it
+/// and the memory of its result are all on the current stream of that device, which is current during the call.
 /// Nothing is recorded for autograd; a caller that differentiates uses adjoint.
 class PluginOperator : public Operator {
  public:
@@ -41,7 +42,7 @@ class PluginOperator : public Operator {
   void create(const Parameters& parameters);
   void read_declarations();
   at::Device working_device(at::Device wanted) const;
-  at::Tensor prepared(const at::Tensor& input, const TensorSpec& spec, const char* function) const;
+  at::Tensor prepared(const at::Tensor& input, const TensorSpec& spec, const char* function, at::Device device) const;
   at::Tensor call(const char* function, const at::Tensor& input, const TensorSpec& in_spec, const TensorSpec& out_spec,
                   const Function& body) const;
 

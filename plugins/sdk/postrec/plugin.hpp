@@ -6,11 +6,16 @@
 ///
 /// The macro defines the one function that a plugin exports. Everything here runs inside the plugin: tensors cross as borrowed views, and
 /// no exception leaves (an Error keeps its kind, message and hint).
+///
+/// An OperatorType whose `devices` names CUDA is called with tensors there. The plugin shares LibTorch and the thread with the host: the device of the tensors is current, and
+/// LibTorch's current stream is the call's (postrec_call.cuda_stream), so that LibTorch's operations need nothing. Kernels of the plugin's own are launched on
+/// LibTorch's current stream too, and nothing may wait for it. An operator is made on the CPU: it copies its constants to a device once, at the first call from there.
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/util/Exception.h>
 #include <torch/headeronly/version.h>
 
@@ -189,29 +194,39 @@ inline postrec_status codomain(const void* op, postrec_tensor_spec* spec, postre
   return guarded(error, [&] { fill(operator_of(op).codomain(), spec); });
 }
 
+/// Calls `function` of the operator with the tensors' device current, and gives what it returns to the host.
+template <class Function>
+postrec_status computed(const char* name, const postrec_call* call, const postrec_tensor* in, const postrec_tensor* out, postrec_error* error, Function&& function) noexcept {
+  return guarded(error, [&] {
+    const at::Tensor input = view_of(*in);
+    const c10::DeviceGuard current(input.device());
+    deliver(function(input), *call, *out, name);
+  });
+}
+
 inline postrec_status forward(const void* op, const postrec_call* call, const postrec_tensor* x, const postrec_tensor* out,
                               postrec_error* error) noexcept {
-  return guarded(error, [&] { deliver(operator_of(op).forward(view_of(*x)), *call, *out, "forward"); });
+  return computed("forward", call, x, out, error, [&](const at::Tensor& in) { return operator_of(op).forward(in); });
 }
 
 inline postrec_status adjoint(const void* op, const postrec_call* call, const postrec_tensor* v, const postrec_tensor* x,
                               const postrec_tensor* out, postrec_error* error) noexcept {
-  return guarded(error, [&] { deliver(operator_of(op).adjoint(view_of(*v), x ? view_of(*x) : at::Tensor()), *call, *out, "adjoint"); });
+  return computed("adjoint", call, v, out, error, [&](const at::Tensor& in) { return operator_of(op).adjoint(in, x ? view_of(*x) : at::Tensor()); });
 }
 
 inline postrec_status normal(const void* op, const postrec_call* call, const postrec_tensor* x, const postrec_tensor* out,
                              postrec_error* error) noexcept {
-  return guarded(error, [&] { deliver(operator_of(op).normal(view_of(*x)), *call, *out, "normal"); });
+  return computed("normal", call, x, out, error, [&](const at::Tensor& in) { return operator_of(op).normal(in); });
 }
 
 inline postrec_status normal_solve(const void* op, const postrec_call* call, double lambda, const postrec_tensor* b, const postrec_tensor* out,
                                    postrec_error* error) noexcept {
-  return guarded(error, [&] { deliver(operator_of(op).normal_solve(lambda, view_of(*b)), *call, *out, "normal_solve"); });
+  return computed("normal_solve", call, b, out, error, [&](const at::Tensor& in) { return operator_of(op).normal_solve(lambda, in); });
 }
 
 inline postrec_status pseudo_inverse(const void* op, const postrec_call* call, const postrec_tensor* y, const postrec_tensor* out,
                                      postrec_error* error) noexcept {
-  return guarded(error, [&] { deliver(operator_of(op).pseudo_inverse(view_of(*y)), *call, *out, "pseudo_inverse"); });
+  return computed("pseudo_inverse", call, y, out, error, [&](const at::Tensor& in) { return operator_of(op).pseudo_inverse(in); });
 }
 
 inline postrec_status norm_bound(const void* op, double* bound, postrec_error* error) noexcept {
@@ -231,6 +246,7 @@ class TypeTable {
     abi_.parameters = spec_pointers_.data();
     abi_.n_parameters = spec_pointers_.size();
     abi_.context = &type_;
+    abi_.devices = (type_.devices.cpu ? POSTREC_DEVICE_CPU : 0u) | (type_.devices.cuda ? POSTREC_DEVICE_CUDA : 0u);
   }
   TypeTable(const TypeTable&) = delete;
 
@@ -257,7 +273,7 @@ class TypeTable {
                                 .parameters = nullptr,
                                 .n_parameters = 0,
                                 .context = nullptr,
-                                .devices = POSTREC_DEVICE_CPU,
+                                .devices = 0,
                                 .flags = POSTREC_ACCEPTS_STRIDED | POSTREC_GIVES_RESULTS,
                                 .create = create,
                                 .destroy = destroy,
