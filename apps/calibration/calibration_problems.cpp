@@ -156,7 +156,8 @@ CalibrationProblem scan_problem(const ScanSlice& slice, const RegionOptions& reg
 }  // namespace
 
 CalibrationProblems prior_problems(const PriorProblemOptions& options, const RegionOptions& regions, Session& session, Observer& observer) {
-  const std::shared_ptr<const Prior> prior = load_prior(find_prior(session.options().prior), options.pixel_mm, session.options().code);
+  const std::shared_ptr<const Prior> prior =
+      in_precision(load_prior(find_prior(session.options().prior), options.pixel_mm, session.options().code), session.options().precision, session.device());
   const TensorSpec domain{{prior->domain().shape.front(), options.height, options.width}, prior->domain().dtype};
   const std::shared_ptr<const Operator> op = operator_for(options, domain, session.registry());
   const at::Tensor areas = regions_of(regions, 0, options.height, options.width);

@@ -154,6 +154,7 @@ CalibrateRequest request_of(const CommandOptions& options) {
   session.prior = options.get<std::string>("prior");
   session.code = code_policy(options);
   session.device = "cpu";
+  session.precision = wanted_precision(options);
   session.sampler = sampler_options(options);
   if (!scans && !options.has("samples")) session.sampler.n_samples = kRankSamples;
   if (session.sampler.n_samples < 2) throw Error(ErrorKind::kUsage, "--samples is " + std::to_string(session.sampler.n_samples), "a spread needs at least 2");
@@ -261,6 +262,7 @@ int run_calibrate(const std::vector<std::string>& arguments) {
   ordered_json certificate = run_header(typed_command());
   certificate.update(settings);
   certificate["threads"] = at::get_num_threads();
+  certificate["precision"] = precision_name(network_precision(request.session.precision, session.device()));
   certificate["asked_for"] = request.truths == TruthKind::kPrior ? request.against_prior.n_replicates : problems.n;
   certificate["done"] = records.size();
   certificate["interrupted"] = interrupting_signal() != 0;

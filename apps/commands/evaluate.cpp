@@ -154,6 +154,7 @@ ComparisonRequest comparison_request(const CommandOptions& options) {
   request.session.plugins = plugin_search(options);
   if (options.has("prior")) request.session.prior = options.get<std::string>("prior");
   request.session.code = code_policy(options);
+  request.session.precision = wanted_precision(options);
   request.session.interval_level = options.get<double>("interval");
   if (!(request.session.interval_level > 0 && request.session.interval_level < 1))
     throw Error(ErrorKind::kUsage, "--interval is " + std::to_string(request.session.interval_level), "it must lie between 0 and 1, e.g. 0.9");

@@ -52,6 +52,7 @@ SessionOptions session_options(const CommandOptions& options) {
   result.plugins = plugin_search(options);
   if (options.has("prior")) result.prior = options.get<std::string>("prior");
   result.code = code_policy(options);
+  result.precision = wanted_precision(options);
   result.sampler = sampler_options(options);
   result.sampler.seed = options.get<std::uint64_t>("seed");
   result.deadline_s = options.get<double>("deadline");

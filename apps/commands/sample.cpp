@@ -38,6 +38,7 @@ CommandOptions declared_options() {
       ("steps", po::value<int>()->default_value(50)->value_name("N"), "noise levels, one use of the prior each")                         //
       ("method", po::value<std::string>()->default_value("sde")->value_name("KIND"), "sde: the bridge sampler; ode: the probability flow")  //
       ("batch-size", po::value<std::int64_t>()->default_value(8)->value_name("N"), "samples computed together; 0: all");
+  add_precision_option(options.add());
   add_code_option(options);
   add_run_options(options);
   add_common_options(options);
@@ -79,7 +80,7 @@ at::Tensor sheet_of(const at::Tensor& samples) {
   return sheet;
 }
 
-ordered_json run_json(const PriorInfo& prior, const SamplerOptions& options, const Samples& samples, const Image& image) {
+ordered_json run_json(const PriorInfo& prior, NetworkPrecision precision, const SamplerOptions& options, const Samples& samples, const Image& image) {
   ordered_json run = run_header(typed_command());
   run["origin"] = "prior";
   run["label"] = kLabel;
@@ -87,6 +88,7 @@ ordered_json run_json(const PriorInfo& prior, const SamplerOptions& options, con
   run["sampler"] = {{"method", options.method}, {"samples", options.n_samples}, {"steps", options.n_steps}, {"batch_size", options.batch_size}, {"seed", options.seed},
                     {"sigmas", samples.report.sigmas}};
   run["device"] = "cpu";
+  run["precision"] = precision_name(precision);
   run["threads"] = at::get_num_threads();
   run["unit"] = image.unit == IntensityUnit::kHounsfield ? "hu" : "arbitrary";
   run["size"] = image.pixels.sizes().slice(1).vec();
@@ -120,7 +122,7 @@ int run_sample(const std::vector<std::string>& arguments) {
   if (!options.has("prior")) throw Error(ErrorKind::kUsage, "--prior is missing", "give a .safetensors file or the name of one that ships");
   const std::filesystem::path file = find_prior(options.get<std::string>("prior"));
   OutputFolder output = required_output(options, {file}, {"run.json"});
-  const auto prior = load_prior(file, pixel_mm, code_policy(options));
+  const auto prior = in_precision(load_prior(file, pixel_mm, code_policy(options)), wanted_precision(options), at::kCPU);
   catch_interrupts();
 
   Samples samples;
@@ -133,7 +135,7 @@ int run_sample(const std::vector<std::string>& arguments) {
   write_samples(output.folder(), image.pixels.unsqueeze(1), image.geometry, image.unit);
   const at::Tensor sheet = sheet_of(image.pixels);
   write_preview(output.folder() / "samples.png", sheet, image.geometry, grey_window(sheet, image.unit));
-  const ordered_json run = run_json(prior->info(), how, samples, image);
+  const ordered_json run = run_json(prior->info(), precision_of(*prior), how, samples, image);
   write_text_atomically(output.folder() / "run.json", run.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   output.commit();
   say_result(output, run);

@@ -231,6 +231,12 @@ void add_code_option(CommandOptions& options) {
 
 CodePolicy code_policy(const CommandOptions& options) { return options.get<bool>("allow-code") ? CodePolicy::kAllow : CodePolicy::kRefuse; }
 
+void add_precision_option(po::options_description_easy_init options) {
+  options("precision", po::value<std::string>()->default_value("auto")->value_name("NAME"), "of a prior's network: auto, float32; on CUDA tf32, bfloat16");
+}
+
+std::string wanted_precision(const CommandOptions& options) { return options.choice("precision", {"auto", "float32", "tf32", "bfloat16"}); }
+
 void add_measurement_options(CommandOptions& options) {
   options.add()("operator", po::value<std::string>()->value_name("NAME"), "how it was measured; see postrec plugins list")                  //
       ("set", po::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"), "a parameter of the operator (repeatable)")      //

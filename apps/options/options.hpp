@@ -90,6 +90,10 @@ std::vector<std::pair<std::string, std::string>> settings_of(const CommandOption
 void add_code_option(CommandOptions& options);
 CodePolicy code_policy(const CommandOptions& options);
 
+/// --precision: in which numbers the network of a prior is evaluated. `options`: those of the command, or of a topic.
+void add_precision_option(boost::program_options::options_description_easy_init options);
+std::string wanted_precision(const CommandOptions& options);
+
 /// How a case was measured, or is to be simulated.
 void add_measurement_options(CommandOptions& options);
 CaseOptions case_options(const CommandOptions& options, bool simulate);

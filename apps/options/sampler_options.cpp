@@ -67,7 +67,8 @@ void add_sampler_options(CommandOptions& options) {
       ("samples", po::value<std::int64_t>()->value_name("N"), "how many per slice")                                                                            //
       ("steps", po::value<int>()->value_name("N"), "noise levels")                                                                                             //
       ("batch-size", po::value<std::int64_t>()->default_value(8)->value_name("N"), "samples computed together; 0: all");
-  options.add_topic("sampling", "sampling", catalogue_text())                                                                                              //
+  auto topic = options.add_topic("sampling", "sampling", catalogue_text());
+  topic                                                                                                                                                    //
       ("solver", po::value<std::string>()->value_name("NAME"), "of the reverse process, for methods that guide one")                                       //
       ("sampler-set", po::value<std::vector<std::string>>()->composing()->value_name("KEY=NUMBER"), "a setting of sampler or solver (repeatable)")         //
       ("nfe", po::value<std::int64_t>()->default_value(0)->value_name("N"), "network evaluations per sample, instead of --steps")                          //
@@ -76,6 +77,7 @@ void add_sampler_options(CommandOptions& options) {
       ("sigma-max", po::value<double>()->default_value(0.0, "0")->value_name("X"), "first noise level; 0: the prior's")                                     //
       ("sigma-min", po::value<double>()->default_value(0.0, "0")->value_name("X"), "last noise level; 0: the prior's")                                      //
       ("tolerance", po::value<double>()->default_value(1e-3, "1e-3")->value_name("X"), "of the linear solver; see core/README.md");
+  add_precision_option(topic);
 }
 
 SamplerOptions sampler_options(const CommandOptions& options) {

@@ -5,7 +5,7 @@
 
 namespace postrec {
 
-/// --preset, --sampler, --samples, --steps, --batch-size, and under --help-sampling the rest: solver, settings, budget, levels, tolerance.
+/// --preset, --sampler, --samples, --steps, --batch-size, and under --help-sampling the rest: solver, settings, budget, levels, tolerance, --precision.
 void add_sampler_options(CommandOptions& options);
 
 /// What they say. A preset gives method, levels and number of samples; what is given by itself wins. The seed is not set here.

@@ -310,6 +310,7 @@ ordered_json compare_methods(const ComparisonRequest& request) {
           {"interval_level", request.session.interval_level},
           {"seconds_wanted", request.seconds > 0 ? ordered_json(request.seconds) : ordered_json(nullptr)},
           {"device", reader.device().str()},
+          {"precision", precision_name(network_precision(request.session.precision, reader.device()))},
           {"threads", at::get_num_threads()},
           {"interrupted", interrupted},
           {"methods", as_json(rows)},

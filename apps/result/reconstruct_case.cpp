@@ -99,6 +99,7 @@ CaseResult reconstruct_case(const Case& input, Session& session, Progress& progr
   }
   if (result.slices.empty()) throw Error(ErrorKind::kInterrupted, "interrupted before the first sample was finished", "nothing is written");
   result.prior = prior->info();
+  result.precision = precision_of(*prior);
   keep_as_many_samples(result);
   keep_finished_slices(result, input.scratch);
   return result;

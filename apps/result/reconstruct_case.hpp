@@ -44,6 +44,7 @@ struct CaseResult {
   ResultVolumes volumes;
   std::vector<SliceResult> slices;             ///< finished ones, in order, all with as many samples
   PriorInfo prior;
+  NetworkPrecision precision = NetworkPrecision::kFloat32;  ///< of the prior's network
   bool interrupted = false;
 };
 

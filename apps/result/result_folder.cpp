@@ -189,6 +189,7 @@ ordered_json run_json(const std::vector<std::string>& command, const Case& input
   run["prior"] = prior_json(result.prior);
   run["sampler"] = sampler_json(options.sampler);
   run["device"] = session.device().str();
+  run["precision"] = precision_name(result.precision);
   run["threads"] = at::get_num_threads();
   run["unit"] = unit_name(measurement.unit);
   run["sigma_y"] = {{"value", measurement.sigma_y}, {"source", input.sigma_y_source}};

@@ -56,13 +56,14 @@ void require_fit(const Prior& prior, const TensorSpec& domain) {
 
 Session::Session(SessionOptions options) : options_(std::move(options)), registry_(options_.plugins), device_(compute_device(options_.device)) {
   options_.sampler.validate();
+  network_precision(options_.precision, device_);
 }
 
 std::unique_ptr<Prior> Session::prior(const TensorSpec& domain, IntensityUnit unit, double pixel_mm) const {
   const std::string by_kind = unit == IntensityUnit::kHounsfield ? "ct" : "brain-mr";
   auto prior = load_prior(find_prior(options_.prior.empty() ? by_kind : options_.prior), pixel_mm, options_.code);
   require_fit(*prior, domain);
-  return prior;
+  return in_precision(std::move(prior), options_.precision, device_);
 }
 
 SamplerOptions Session::sampler_options(std::int64_t slice_number, std::int64_t n_left) const {
@@ -81,7 +82,33 @@ c10::Device compute_device(const std::string& wanted) {
   const bool cuda = at::hasCUDA();
   if (wanted == "cuda" && !cuda)
     throw Error(ErrorKind::kUnavailable, "--device cuda: no CUDA device was found", "use --device cpu, or a LibTorch with CUDA on a machine with a GPU");
-  return wanted != "cpu" && cuda ? at::kCUDA : at::kCPU;
+  if (wanted == "cpu" || !cuda) return at::kCPU;
+  at::globalContext().setAllowTF32CuDNN(false);
+  return at::kCUDA;
+}
+
+NetworkPrecision network_precision(const std::string& wanted, const c10::Device& device) {
+  if (wanted == "auto") return device.is_cuda() ? NetworkPrecision::kTf32 : NetworkPrecision::kFloat32;
+  for (const NetworkPrecision precision : {NetworkPrecision::kFloat32, NetworkPrecision::kTf32, NetworkPrecision::kBfloat16}) {
+    if (wanted != precision_name(precision)) continue;
+    if (precision != NetworkPrecision::kFloat32 && !device.is_cuda())
+      throw Error(ErrorKind::kUnavailable, "--precision " + wanted + ": a CUDA device is needed", "leave it out: on the CPU networks are evaluated in float32");
+    return precision;
+  }
+  throw Error(ErrorKind::kUsage, "--precision '" + wanted + "' is not known", "it must be auto, float32, tf32 or bfloat16");
+}
+
+std::unique_ptr<Prior> in_precision(std::unique_ptr<Prior> prior, const std::string& wanted, const c10::Device& device) {
+  const NetworkPrecision precision = network_precision(wanted, device);
+  if (precision == NetworkPrecision::kFloat32) return prior;
+  if (const auto* network = dynamic_cast<const NetworkPrior*>(prior.get())) return std::make_unique<NetworkPrior>(network->in_precision(precision));
+  if (wanted != "auto") throw Error(ErrorKind::kUsage, "--precision " + wanted + ": prior '" + prior->info().name + "' has no network of ours", "leave it out");
+  return prior;
+}
+
+NetworkPrecision precision_of(const Prior& prior) {
+  const auto* network = dynamic_cast<const NetworkPrior*>(&prior);
+  return network ? network->precision() : NetworkPrecision::kFloat32;
 }
 
 fs::path find_prior(const std::string& name) {

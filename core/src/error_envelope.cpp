@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "batched_vectors.hpp"
+#include "device_cache.hpp"
 #include "postrec/error.hpp"
 
 namespace postrec {
@@ -81,7 +82,10 @@ at::Tensor local_activity(const at::Tensor& images) {
   return (box_mean(box_mean(energy, kAround), kAround) / components).sqrt();
 }
 
-ErrorEnvelope::ErrorEnvelope(at::Tensor activities, at::Tensor deviations) : activities_(std::move(activities)), deviations_(std::move(deviations)) {
+class ErrorEnvelope::Cache : public DeviceCache<std::pair<at::Tensor, at::Tensor>> {};
+
+ErrorEnvelope::ErrorEnvelope(at::Tensor activities, at::Tensor deviations)
+    : activities_(std::move(activities)), deviations_(std::move(deviations)), cache_(std::make_shared<Cache>()) {
   const bool fits = activities_.scalar_type() == at::kFloat && activities_.dim() == 1 && deviations_.scalar_type() == at::kFloat && deviations_.dim() == 2 &&
                     deviations_.size(0) > 0 && deviations_.size(1) == activities_.size(0);
   if (!fits || !rises(activities_))
@@ -92,9 +96,9 @@ ErrorEnvelope::ErrorEnvelope(at::Tensor activities, at::Tensor deviations) : act
 
 at::Tensor ErrorEnvelope::around(const at::Tensor& denoised, std::int64_t below, double weight) const {
   const std::int64_t above = std::min(below + 1, deviations_.size(0) - 1);
-  const at::Tensor values = deviations_[below] * (1.0 - weight) + deviations_[above] * weight;
   const at::Device device = denoised.device();
-  return interpolated(local_activity(denoised), activities_.to(device), values.to(device));
+  const auto [activities, deviations] = cache_->get(device, [&] { return std::pair(activities_.to(device), deviations_.to(device)); });
+  return interpolated(local_activity(denoised), activities, deviations[below] * (1.0 - weight) + deviations[above] * weight);
 }
 
 EnvelopeMeasurement::EnvelopeMeasurement()

@@ -103,7 +103,7 @@ SpectralCovariance ErrorTable::at_sigma(double sigma, const std::vector<std::int
 }
 
 SpectralCovariance ErrorTable::around(const at::Tensor& denoised, double sigma) const {
-  const SpectralCovariance stationary = at_sigma(sigma, denoised.sizes().slice(1).vec());
+  const SpectralCovariance stationary = at_sigma(sigma, denoised.sizes().slice(1).vec()).to(denoised.device());
   if (!envelope_) return stationary;
   const Position place = position_of(sigma);
   return stationary.with_envelope(envelope_->around(denoised, place.below, place.weight));

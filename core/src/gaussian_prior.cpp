@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "batched_vectors.hpp"
+#include "device_cache.hpp"
 #include "postrec/error.hpp"
 #include "shape_cache.hpp"
 #include "spectral_transform.hpp"
@@ -53,7 +54,10 @@ at::Tensor decay_exponent(const at::Tensor& log_table, const FrequencyGrid& grid
 
 }  // namespace
 
-class GaussianPrior::Cache : public ShapeCache<at::Tensor> {};
+struct GaussianPrior::Cache {
+  ShapeCache<at::Tensor> spectrum, natural_spectrum;
+  DeviceCache<Tables> tables;
+};
 
 GaussianPrior::GaussianPrior(SpectralBasis basis, at::Tensor spectrum, at::Tensor mean, double pixel_mm, PriorInfo info)
     : basis_(basis), spectrum_(std::move(spectrum)), mean_(std::move(mean)), pixel_mm_(pixel_mm), info_(std::move(info)),
@@ -83,22 +87,29 @@ at::Tensor GaussianPrior::spectrum_for(const std::vector<std::int64_t>& image_sh
   if (image_shape.size() != 3 || image_shape[0] != spectrum_.size(0))
     throw Error(ErrorKind::kBadData, "prior '" + info_.name + "' is for images [" + std::to_string(spectrum_.size(0)) + ", rows, columns]",
                 "give images with as many channels");
-  return cache_->get(image_shape, [&] {
+  return cache_->spectrum.get(image_shape, [&] {
     if (spectrum_.sizes() == at::IntArrayRef(image_shape)) return spectrum_;
     return interpolate(basis_, spectrum_.to(at::kDouble).log(), grid_of(basis_, image_shape[1], image_shape[2])).exp().to(at::kFloat);
   });
 }
 
+GaussianPrior::Tables GaussianPrior::on(const at::Device& device) const {
+  return cache_->tables.get(device, [&] { return Tables{spectrum_.to(device), mean_.to(device)}; });
+}
+
+at::Tensor GaussianPrior::natural_spectrum_for(const std::vector<std::int64_t>& image_shape, const at::Device& device) const {
+  return cache_->natural_spectrum.get(shape_on(image_shape, device), [&] { return to_natural_order(basis_, spectrum_for(image_shape)).to(device); });
+}
+
 at::Tensor GaussianPrior::denoise(const at::Tensor& x_t, double sigma) const {
-  const at::Tensor s = spectrum_for(x_t.sizes().slice(1).vec()).to(x_t.device());
-  const at::Tensor shrink = to_natural_order(basis_, s / (s + sigma * sigma));
-  const at::Tensor mean = mean_.to(x_t.device()).view({-1, 1, 1});
-  return from_natural_basis(basis_, times_table(to_natural_basis(basis_, x_t - mean), shrink)) + mean;
+  const at::Tensor s = natural_spectrum_for(x_t.sizes().slice(1).vec(), x_t.device());
+  const at::Tensor mean = on(x_t.device()).mean.view({-1, 1, 1});
+  return from_natural_basis(basis_, times_table(to_natural_basis(basis_, x_t - mean), s / (s + sigma * sigma))) + mean;
 }
 
 at::Tensor GaussianPrior::denoise_under(const at::Tensor& z, const SpectralNoise& noise) const {
-  const at::Tensor s = to_natural_order(basis_, spectrum_for(z.sizes().slice(1).vec())).to(z.device());
-  const at::Tensor mean = mean_.to(z.device()).view({-1, 1, 1});
+  const at::Tensor s = natural_spectrum_for(z.sizes().slice(1).vec(), z.device());
+  const at::Tensor mean = on(z.device()).mean.view({-1, 1, 1});
   const at::Tensor shrink = s / (s + noise.natural_variance().squeeze(0));
   return from_natural_basis(basis_, times_table(to_natural_basis(basis_, z - mean), shrink)) + mean;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <c10/core/Device.h>
 #include <c10/core/InferenceMode.h>
 
 #include <cstdint>
@@ -7,6 +8,13 @@
 #include <vector>
 
 namespace postrec {
+
+/// A key for what is made for an image shape and kept on a device.
+inline std::vector<std::int64_t> shape_on(std::vector<std::int64_t> shape, const c10::Device& device) {
+  shape.push_back(static_cast<std::int64_t>(device.type()));
+  shape.push_back(device.index());
+  return shape;
+}
 
 /// What was made for the last image shape asked for. Safe to use from several threads.
 template <class Value>

@@ -28,10 +28,14 @@ class DenoisingNetwork {
   /// The architecture for images of this Gaussian: input and output channels set, the rest as given.
   static UNetConfig config_for(const GaussianPrior& gaussian, UNetConfig config);
 
+  /// The same denoiser with F evaluated in these numbers; all else stays float32.
+  DenoisingNetwork in_precision(NetworkPrecision precision) const { return {gaussian_, network_.in_precision(precision)}; }
+
   const GaussianPrior& gaussian() const { return gaussian_; }
   const UNet& network() const { return network_; }
 
-  /// x_t [B, C, H, W] real or complex as the Gaussian's images, sigma float32 [B] or [1] -> E[x | x_t]. Differentiable.
+  /// x_t [B, C, H, W] real or complex as the Gaussian's images, sigma float32 [B] or [1] -> E[x | x_t]. Differentiable. On the device of both: after the first call
+  /// for a device and image size nothing is copied and nobody waits.
   at::Tensor denoise(const at::Tensor& x_t, const at::Tensor& sigma) const;
 
   /// E[x | x + Q v^(1/2) n = z] for noise with a spectrum: z [B, C, H, W], `noise` in the basis of the Gaussian, one table or one a sample. Differentiable in z.

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <vector>
 
 namespace postrec {
@@ -26,8 +27,11 @@ class ErrorEnvelope {
   at::Tensor around(const at::Tensor& denoised, std::int64_t below, double weight) const;
 
  private:
+  class Cache;
+
   at::Tensor activities_;
   at::Tensor deviations_;
+  std::shared_ptr<Cache> cache_;               ///< both on every device asked for; shared by copies
 };
 
 /// Measures one row of an ErrorEnvelope after the other.

@@ -35,7 +35,7 @@ class ErrorTable {
 
   /// C at sigma > 0 for images of this shape [C, H, W]. Throws Error(kBadData) on another number of channels.
   SpectralCovariance at_sigma(double sigma, const std::vector<std::int64_t>& image_shape) const;
-  /// The same with the envelope, if there is one, around denoised images [B, C, H, W].
+  /// The same with the envelope, if there is one, around denoised images [B, C, H, W], and on their device.
   SpectralCovariance around(const at::Tensor& denoised, double sigma) const;
 
  private:

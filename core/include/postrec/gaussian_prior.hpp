@@ -35,19 +35,27 @@ class GaussianPrior : public Prior {
   /// s at the frequencies of an image of this shape, float32 [C, H, W]. Throws Error(kBadData) on another number of channels.
   at::Tensor spectrum_for(const std::vector<std::int64_t>& image_shape) const;
 
+  /// What computing on a device needs, copied there once for all copies of this prior.
+  struct Tables {
+    at::Tensor spectrum, mean;
+  };
+  Tables on(const at::Device& device) const;
+  /// spectrum_for with frequency 0 first, whatever the basis; kept there for the last shape and device asked for.
+  at::Tensor natural_spectrum_for(const std::vector<std::int64_t>& image_shape, const at::Device& device) const;
+
   /// The same images seen with another pixel size: s'(f) = s(f p/p') (p/p')^2. Frequencies that the table does not reach follow the
   /// power law of its outer half.
   GaussianPrior at_pixel_size(double pixel_mm) const;
 
  private:
-  class Cache;
+  struct Cache;
 
   SpectralBasis basis_;
   at::Tensor spectrum_;
   at::Tensor mean_;
   double pixel_mm_;
   PriorInfo info_;
-  std::shared_ptr<Cache> cache_;               ///< the last size asked for; shared by copies
+  std::shared_ptr<Cache> cache_;               ///< of the last size and of every device asked for; shared by copies
 };
 
 /// Fits a GaussianPrior: the average power spectrum of images of any size, in model units.

@@ -19,11 +19,17 @@ class NetworkPrior : public Prior {
   /// Throws Error(kBadData) when table and network are of other bases or channels, or the range is not 0 < minimum < maximum.
   NetworkPrior(DenoisingNetwork network, ErrorTable errors, SigmaRange range, PriorInfo info);
 
+  /// The same prior with its network evaluated in these numbers. The error table stays: what a precision that is worth using adds to the error is under a hundredth
+  /// of its variance (core/README.md).
+  NetworkPrior in_precision(NetworkPrecision precision) const { return {network_.in_precision(precision), errors_, range_, info_}; }
+  NetworkPrecision precision() const { return network_.network().precision(); }
+
   TensorSpec domain() const override { return network_.gaussian().domain(); }
   const PriorInfo& info() const override { return info_; }
   SigmaRange range() const override { return range_; }
   /// Law: batch. The bits of an image do not depend on the others of its batch (CPU).
   /// Law: threads. Nor on the number of threads (CPU, no group normalisation and no attention: those change by rounding).
+  /// On another device the images of a batch go through the network together; the promise is then rounding instead, in float32 1e-5 of the largest value.
   at::Tensor denoise(const at::Tensor& x_t, double sigma) const override;
   /// Only when the network was trained for noise spectra; a law as of denoise.
   at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise) const override;

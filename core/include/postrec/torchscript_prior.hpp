@@ -41,7 +41,7 @@ class TorchScriptModule {
   const std::string& sha256() const { return sha256_; }
   const ModuleConvention& convention() const { return convention_; }
 
-  /// E[x | x_t], [B, C, H, W] real or complex. Image by image on the CPU, as NetworkPrior. Throws Error(kBadData) when the module fails or gives
+  /// E[x | x_t], [B, C, H, W] real or complex. Image by image on the CPU, all together on other devices, each of which has a copy of the module, as NetworkPrior. Throws Error(kBadData) when the module fails or gives
   /// another type or shape.
   at::Tensor denoise(const at::Tensor& x_t, double sigma) const;
 

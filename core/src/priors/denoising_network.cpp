@@ -40,7 +40,7 @@ UNetConfig DenoisingNetwork::config_for(const GaussianPrior& gaussian, UNetConfi
 }
 
 at::Tensor DenoisingNetwork::output_scale(const at::Tensor& sigma) const {
-  const at::Tensor s = gaussian_.spectrum().flatten(0, 1).to(sigma.device()), variance = sigma.square().view({-1, 1, 1});
+  const at::Tensor s = gaussian_.on(sigma.device()).spectrum.flatten(0, 1), variance = sigma.square().view({-1, 1, 1});
   // Row by row: the sum of a long line would be cut into one part a thread.
   return (s * variance / (s + variance)).mean(2).mean(1).sqrt();
 }
@@ -48,18 +48,16 @@ at::Tensor DenoisingNetwork::output_scale(const at::Tensor& sigma) const {
 // Relative to white noise of the same level on the same frequencies, so that white noise gives what it gave on the table's.
 at::Tensor DenoisingNetwork::output_scale(const SpectralNoise& noise) const {
   const at::Tensor v = noise.natural_variance(), white = per_image(noise.level().square()).expand_as(v);
-  const at::Tensor s = to_natural_order(gaussian_.basis(), gaussian_.spectrum_for(v.sizes().slice(1).vec()).to(v.device())).expand_as(v);
+  const at::Tensor s = gaussian_.natural_spectrum_for(v.sizes().slice(1).vec(), v.device()).expand_as(v);
   const at::Tensor ones = at::ones_like(v);
-  const std::vector<double> energies = dots(s * v / (s + v), ones), white_energies = dots(s * white / (s + white), ones);
-  std::vector<double> ratios;
-  for (std::size_t i = 0; i < energies.size(); ++i) ratios.push_back(std::sqrt(energies[i] / white_energies[i]));
-  return output_scale(noise.level()) * at::tensor(ratios, at::kDouble).to(v.device(), at::kFloat);
+  const at::Tensor ratios = (batched_dot(s * v / (s + v), ones) / batched_dot(s * white / (s + white), ones)).sqrt();
+  return output_scale(noise.level()) * ratios.to(at::kFloat);
 }
 
 at::Tensor DenoisingNetwork::linear_part(const at::Tensor& centred, const at::Tensor& variance) const {
   const c10::impl::ExcludeDispatchKeyGuard in_full_precision(c10::autocast_dispatch_keyset);  // mixed precision is for the network
   const SpectralBasis basis = gaussian_.basis();
-  const at::Tensor s = to_natural_order(basis, gaussian_.spectrum_for(centred.sizes().slice(1).vec()).to(centred.device()));
+  const at::Tensor s = gaussian_.natural_spectrum_for(centred.sizes().slice(1).vec(), centred.device());
   return from_natural_basis(basis, to_natural_basis(basis, centred) * (s / (s + variance)));
 }
 
@@ -77,7 +75,7 @@ at::Tensor DenoisingNetwork::denoise(const at::Tensor& z, const SpectralNoise& n
 }
 
 at::Tensor DenoisingNetwork::denoise(const at::Tensor& x_t, const Noise& noise) const {
-  const at::Tensor mean = gaussian_.mean().to(x_t.device()).view({-1, 1, 1});
+  const at::Tensor mean = gaussian_.on(x_t.device()).mean.view({-1, 1, 1});
   const at::Tensor centred = x_t - mean;
   const at::Tensor linear = linear_part(centred, noise.variance);
   const at::Tensor c_in = (noise.level.square() + data_variance_).rsqrt();

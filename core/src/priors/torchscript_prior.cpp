@@ -11,6 +11,7 @@
 #include <sstream>
 #include <utility>
 
+#include "../device_cache.hpp"
 #include "../safetensors.hpp"
 #include "learned_prior.hpp"
 #include "postrec/atomic_file.hpp"
@@ -52,6 +53,11 @@ auto guarded(const fs::path& path, const std::string& what, const std::string& h
 
 struct TorchScriptModule::Compiled {
   torch::jit::Module module;
+  DeviceCache<torch::jit::Module> copies;
+
+  torch::jit::Module on(const c10::Device& device) {
+    return device.is_cpu() ? module : copies.get(device, [&] { return module.deepcopy(device); });
+  }
 };
 
 TorchScriptModule::TorchScriptModule(const fs::path& path, ModuleConvention convention, const std::string& sha256)
@@ -80,7 +86,7 @@ at::Tensor TorchScriptModule::denoise_images(const at::Tensor& x_t, double sigma
   const at::Tensor output = guarded(path_, "failed on images of " + std::to_string(x_t.size(2)) + "x" + std::to_string(x_t.size(3)), "its forward must take (x [B, C, H, W], sigma [B])", [&] {
     // Profiling would let the first calls compute in another order than the later ones.
     const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
-    const c10::IValue answer = compiled_->module.forward({channels * scale, level});
+    const c10::IValue answer = compiled_->on(channels.device()).forward({channels * scale, level});
     return answer.isTensor() ? answer.toTensor() : at::Tensor();
   });
   if (!output.defined() || output.sizes() != channels.sizes() || output.scalar_type() != at::kFloat)

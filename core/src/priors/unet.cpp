@@ -9,6 +9,7 @@
 #include <cmath>
 #include <utility>
 
+#include "../device_cache.hpp"
 #include "inference_network.hpp"
 #include "postrec/error.hpp"
 #include "postrec/random.hpp"
@@ -26,12 +27,26 @@ constexpr double kSlowestWave = 0.25, kFastestWave = 8.0;  // over c_noise, whos
 constexpr std::int64_t kSiluBlock = 1 << 15;  // numbers that one call of ATen's silu sees
 
 /// Whether bits must not depend on the number of threads: using a network on the CPU, as against training it.
-bool in_fixed_order(const at::Tensor& x) { return x.is_cpu() && !at::GradMode::is_enabled() && at::globalContext().hasMKLDNN(); }
+bool in_fixed_order(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && !at::GradMode::is_enabled() && at::globalContext().hasMKLDNN();
+}
 
-// conv2d chooses by size and threads between oneDNN and a product of matrices, which add up in another order.
-at::Tensor convolved(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& bias, std::int64_t stride, std::int64_t padding) {
+// _convolution chooses by size and threads between oneDNN and a product of matrices, which add up in another order.
+at::Tensor convolved(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& bias, std::int64_t stride, std::int64_t padding, bool allow_tf32) {
   if (in_fixed_order(x)) return at::mkldnn_convolution(x, kernel, bias, {padding, padding}, {stride, stride}, {1, 1}, 1);
-  return at::conv2d(x, kernel, bias, {stride, stride}, {padding, padding});
+  // Not conv2d, for which TF32 is a setting of the whole process, whoever else computes in it, and allowed unless told otherwise.
+  const at::Context& context = at::globalContext();
+  return at::_convolution(x, kernel, bias, {stride, stride}, {padding, padding}, {1, 1}, /*transposed=*/false, {0, 0}, /*groups=*/1, context.benchmarkCuDNN(),
+                          context.deterministicCuDNN(), context.userEnabledCuDNN(), allow_tf32);
+}
+
+/// The layers of the noise level: a ten-thousandth of the work, and every pixel hangs on them.
+bool is_of_noise_level(const std::string& name) { return name.rfind("embedding", 0) == 0 || name.find(".film.") != std::string::npos; }
+
+at::Tensor in_numbers_of(NetworkPrecision precision, const std::string& name, const at::Tensor& weight) {
+  if (is_of_noise_level(name)) return weight;
+  if (precision == NetworkPrecision::kBfloat16) return weight.to(at::kBFloat16);
+  return weight.dim() == 4 ? rounded(weight, precision) : weight;
 }
 
 // The last numbers of a thread's share do not fill a vector and take another exponential; in fixed blocks they are the same for any number of threads.
@@ -150,6 +165,9 @@ Weights UNet::initial_weights(const UNetConfig& config, std::uint64_t seed) {
   return weights;
 }
 
+/// This network on the devices that its images came from.
+class UNet::Placements : public DeviceCache<std::shared_ptr<const UNet>> {};
+
 UNet::UNet(UNetConfig config, Weights weights) : config_(std::move(config)), weights_(std::move(weights)) {
   const auto expected = shapes(config_);
   for (const auto& [name, shape] : expected) {
@@ -161,9 +179,26 @@ UNet::UNet(UNetConfig config, Weights weights) : config_(std::move(config)), wei
   if (weights_.size() != expected.size()) throw Error(ErrorKind::kBadData, "the network has tensors that its architecture does not", "train the prior again");
   for (auto& [name, value] : weights_)
     if (value.dim() == 4) value = value.contiguous(at::MemoryFormat::ChannelsLast);
+  const bool fixed = std::none_of(weights_.begin(), weights_.end(), [](const auto& entry) { return entry.second.requires_grad(); });
+  if (fixed) placements_ = std::make_shared<Placements>();
 #ifdef __x86_64__
   inference_ = InferenceNetwork::make(config_, weights_);
 #endif
+}
+
+UNet UNet::in_precision(NetworkPrecision precision) const {
+  UNet network = *this;
+  network.precision_ = precision;
+  network.placements_ = std::make_shared<Placements>();
+  return network;
+}
+
+std::shared_ptr<const UNet> UNet::placed_on(const c10::Device& device) const {
+  auto network = std::make_shared<UNet>(*this);
+  for (auto& [name, weight] : network->weights_) weight = in_numbers_of(precision_, name, weight.detach()).to(device);
+  network->inference_ = nullptr;
+  network->placements_ = nullptr;
+  return network;
 }
 
 at::Tensor UNet::embed(const at::Tensor& c_noise, const at::Tensor& condition) const {
@@ -178,7 +213,8 @@ at::Tensor UNet::embed(const at::Tensor& c_noise, const at::Tensor& condition) c
 at::Tensor UNet::convolution(const std::string& name, const at::Tensor& x, std::int64_t stride) const {
   const at::Tensor& kernel = weight(name + ".weight");
   const std::int64_t padding = kernel.size(2) == 3 ? 1 : 0;
-  return convolved(x, kernel, weight(name + ".bias"), stride, padding);
+  const bool tf32 = precision_ == NetworkPrecision::kTf32;
+  return convolved(tf32 && x.is_cpu() ? rounded(x, precision_) : x, kernel, weight(name + ".bias"), stride, padding, tf32);
 }
 
 at::Tensor UNet::normalized(const std::string& name, const at::Tensor& x) const {
@@ -189,7 +225,7 @@ at::Tensor UNet::normalized(const std::string& name, const at::Tensor& x) const 
 at::Tensor UNet::block(const std::string& name, const at::Tensor& x, const at::Tensor& embedding) const {
   at::Tensor h = convolution(name + ".conv1", activated(normalized(name + ".norm1", x)));
   const auto film = at::linear(embedding, weight(name + ".film.weight"), weight(name + ".film.bias")).unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
-  h = at::addcmul(film[1], normalized(name + ".norm2", h), film[0] + 1.0);
+  h = at::addcmul(film[1].to(h.scalar_type()), normalized(name + ".norm2", h), (film[0] + 1.0).to(h.scalar_type()));
   return x + convolution(name + ".conv2", activated(h));
 }
 
@@ -222,6 +258,8 @@ at::Tensor UNet::features(const at::Tensor& x, const at::Tensor& embedding) cons
 }
 
 at::Tensor UNet::forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& condition) const {
+  if (placements_ && (precision_ != NetworkPrecision::kFloat32 || x.device() != weights_.begin()->second.device()))
+    return placements_->get(x.device(), [&] { return placed_on(x.device()); })->forward(x, c_noise, condition);
   const std::int64_t cell = config_.unshuffle << (config_.widths.size() - 1);
   const std::int64_t height = x.size(2), width = x.size(3);
   const std::int64_t below = (cell - height % cell) % cell, right = (cell - width % cell) % cell;
@@ -229,7 +267,9 @@ at::Tensor UNet::forward(const at::Tensor& x, const at::Tensor& c_noise, const a
   const bool can_reflect = below < height && right < width;
   at::Tensor h = below + right == 0 ? x : can_reflect ? at::reflection_pad2d(x, {0, right, 0, below}) : at::constant_pad_nd(x, {0, right, 0, below});
   if (config_.unshuffle > 1) h = at::pixel_unshuffle(h, config_.unshuffle);
+  if (precision_ == NetworkPrecision::kBfloat16) h = h.to(at::kBFloat16);
   h = features(h.contiguous(at::MemoryFormat::ChannelsLast), embed(c_noise, condition));
+  if (precision_ == NetworkPrecision::kBfloat16) h = h.to(at::kFloat);
   if (config_.unshuffle > 1) h = at::pixel_shuffle(h, config_.unshuffle);
   return h.slice(2, 0, height).slice(3, 0, width);
 }
