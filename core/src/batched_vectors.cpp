@@ -40,12 +40,14 @@ void for_blocks(std::int64_t n_rows, std::int64_t n, const Body& body) {
 // The real view of a result as the type that x has.
 at::Tensor as_type_of(const at::Tensor& x, const at::Tensor& real) { return x.is_complex() ? at::view_as_complex(real) : real; }
 
-// [B, 1, 1, ...] on the device of x, for devices that have no loop here.
-at::Tensor column(const std::vector<double>& scale, const at::Tensor& x) {
+// double [B] as float32 [B, 1, 1, ...], for devices that have no loop here.
+at::Tensor column(const at::Tensor& scale, const at::Tensor& x) {
   std::vector<std::int64_t> sizes(x.dim(), 1);
   sizes[0] = x.size(0);
-  return at::tensor(scale, at::kDouble).to(x.device(), at::kFloat).view(sizes);
+  return scale.to(at::kFloat).view(sizes);
 }
+
+at::Tensor scale_on(const at::Tensor& x, const std::vector<double>& scale) { return at::tensor(scale, at::kDouble).to(x.device()); }
 
 }  // namespace
 
@@ -79,6 +81,7 @@ at::Tensor times_table(const at::Tensor& x, const at::Tensor& table) {
 }
 
 at::Tensor linear_combination(double a, const at::Tensor& x, double b, const at::Tensor& y) {
+  if (!x.is_cpu() && a == 1.0) return as_type_of(x, at::add(real_view(x), real_view(y), b));
   if (!x.is_cpu() || x.sizes() != y.sizes()) return as_type_of(x, real_view(x).mul(a).add_(real_view(y).mul(b)));
   const at::Tensor x_real = real_view(x).contiguous(), y_real = real_view(y).contiguous();
   at::Tensor result = at::empty_like(x_real);
@@ -91,60 +94,70 @@ at::Tensor linear_combination(double a, const at::Tensor& x, double b, const at:
   return as_type_of(x, result);
 }
 
-std::vector<double> dots(const at::Tensor& a, const at::Tensor& b) {
+at::Tensor batched_dot(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor a_rows = as_rows(a), b_rows = as_rows(b);
+  if (!a.is_cpu()) return (a_rows * b_rows).sum({1}, /*keepdim=*/false, at::kDouble);
   const std::int64_t n_rows = a_rows.size(0), n = a_rows.size(1), n_blocks = (n + kBlock - 1) / kBlock;
-  std::vector<double> result(n_rows, 0.0);
-  if (!a.is_cpu()) {
-    const at::Tensor sums = (a_rows.to(at::kDouble) * b_rows.to(at::kDouble)).sum(1).cpu();
-    std::copy_n(sums.data_ptr<double>(), n_rows, result.begin());
-    return result;
-  }
   std::vector<double> partial(n_rows * n_blocks);
   const float *a_data = a_rows.const_data_ptr<float>(), *b_data = b_rows.const_data_ptr<float>();
   for_blocks(n_rows, n, [&](std::int64_t row, std::int64_t first, std::int64_t length) {
     partial[row * n_blocks + first / kBlock] = dot_of_block(a_data + row * n + first, b_data + row * n + first, length);
   });
+  at::Tensor result = at::zeros({n_rows}, at::kDouble);
+  double* sums = result.mutable_data_ptr<double>();
   for (std::int64_t row = 0; row < n_rows; ++row)
-    for (std::int64_t block = 0; block < n_blocks; ++block) result[row] += partial[row * n_blocks + block];
+    for (std::int64_t block = 0; block < n_blocks; ++block) sums[row] += partial[row * n_blocks + block];
   return result;
 }
 
-void add_scaled(at::Tensor& x, const std::vector<double>& scale, const at::Tensor& p) {
+std::vector<double> dots(const at::Tensor& a, const at::Tensor& b) { return on_host(batched_dot(a, b)); }
+
+std::vector<double> on_host(const at::Tensor& numbers) {
+  const at::Tensor host = numbers.cpu().contiguous();
+  return {host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel()};
+}
+
+void add_scaled(at::Tensor& x, const at::Tensor& scale, const at::Tensor& p) {
   at::Tensor target = real_view(x);
   const at::Tensor source = real_view(p).contiguous();
   if (!x.is_cpu()) {
-    target.add_(source * column(scale, source));
+    target.addcmul_(source, column(scale, source));
     return;
   }
   const std::int64_t n = target.numel() / target.size(0);
   float* x_data = target.data_ptr<float>();
   const float* p_data = source.const_data_ptr<float>();
+  const double* factors = scale.const_data_ptr<double>();
   for_blocks(target.size(0), n, [&](std::int64_t row, std::int64_t first, std::int64_t length) {
-    const float factor = static_cast<float>(scale[row]);
+    const float factor = static_cast<float>(factors[row]);
     float* out = x_data + row * n + first;
     const float* in = p_data + row * n + first;
     for (std::int64_t i = 0; i < length; ++i) out[i] += factor * in[i];
   });
 }
 
-void scale_and_add(at::Tensor& p, const std::vector<double>& scale, const at::Tensor& z) {
+void add_scaled(at::Tensor& x, const std::vector<double>& scale, const at::Tensor& p) { add_scaled(x, scale_on(x, scale), p); }
+
+void scale_and_add(at::Tensor& p, const at::Tensor& scale, const at::Tensor& z) {
   at::Tensor target = real_view(p);
   const at::Tensor source = real_view(z).contiguous();
   if (!p.is_cpu()) {
-    target.mul_(column(scale, target)).add_(source);
+    at::addcmul_out(target, source, target, column(scale, target));
     return;
   }
   const std::int64_t n = target.numel() / target.size(0);
   float* p_data = target.data_ptr<float>();
   const float* z_data = source.const_data_ptr<float>();
+  const double* factors = scale.const_data_ptr<double>();
   for_blocks(target.size(0), n, [&](std::int64_t row, std::int64_t first, std::int64_t length) {
-    const float factor = static_cast<float>(scale[row]);
+    const float factor = static_cast<float>(factors[row]);
     float* out = p_data + row * n + first;
     const float* in = z_data + row * n + first;
     for (std::int64_t i = 0; i < length; ++i) out[i] = in[i] + factor * out[i];
   });
 }
+
+void scale_and_add(at::Tensor& p, const std::vector<double>& scale, const at::Tensor& z) { scale_and_add(p, scale_on(p, scale), z); }
 
 std::int64_t real_components(const at::Tensor& x) { return x.numel() / x.size(0) * (x.is_complex() ? 2 : 1); }
 

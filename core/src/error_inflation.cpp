@@ -35,8 +35,8 @@ at::Tensor power_of(const at::Tensor& k) {
   return k.is_complex() ? parts.select(-1, 0) + parts.select(-1, 1) : parts;
 }
 
-/// Sums of tables [B, C, H, W] over a band.
-std::vector<double> totals(const at::Tensor& tables, const at::Tensor& band) { return dots(tables.contiguous(), band.expand_as(tables).contiguous()); }
+/// Sums of tables [B, C, H, W] over a band: double [B] where they are.
+at::Tensor totals(const at::Tensor& tables, const at::Tensor& band) { return batched_dot(tables.contiguous(), band.expand_as(tables).contiguous()); }
 
 /// Of the energies `found`, of `noise` and, by expectation, of `error`; `deviation`: of what is found. Taking the inflation of a scan to be `expected` with a variance
 /// of kDrift, the estimate's share in the best guess is 1/(1 + its variance/kDrift).
@@ -67,8 +67,8 @@ ErrorInflation::ErrorInflation(const GaussianLikelihood& likelihood, SpectralBas
     above = edge;
     if (!band.any().item<bool>()) continue;    // small images lack the first ones
     const at::Tensor mask = band.expand(image_shape).unsqueeze(0).contiguous().to(device);
-    const double squares = totals(noise_power_ * noise_power_, mask).front();
-    bands_.push_back({mask, totals(noise_power_, mask).front(), std::sqrt(square_spread(noise.is_complex(), kProbes) * squares)});
+    const double squares = totals(noise_power_ * noise_power_, mask).item<double>();
+    bands_.push_back({mask, totals(noise_power_, mask).item<double>(), std::sqrt(square_spread(noise.is_complex(), kProbes) * squares)});
   }
 }
 
@@ -80,32 +80,37 @@ at::Tensor ErrorInflation::error_power_of(const SpectralCovariance& covariance, 
   return backprojected(probes_.narrow(0, 0, 1).expand({n_samples, -1, -1, -1}));
 }
 
+at::Tensor ErrorInflation::energies(const SpectralCovariance& covariance, const at::Tensor& denoised) const {
+  const at::Tensor residual = backproject(likelihood_.y() - likelihood_.op().forward(denoised)), error_power = error_power_of(covariance, denoised.size(0));
+  const at::Tensor power = error_power + noise_power_, squares = power * power, c = covariance.factor_eigenvalues().unsqueeze(0), trace = totals(c, at::ones_like(c));
+  std::vector<at::Tensor> rows;
+  for (const Band& band : bands_) {
+    const at::Tensor inside = times_table(residual, band.mask[0]), share = totals(c, band.mask) / trace;
+    rows.push_back(at::stack({batched_dot(inside, inside), totals(error_power, band.mask), totals(squares, band.mask), share.expand({denoised.size(0)})}));
+  }
+  return at::stack(rows);
+}
+
 ErrorInflation::Estimate ErrorInflation::inflate(const SpectralCovariance& covariance, const at::Tensor& denoised, const at::Tensor& expected,
                                                  const at::Tensor& noise_energy) const {
-  const at::Tensor residual = backproject(likelihood_.y() - likelihood_.op().forward(denoised));
-  const at::Tensor error_power = error_power_of(covariance, denoised.size(0)), power = error_power + noise_power_, c = covariance.factor_eigenvalues().unsqueeze(0);
-  const double spread = square_spread(residual.is_complex(), covariance.has_envelope() ? 1.0 : kProbes);
-  const auto n_samples = static_cast<std::size_t>(denoised.size(0));
-  std::vector<at::Tensor> factor(n_samples, at::zeros_like(covariance.factor_eigenvalues()));
-  std::vector<double> mean(n_samples, 0.0);
+  const at::Tensor found = energies(covariance, denoised).cpu();  // once: the host waits
+  const double spread = square_spread(denoised.is_complex(), covariance.has_envelope() ? 1.0 : kProbes);
+  std::vector<double> mean(static_cast<std::size_t>(denoised.size(0)), 0.0);
   at::Tensor by_band = expected.defined() ? expected.clone() : at::ones({denoised.size(0), n_bands()});
   auto inflations = by_band.accessor<float, 2>();
-  const auto energies = noise_energy.accessor<float, 2>();
-  for (std::size_t b = 0; b < bands_.size(); ++b) {
-    const at::Tensor& band = bands_[b].mask;
-    const at::Tensor inside = times_table(residual, band[0]);
-    const std::vector<double> found = dots(inside, inside);
-    const double share = totals(c, band).front() / totals(c, at::ones_like(c)).front();
-    const std::vector<double> error = totals(error_power, band), squares = totals(power * power, band);
-    for (std::size_t i = 0; i < n_samples; ++i) {
-      const auto row = static_cast<std::int64_t>(i), column = static_cast<std::int64_t>(b);
-      float& inflation = inflations[row][column];
-      inflation = static_cast<float>(inflation_of(found[i], error[i], bands_[b].noise + energies[row][column] * bands_[b].noise_deviation, std::sqrt(spread * squares[i]), inflation));
-      factor[i] = factor[i] + band[0] * inflation;
-      mean[i] += share * inflation;
+  const auto noise = noise_energy.accessor<float, 2>();
+  const auto of = found.accessor<double, 3>();
+  for (std::int64_t b = 0; b < n_bands(); ++b)
+    for (std::int64_t i = 0; i < denoised.size(0); ++i) {
+      float& inflation = inflations[i][b];
+      const double noise_here = bands_[b].noise + noise[i][b] * bands_[b].noise_deviation;
+      inflation = static_cast<float>(inflation_of(of[b][0][i], of[b][1][i], noise_here, std::sqrt(spread * of[b][2][i]), inflation));
+      mean[i] += of[b][3][i] * inflation;
     }
-  }
-  return {covariance.scaled(at::stack(factor)), mean, by_band};
+  at::Tensor factor = at::zeros_like(bands_.front().mask);
+  const at::Tensor columns = by_band.to(denoised.device()).view({denoised.size(0), n_bands(), 1, 1, 1});
+  for (std::int64_t b = 0; b < n_bands(); ++b) factor = factor + bands_[b].mask * columns.select(1, b);
+  return {covariance.scaled(factor), mean, by_band};
 }
 
 }  // namespace postrec

@@ -24,7 +24,7 @@ class ErrorInflation {
   struct Estimate {
     SpectralCovariance covariance;             ///< with a table for each sample
     std::vector<double> inflation;             ///< of each sample: tr(inflated C) over tr(C)
-    at::Tensor by_band;                        ///< float32 [B, n_bands]
+    at::Tensor by_band;                        ///< float32 [B, n_bands], on the CPU
   };
 
   /// `likelihood` outlives this. Backprojects a few probes.
@@ -32,7 +32,7 @@ class ErrorInflation {
 
   std::int64_t n_bands() const { return static_cast<std::int64_t>(bands_.size()); }
 
-  /// `covariance` of the error of `denoised` [B, C, H, W], with or without an envelope; `expected` as by_band, undefined for 1. `noise_energy`, float32 [B, n_bands]:
+  /// `covariance` of the error of `denoised` [B, C, H, W], with or without an envelope; `expected` as by_band, undefined for 1. `noise_energy`, float32 [B, n_bands] on the CPU:
   /// the noise's energy by band less its mean, over its standard deviation. Evaluates A^H A once for the batch, and again for a probe for each sample with an envelope,
   /// for four probes without.
   Estimate inflate(const SpectralCovariance& covariance, const at::Tensor& denoised, const at::Tensor& expected, const at::Tensor& noise_energy) const;
@@ -46,6 +46,10 @@ class ErrorInflation {
   at::Tensor backproject(const at::Tensor& data) const;
   /// E |A^H A e|^2 by frequency, e ~ N(0, C), for each sample [n_samples, C, H, W].
   at::Tensor error_power_of(const SpectralCovariance& covariance, std::int64_t n_samples) const;
+
+  /// By band and sample, double [n_bands, 4, B]: the energy of the backprojected residual, the expected one of the error, the sum of squares of the expected power of
+  /// both, the band's share of tr(C).
+  at::Tensor energies(const SpectralCovariance& covariance, const at::Tensor& denoised) const;
 
   const GaussianLikelihood& likelihood_;
   SpectralBasis basis_;

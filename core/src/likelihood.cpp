@@ -51,7 +51,7 @@ class GaussianLikelihood::Spectrum {
     Estimate estimate{at::zeros(domain.shape, at::TensorOptions().device(device))};
     double energy = 0.0;
     for (int probe = 0; probe < kProbes; ++probe) {
-      const at::Tensor uniform = RandomStreams(kSeed, probe, 1).uniform(0, domain.shape).to(device);
+      const at::Tensor uniform = RandomStreams(kSeed, probe, 1).uniform(0, domain.shape, device);
       const at::Tensor signs = uniform.lt(0.5f).to(at::kFloat).mul(2.0f).sub(1.0f);
       const at::Tensor product = matrix(signs.to(domain.dtype));
       energy += dots(product, product).front() / kProbes;
@@ -70,7 +70,9 @@ class GaussianLikelihood::Spectrum {
 namespace {
 
 // The eigenvalue, when there is one alone; else 0.
-double flat_eigenvalue(const at::Tensor& eigenvalues) {
+double flat_eigenvalue(const SpectralCovariance& covariance) {
+  const at::Tensor& eigenvalues = covariance.eigenvalues();
+  if (covariance.has_envelope()) return 0.0;
   const double largest = eigenvalues.max().item<double>();
   return eigenvalues.min().item<double>() == largest ? largest : 0.0;
 }
@@ -84,7 +86,7 @@ void check_sigma_y(double sigma_y) {
 
 at::Tensor measured_entries(const Operator& op, const at::Device& device) {
   const TensorSpec domain = op.domain();
-  const at::Tensor probe = RandomStreams(0, 0, 1).normal(0, domain.shape, domain.dtype).to(device);
+  const at::Tensor probe = RandomStreams(0, 0, 1).normal(0, domain.shape, domain.dtype, device);
   return op.forward(probe).squeeze(0).abs().gt(0);
 }
 
@@ -157,8 +159,8 @@ at::Tensor GaussianLikelihood::draw_posterior(const at::Tensor& mean, const Spec
   if (mean_chi2) *mean_chi2 = chi2_of_residual(residual);
   const at::Tensor perturbed = op_->adjoint(linear_combination(1.0, residual, sigma_y_, white_data));
 
-  const double flat = covariance.has_envelope() ? 0.0 : flat_eigenvalue(covariance.eigenvalues());
-  if (flat > 0.0 && op_->traits().has_normal_solve) {
+  const double flat = op_->traits().has_normal_solve ? flat_eigenvalue(covariance) : 0.0;
+  if (flat > 0.0) {
     // C = c I: (A^H A + lambda I)(x0 - mean) = A^H (y - A mean + sigma_y n2) + lambda sqrt(c) n1, lambda = sigma_y^2/c
     const double lambda = sigma_y_ * sigma_y_ / flat;
     report = {};

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "batched_vectors.hpp"
@@ -13,66 +15,83 @@
 namespace postrec {
 namespace {
 
-void check_finite(const std::vector<double>& values, int iteration) {
-  for (const double value : values)
-    if (!std::isfinite(value))
-      throw Error(ErrorKind::kNumerical, "conjugate gradients met a number that is not finite at iteration " + std::to_string(iteration),
-                  "check the measurement, sigma_y and the operator for NaN and overflow");
-}
+// How many iterations pass between looks at the residuals on a device that the host has to wait for. A look costs about as much as half an iteration.
+constexpr int kDeviceIterations = 4;
 
-void check_positive(double value, int iteration) {
-  if (!(value > 0.0))
-    throw Error(ErrorKind::kNumerical, "conjugate gradients broke down at iteration " + std::to_string(iteration) + ": p^H H p = " + std::to_string(value),
-                "the operator's adjoint or normal does not belong to its forward");
-}
+/// What is known of each sample: double [B] where the images are, so that the host need not wait for it.
+class Progress {
+ public:
+  Progress(at::Tensor rz, at::Tensor scale, double tolerance) : rz_(std::move(rz)), scale_(std::move(scale)), tolerance_(tolerance) { open(); }
+
+  const at::Tensor& rz() const { return rz_; }
+  const at::Tensor& is_open() const { return is_open_; }
+
+  /// rz/curvature for the samples that go on, else 0.
+  at::Tensor step(const at::Tensor& curvature) {
+    least_curvature_ = at::minimum(least_curvature_, at::where(is_open_, curvature, std::numeric_limits<double>::infinity()));
+    iterations_ = iterations_ + is_open_.any();
+    return at::where(is_open_, rz_ / curvature, 0.0);
+  }
+
+  /// next/rz for the samples that go on, else 0.
+  at::Tensor turn(const at::Tensor& next) {
+    const at::Tensor along = at::where(is_open_, next / rz_, 0.0);
+    rz_ = at::where(is_open_, next, rz_);
+    open();
+    return along;
+  }
+
+  /// The host waits.
+  SolveReport look() const {
+    const std::vector<double> seen = on_host(at::stack({relative_.max(), least_curvature_.min(), (rz_ + scale_).sum(), iterations_.to(at::kDouble)}));
+    SolveReport report;
+    report.iterations = static_cast<int>(seen[3]);
+    report.worst_residual = seen[0];
+    report.converged = report.worst_residual <= tolerance_;
+    if (std::isnan(seen[1]) || !std::isfinite(seen[2]))
+      throw Error(ErrorKind::kNumerical, "conjugate gradients met a number that is not finite at iteration " + std::to_string(report.iterations),
+                  "check the measurement, sigma_y and the operator for NaN and overflow");
+    if (!(seen[1] > 0.0))
+      throw Error(ErrorKind::kNumerical, "conjugate gradients broke down at iteration " + std::to_string(report.iterations) + ": p^H H p = " + std::to_string(seen[1]),
+                  "the operator's adjoint or normal does not belong to its forward");
+    return report;
+  }
+
+ private:
+  void open() {
+    relative_ = at::where(rz_ == 0.0, 0.0, (rz_ / scale_).sqrt());
+    is_open_ = relative_ > tolerance_;
+  }
+
+  at::Tensor rz_, scale_, relative_, is_open_;
+  at::Tensor least_curvature_ = at::full_like(rz_, std::numeric_limits<double>::infinity());
+  at::Tensor iterations_ = at::zeros({}, rz_.options().dtype(at::kLong));
+  double tolerance_;
+};
 
 }  // namespace
 
 SolveReport conjugate_gradients(const LinearMap& apply, const LinearMap& precondition, const at::Tensor& b, at::Tensor& x,
                                 const SolveOptions& options, double reference) {
   const auto preconditioned = [&](const at::Tensor& r) { return precondition ? precondition(r) : r; };
-  const std::int64_t n_samples = b.size(0);
   x = x.clone(at::MemoryFormat::Contiguous);
   at::Tensor r = linear_combination(1.0, b, -1.0, apply(x));
   at::Tensor z = preconditioned(r);
   at::Tensor p = z.clone(at::MemoryFormat::Contiguous);
 
-  const std::vector<double> scale = reference > 0.0 ? std::vector<double>(n_samples, reference * reference) : dots(b, preconditioned(b));
-  std::vector<double> rz = dots(r, z);
-  check_finite(scale, 0);
-  check_finite(rz, 0);
-  const auto relative = [&](std::int64_t i) { return rz[i] == 0.0 ? 0.0 : std::sqrt(rz[i] / scale[i]); };
-  const auto active = [&](std::int64_t i) { return relative(i) > options.tolerance; };
-
-  SolveReport report;
-  std::vector<double> forward(n_samples), backward(n_samples), along(n_samples);
-  for (; report.iterations < options.max_iterations; ++report.iterations) {
-    std::vector<bool> open(n_samples);
-    for (std::int64_t i = 0; i < n_samples; ++i) open[i] = active(i);
-    if (std::none_of(open.begin(), open.end(), [](bool is_open) { return is_open; })) break;
-
-    const at::Tensor hp = apply(p);
-    const std::vector<double> curvature = dots(p, hp);
-    check_finite(curvature, report.iterations);
-    for (std::int64_t i = 0; i < n_samples; ++i) {
-      if (open[i]) check_positive(curvature[i], report.iterations);
-      forward[i] = open[i] ? rz[i] / curvature[i] : 0.0;
-      backward[i] = -forward[i];
-    }
+  const at::Tensor rz = batched_dot(r, z);
+  Progress progress(rz, reference > 0.0 ? at::full_like(rz, reference * reference) : batched_dot(b, preconditioned(b)), options.tolerance);
+  const int between_looks = b.is_cpu() ? 1 : kDeviceIterations;
+  for (int iteration = 0; iteration < options.max_iterations; ++iteration) {
+    const bool is_time = iteration % between_looks == 0 && (iteration > 0 || b.is_cpu());
+    if (is_time && progress.look().converged) break;
+    const at::Tensor hp = apply(p), forward = progress.step(batched_dot(p, hp));
     add_scaled(x, forward, p);
-    add_scaled(r, backward, hp);
+    add_scaled(r, forward.neg(), hp);
     z = preconditioned(r);
-    const std::vector<double> next = dots(r, z);
-    check_finite(next, report.iterations);
-    for (std::int64_t i = 0; i < n_samples; ++i) {
-      along[i] = open[i] ? next[i] / rz[i] : 0.0;
-      if (open[i]) rz[i] = next[i];
-    }
-    scale_and_add(p, along, z);
+    scale_and_add(p, progress.turn(batched_dot(r, z)), z);
   }
-  for (std::int64_t i = 0; i < n_samples; ++i) report.worst_residual = std::max(report.worst_residual, relative(i));
-  report.converged = report.worst_residual <= options.tolerance;
-  return report;
+  return progress.look();
 }
 
 }  // namespace postrec

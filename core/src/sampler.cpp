@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "batched_vectors.hpp"
 #include "postrec/error.hpp"
@@ -95,6 +96,9 @@ class Progress {
 
   bool cancelled() const { return observer_.cancelled(); }
 
+  /// Steps that count no more.
+  void lost(std::int64_t n_steps) { done_ -= n_steps; }
+
   void finished(const Level& level, const LevelRecord& record, std::int64_t n_samples) {
     done_ += n_samples;
     if (!record.solve.converged && !warned_) {
@@ -136,6 +140,13 @@ class Run {
     last_saved_ = clock_();
   }
 
+  /// Of the batch that a checkpoint holds a part of; 0: none.
+  std::int64_t n_begun() const { return state.x.defined() ? state.x.size(0) : 0; }
+  /// Forgets the batch that was begun; says how many levels of it were done.
+  std::int64_t drop_batch() {
+    state.x = at::Tensor();
+    return std::exchange(state.level, 0);
+  }
   std::int64_t n_finished() const { return state.finished.defined() ? state.finished.size(0) : 0; }
 
   // The loop that all methods share. False when it was cancelled.
@@ -216,8 +227,49 @@ class Run {
   std::optional<SamplerCheckpoint> file_;
 };
 
-/// The smallest multiple of `group` that holds n.
-std::int64_t whole_groups(std::int64_t n, std::int64_t group) { return (n + group - 1) / group * group; }
+/// How many samples are computed together: fewer where the device has no memory for as many.
+class BatchSize {
+ public:
+  BatchSize(std::int64_t n, std::int64_t group) : n_(whole_groups(n, group)), group_(group) {}
+
+  std::int64_t get() const { return n_; }
+  std::int64_t of(std::int64_t n_left) const { return whole_groups(std::min(n_, n_left), group_); }
+
+  /// Calls work() for n samples. False, and a smaller size, when memory ran out; throws on when there is nothing to halve.
+  template <class Work>
+  bool has_memory_for(std::int64_t n, const Work& work) {
+    try {
+      work();
+      return true;
+    } catch (const c10::OutOfMemoryError&) {
+      if (!halve(n)) throw;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kOutOfMemory || !halve(n)) throw;
+    }
+    return false;
+  }
+
+  /// Says it once, when a size has proved right.
+  void tell(Observer& observer) {
+    if (first_ == 0 || told_) return;
+    observer.on_message("the device has no memory for " + std::to_string(first_) + " samples together: going on with " + std::to_string(n_) + " (--batch-size)");
+    told_ = true;
+  }
+
+ private:
+  /// The smallest multiple of `group` that holds n.
+  static std::int64_t whole_groups(std::int64_t n, std::int64_t group) { return (n + group - 1) / group * group; }
+
+  bool halve(std::int64_t n) {
+    if (n <= group_) return false;
+    if (first_ == 0) first_ = n;
+    n_ = whole_groups(n / 2, group_);
+    return true;
+  }
+
+  std::int64_t n_, group_, first_ = 0;
+  bool told_ = false;
+};
 
 }  // namespace
 
@@ -255,7 +307,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   const std::vector<double> levels = levels_for(process, level_count(entry, solver, options, settings), options.levels, entry.leaps && likelihood, kLanding * prior.image_deviation(image_shape));
   const std::int64_t group = entry.group_setting.empty() ? entry.group_size : static_cast<std::int64_t>(settings.at(entry.group_setting));
   const std::int64_t asked = options.batch_size > 0 ? options.batch_size : options.n_samples;
-  const std::int64_t batch_size = whole_groups(solver && solver->adaptive ? 1 : asked, group);
+  BatchSize batch_size(solver && solver->adaptive ? 1 : asked, group);
   const TensorSpec image{image_shape, prior.domain().dtype};
   const at::Device device = likelihood ? likelihood->y().device() : at::Device(at::kCPU);
 
@@ -264,17 +316,25 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   std::optional<Progress> progress;
   bool interrupted = false, out_of_time = false;
   while (run.n_finished() < options.n_samples && !interrupted && !out_of_time) {
-    const std::int64_t left = options.n_samples - run.n_finished(), n = whole_groups(std::min(batch_size, left), group);
+    const std::int64_t left = options.n_samples - run.n_finished(), n = run.n_begun() > 0 ? run.n_begun() : batch_size.of(left);
     out_of_time = !pace.another_batch(n);
     if (out_of_time) break;
-    const SamplingTask task{prior, likelihood, image, device, options.seed, run.n_finished(), n, options.solve, process, levels, settings, options.classifier};
-    const auto method = make_method(entry, solver, task);
-    if (!progress) {
-      const auto n_levels = static_cast<std::int64_t>(method->levels().size());
-      progress.emplace(observer, run.n_finished() * n_levels + n * run.state.level, options.n_samples * n_levels);
+    const bool fits = batch_size.has_memory_for(n, [&] {
+      const SamplingTask task{prior, likelihood, image, device, options.seed, run.n_finished(), n, options.solve, process, levels, settings, options.classifier};
+      const auto method = make_method(entry, solver, task);
+      if (!progress) {
+        const auto n_levels = static_cast<std::int64_t>(method->levels().size());
+        progress.emplace(observer, run.n_finished() * n_levels + n * run.state.level, options.n_samples * n_levels);
+      }
+      pace.begin_batch(n, (left + batch_size.get() - 1) / batch_size.get());
+      interrupted = !run.walk(task, *method, *progress);
+    });
+    if (fits) {
+      batch_size.tell(observer);
+    } else {
+      const std::int64_t n_steps = n * run.drop_batch();
+      if (progress) progress->lost(n_steps);
     }
-    pace.begin_batch(n, (left + batch_size - 1) / batch_size);
-    interrupted = !run.walk(task, *method, *progress);
   }
   if (!interrupted) run.keep();                // whoever comes back finds the samples
 
@@ -282,6 +342,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   samples.report = run.state.report;
   samples.report.interrupted = interrupted;
   samples.report.samples_left_out = out_of_time;
+  samples.report.batch_size = batch_size.get();
   for (std::vector<double>* trace : {&samples.report.misfit_trace, &samples.report.inflation_trace})
     for (double& value : *trace) value /= static_cast<double>(std::max<std::int64_t>(run.n_finished(), 1));
   std::vector<std::int64_t> none = {0};

@@ -53,6 +53,8 @@ struct SamplingTask {
   at::Tensor denoise(const at::Tensor& x_t, double sigma) const;
   /// E[x | x + n = z] for noise with a spectrum, counted, timed and checked as denoise is; sigma names it in messages. Throws as Prior::denoise_under.
   at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise, double sigma) const;
+  /// The prior's C(sigma), on the task's device.
+  SpectralCovariance error_covariance(double sigma) const { return prior.error_covariance(sigma, image.shape).to(device); }
   /// D(x_t, sigma) with its Jacobian; each product counts as an evaluation. Throws Error(kUnavailable) with a prior that cannot be differentiated.
   DenoisedWithJacobian denoise_with_jacobian(const at::Tensor& x_t, double sigma) const;
 };

@@ -10,17 +10,28 @@
 
 namespace postrec {
 
-SpectralCovariance::SpectralCovariance(SpectralBasis basis, at::Tensor eigenvalues) : basis_(basis), eigenvalues_(std::move(eigenvalues)) {
-  if (eigenvalues_.scalar_type() != at::kFloat || (eigenvalues_.dim() != 3 && eigenvalues_.dim() != 4))
-    throw Error(ErrorKind::kBadData, "the eigenvalues of a covariance are not float32 [C, H, W] or [B, C, H, W]", "give one table per channel");
-  if (!(eigenvalues_.ge(0.0)).all().item<bool>())
-    throw Error(ErrorKind::kBadData, "an eigenvalue of a covariance is negative or NaN", "variances are not negative");
+SpectralCovariance::SpectralCovariance(SpectralBasis basis, at::Tensor eigenvalues, Unchecked) : basis_(basis), eigenvalues_(std::move(eigenvalues)) {
   natural_ = to_natural_order(basis_, eigenvalues_);
   natural_sqrt_ = natural_.sqrt();
 }
 
+SpectralCovariance::SpectralCovariance(SpectralBasis basis, at::Tensor eigenvalues) : SpectralCovariance(basis, std::move(eigenvalues), Unchecked()) {
+  if (eigenvalues_.scalar_type() != at::kFloat || (eigenvalues_.dim() != 3 && eigenvalues_.dim() != 4))
+    throw Error(ErrorKind::kBadData, "the eigenvalues of a covariance are not float32 [C, H, W] or [B, C, H, W]", "give one table per channel");
+  if (!(eigenvalues_.ge(0.0)).all().item<bool>())
+    throw Error(ErrorKind::kBadData, "an eigenvalue of a covariance is negative or NaN", "variances are not negative");
+}
+
+SpectralCovariance SpectralCovariance::to(c10::Device device) const {
+  if (eigenvalues_.device() == device) return *this;
+  SpectralCovariance result = *this;
+  for (at::Tensor* part : {&result.eigenvalues_, &result.natural_, &result.natural_sqrt_, &result.envelope_})
+    if (part->defined()) *part = part->to(device);
+  return result;
+}
+
 SpectralCovariance SpectralCovariance::scaled(const at::Tensor& factor) const {
-  return SpectralCovariance(basis_, from_natural_order(basis_, natural_ * factor)).with_envelope(envelope_);
+  return SpectralCovariance(basis_, from_natural_order(basis_, natural_ * factor), Unchecked()).with_envelope(envelope_);
 }
 
 SpectralCovariance SpectralCovariance::with_envelope(const at::Tensor& envelope) const {

@@ -257,6 +257,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("_copy_from_and_resize", copy_from_and_resize);
   library.impl("_local_scalar_dense", local_scalar);
   library.impl("convolution_overrideable", convolution);
+  // Its general form wants contiguous features, which neither the CPU's kernel nor CUDA's does.
+  library.impl("native_group_norm", torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
 }
 
 // A copy resolves a pending conjugation or negation itself.

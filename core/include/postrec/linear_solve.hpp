@@ -25,6 +25,7 @@ using LinearMap = std::function<at::Tensor(const at::Tensor&)>;
 /// positive definite, and may be empty. Residuals are measured in its norm, ||r||^2 = r^H M r, and a sample stops when
 /// ||residual|| <= tolerance * reference; `reference` 0 stands for ||b||. A sample that has converged is not touched again. Inner products are conjugated and summed in double in a fixed order.
 /// Law: batch. A sample's solution is the same bits whatever other samples are solved with it.
+/// On a device other than the CPU the host looks at the residuals at every fourth iteration only, and waits for nothing in between.
 /// Throws Error(kNumerical) on NaN or when H or M turn out not to be positive definite. Not reaching the tolerance is no error: see the report.
 SolveReport conjugate_gradients(const LinearMap& apply, const LinearMap& precondition, const at::Tensor& b, at::Tensor& x,
                                 const SolveOptions& options, double reference = 0.0);

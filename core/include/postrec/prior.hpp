@@ -61,7 +61,7 @@ class Prior {
 
   /// The same about denoised images [B, C, H, W], for each its own where more is known of an error when one sees them: where in the image it is large.
   virtual SpectralCovariance error_covariance_around(const at::Tensor& denoised, double sigma) const {
-    return error_covariance(sigma, denoised.sizes().slice(1).vec());
+    return error_covariance(sigma, denoised.sizes().slice(1).vec()).to(denoised.device());
   }
 
   /// Whether that covariance was measured on images rather than known: then it may differ from scan to scan.

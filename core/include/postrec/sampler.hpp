@@ -22,7 +22,7 @@ struct SamplerOptions {
   std::string solver;                          ///< of the reverse process, see reverse_solvers(); empty: the method's own
   std::map<std::string, double> settings;      ///< of method and solver, by the names that they declare
   std::int64_t n_samples = 8;
-  std::int64_t batch_size = 0;                 ///< samples computed together; 0: all of them. Rounded up to whole groups of the method
+  std::int64_t batch_size = 0;                 ///< samples computed together; 0: all of them. Rounded up to whole groups of the method, halved when the device's memory runs out
   int n_steps = 20;                            ///< noise levels
   std::int64_t nfe = 0;                        ///< network evaluations per sample: sets the number of levels; 0: n_steps does
   std::string process = "edm";                 ///< noise process whose reverse the solvers follow: edm, ve, vp, sub-vp, ncsn
@@ -48,6 +48,7 @@ struct SamplerReport {
   bool interrupted = false;                    ///< fewer samples than asked for, because the observer cancelled
   bool levels_left_out = false;                ///< because of the deadline
   bool samples_left_out = false;               ///< because of the deadline
+  std::int64_t batch_size = 0;                 ///< samples computed together; less than asked for where the device had no memory for as many
   std::vector<double> sigmas;                  ///< of the first batch, as all after it, where the deadline left none out
   std::vector<double> misfit_trace;            ///< reduced chi-square of the denoised image at each level, mean over samples; 0 where a method does not say
   std::vector<double> inflation_trace;         ///< variance of the denoiser's error over what the prior's table says, at each level, mean over samples; 0 where not estimated

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 namespace postrec {
 
@@ -17,6 +18,8 @@ class SpectralCovariance {
   /// `eigenvalues` c >= 0: float32 [C, H, W] for every element of a batch, or [B, C, H, W] for each its own. Throws Error(kBadData) on another type or
   /// shape and on negative values.
   SpectralCovariance(SpectralBasis basis, at::Tensor eigenvalues);
+
+  SpectralCovariance to(c10::Device device) const;     ///< itself where it is there
 
   SpectralBasis basis() const { return basis_; }
   const at::Tensor& eigenvalues() const { return eigenvalues_; }
@@ -40,6 +43,9 @@ class SpectralCovariance {
   const at::Tensor& factor_eigenvalues() const { return natural_; }
 
  private:
+  struct Unchecked {};                                 ///< of eigenvalues known to be right, without asking the device
+  SpectralCovariance(SpectralBasis basis, at::Tensor eigenvalues, Unchecked);
+
   at::Tensor enveloped(const at::Tensor& x) const;     ///< W x
 
   SpectralBasis basis_;

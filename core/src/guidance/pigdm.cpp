@@ -45,7 +45,7 @@ class PigdmCalibrated : public Guidance {
   at::Tensor denoise(const at::Tensor& x_t, double sigma, const GuidanceCall& call, LevelRecord& record) override {
     const GaussianLikelihood& likelihood = *task_.likelihood;
     const DenoisedWithJacobian denoised = task_.denoise_with_jacobian(x_t, sigma);
-    const SpectralCovariance covariance = task_.prior.error_covariance(sigma, task_.image.shape);
+    const SpectralCovariance covariance = task_.error_covariance(sigma);
     const double r_squared = best_scalar(covariance.eigenvalues());
     at::Tensor x0 = denoised.denoised, residual = data_residual(task_, x0, record);
     if (perturbation_ > 0.0) {

@@ -19,12 +19,14 @@ at::Tensor Bridge::advance(const at::Tensor& x_t, const Level& level, LevelRecor
 }
 
 SpectralCovariance Bridge::error_covariance(const at::Tensor& denoised, const Level& level, LevelRecord& record) {
-  const SpectralCovariance measured = task_.setting("envelope") == 0.0 ? task_.prior.error_covariance(level.sigma, task_.image.shape)
+  const SpectralCovariance measured = task_.setting("envelope") == 0.0 ? task_.error_covariance(level.sigma)
                                                                       : task_.prior.error_covariance_around(denoised, level.sigma);
   if (!task_.likelihood || !task_.prior.error_covariance_is_measured() || task_.setting("inflate") == 0.0) return measured;
-  if (!inflation_) inflation_.emplace(*task_.likelihood, measured.basis(), task_.image.shape);
-  const at::Tensor noise_energy = task_.normal(draw_at(0, Draw::kNoiseEnergy), {{inflation_->n_bands()}, at::kFloat}).cpu();
-  ErrorInflation::Estimate estimate = inflation_->inflate(measured, denoised, inflation_by_band_, noise_energy);
+  if (!inflation_) {
+    inflation_.emplace(*task_.likelihood, measured.basis(), task_.image.shape);
+    noise_energy_ = task_.normal(draw_at(0, Draw::kNoiseEnergy), {{inflation_->n_bands()}, at::kFloat}).cpu();
+  }
+  ErrorInflation::Estimate estimate = inflation_->inflate(measured, denoised, inflation_by_band_, noise_energy_);
   inflation_by_band_ = estimate.by_band;
   record.inflation = std::move(estimate.inflation);
   return estimate.covariance;

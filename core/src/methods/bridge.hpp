@@ -36,6 +36,7 @@ class Bridge : public SamplingMethod {
   const double norm_ = task_.likelihood ? task_.likelihood->op().norm_bound() : 0.0;
   std::optional<double> gain_;                 ///< GaussianLikelihood::least_gain
   std::optional<ErrorInflation> inflation_;
+  at::Tensor noise_energy_;                    ///< of the measurement, by band: what ErrorInflation takes
   at::Tensor inflation_by_band_;               ///< at the level before
 };
 

@@ -22,7 +22,7 @@ class BridgeSmc : public Bridge {
 
   at::Tensor advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) override {
     const bool last = level.next_sigma == 0.0;
-    const SpectralCovariance covariance = task_.prior.error_covariance(level.sigma, task_.image.shape);
+    const SpectralCovariance covariance = task_.error_covariance(level.sigma);
     at::Tensor denoised = task_.denoise(x_t, level.sigma);
     SolveReport weighing;
     weigh(denoised, covariance, -0.5, weighing);

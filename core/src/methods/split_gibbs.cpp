@@ -93,7 +93,7 @@ class SplitGibbs : public SamplingMethod {
     const std::vector<double> sigmas = one_step ? std::vector<double>{rho} : NoiseSchedule::karras(sde_steps_, rho, lowest).sigmas();
     for (std::size_t i = 0; i < sigmas.size(); ++i) {
       const at::Tensor white = task_.normal(draw_at(level.step, Draw::kStep, i), task_.image);
-      const at::Tensor x0 = task_.denoise(x, sigmas[i]) + task_.prior.error_covariance(sigmas[i], task_.image.shape).apply_factor(white);
+      const at::Tensor x0 = task_.denoise(x, sigmas[i]) + task_.error_covariance(sigmas[i]).apply_factor(white);
       if (i + 1 == sigmas.size()) return x0;
       const double ratio = sigmas[i + 1] / sigmas[i], keep = ratio * ratio;
       const at::Tensor noise = task_.normal(draw_at(level.step, Draw::kCorrector, i), task_.image);
