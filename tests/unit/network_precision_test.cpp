@@ -114,6 +114,23 @@ TEST(NetworkPrecision, AddsAsMuchErrorAsItHasPlaces) {
   }
 }
 
+// What a precision does not resolve makes no difference, from the first layer on; in float32 it does.
+TEST(NetworkPrecision, RoundsFeaturesAndKernels) {
+  const UNet network = busy_prior().network().network();
+  const at::Tensor x = noisy(2, {4, 16, 16}, at::kFloat), c_noise = at::full({2}, -0.3f);
+  const at::NoGradGuard no_grad;
+  for (const NetworkPrecision precision : kAll) {
+    const UNet other = network.in_precision(precision);
+    for (const NetworkPrecision coarse : {NetworkPrecision::kTf32, NetworkPrecision::kBfloat16})
+      EXPECT_EQ(other.forward(rounded(x, coarse), c_noise).equal(other.forward(x, c_noise)), coarse == precision) << precision_name(precision) << " " << precision_name(coarse);
+    Weights weights = network.weights();
+    for (auto& [name, weight] : weights)
+      if (weight.dim() == 4) weight = rounded(weight, NetworkPrecision::kTf32);
+    const UNet from_rounded = UNet(network.config(), weights).in_precision(precision);
+    EXPECT_EQ(from_rounded.forward(x, c_noise).equal(other.forward(x, c_noise)), precision == NetworkPrecision::kTf32) << precision_name(precision);
+  }
+}
+
 TEST(NetworkPrecision, LeavesTheWeightsAndTheOthersAlone) {
   const NetworkPrior prior = busy_prior(), other = prior.in_precision(NetworkPrecision::kBfloat16);
   const at::Tensor x_t = noisy(1, {1, 16, 16}, at::kComplexFloat), before = prior.denoise(x_t, 0.5), there = other.denoise(x_t, 0.5);
@@ -172,6 +189,25 @@ TEST(DevicePath, NothingIsCopiedAndNobodyWaits) {
       EXPECT_EQ(moved.to_device, 0) << precision_name(precision);
       EXPECT_EQ(moved.waits, 0) << precision_name(precision);
     }
+}
+
+TEST(DevicePath, NoiseWithASpectrumIsNotWaitedForEither) {
+  const at::NoGradGuard no_grad;
+  UNetConfig config;
+  config.widths = {16, 32};
+  config.blocks = {1, 1};
+  config.conditions = SpectralNoise::kSummarySize;
+  const NetworkPrior prior = network_prior(SpectralBasis::kDft, 1, config, 8);
+  const at::Tensor z = noisy(2, {1, 21, 16}, at::kComplexFloat), variance = RandomStreams(7, 0, 1).uniform(0, {1, 21, 16}) + 0.1;
+  const SpectralNoise noise(SpectralBasis::kDft, variance), noise_there(SpectralBasis::kDft, variance.to(pretend::device()));
+  const at::Tensor z_there = z.to(pretend::device()), here = prior.denoise_under(z, noise), there = prior.denoise_under(z_there, noise_there);
+  EXPECT_LT(relative_distance(there.cpu(), here), 1e-5);  // as ABatchIsItsImagesOneByOne
+  pretend::reset_traffic();
+  (void)prior.denoise_under(z_there, noise_there);
+  const pretend::Traffic moved = pretend::traffic();
+  EXPECT_EQ(moved.to_host, 0);
+  EXPECT_EQ(moved.to_device, 0);
+  EXPECT_EQ(moved.waits, 0);
 }
 
 TEST(DevicePath, GivesWhatTheCpuGives) {

@@ -13,6 +13,7 @@
 #include "postrec/prior_file.hpp"
 #include "postrec/random.hpp"
 #include "postrec/torchscript_prior.hpp"
+#include "pretend_device.hpp"
 #include "safetensors.hpp"
 
 namespace postrec::test {
@@ -68,6 +69,20 @@ class TorchScript : public ::testing::Test {
   fs::path path_;
   fs::path module_;
 };
+
+// Its weights go along, once.
+TEST_F(TorchScript, ADeviceHasItsOwnCopy) {
+  torch::jit::Module written("denoiser");
+  written.register_parameter("numerator", at::full({1, 1, 1, 1}, 2.0f), /*is_buffer=*/false);
+  written.define("def forward(self, x, sigma):\n  return x * (self.numerator / (2.0 + (sigma * sigma).reshape(-1, 1, 1, 1)))\n");
+  written.save(module_.string());
+  const TorchScriptModule module(module_, {Prediction::kImage, ModuleInput::kVarianceExploding, SpectralBasis::kDft, 1});
+  const at::Tensor x_t = RandomStreams(2, 0, 3).normal(0, {1, 9, 12}, at::kComplexFloat), there = x_t.to(pretend::device());
+  EXPECT_TRUE(module.denoise(there, 0.5).cpu().equal(module.denoise(x_t, 0.5)));  // the pretend device computes on the CPU's kernels
+  pretend::reset_traffic();
+  (void)module.denoise(there, 0.7);
+  EXPECT_EQ(pretend::traffic().to_device + pretend::traffic().to_host + pretend::traffic().waits, 0);
+}
 
 // The same denoiser, told as each prediction at each scale of the input: D = 2/(2 + sigma^2) x_t.
 TEST_F(TorchScript, EveryConventionGivesTheSameImage) {
