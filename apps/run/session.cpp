@@ -88,7 +88,7 @@ c10::Device compute_device(const std::string& wanted) {
 }
 
 NetworkPrecision network_precision(const std::string& wanted, const c10::Device& device) {
-  if (wanted == "auto") return NetworkPrecision::kFloat32;  // what others add to a denoiser's error has not been measured yet
+  if (wanted == "auto") return device.is_cuda() ? NetworkPrecision::kTf32 : NetworkPrecision::kFloat32;
   for (const NetworkPrecision precision : {NetworkPrecision::kFloat32, NetworkPrecision::kTf32, NetworkPrecision::kBfloat16}) {
     if (wanted != precision_name(precision)) continue;
     if (precision != NetworkPrecision::kFloat32 && !device.is_cuda())

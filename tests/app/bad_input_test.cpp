@@ -109,8 +109,24 @@ TEST_F(BadInput, WrongPrior) {
 
 TEST_F(BadInput, ValuesOutOfRange) {
   for (const auto& [option, value] : {std::pair<std::string, std::string>{"--samples", "0"}, {"--steps", "0"}, {"--samples", "-3"}, {"--interval", "1.5"}, {"--device", "abacus"},
-                                      {"--threads", "-1"}, {"--sampler", "guess"}, {"--slice", "99"}, {"--unit", "kelvin"}, {"--samples", "two"}, {"--tolerance", "0"}}) {
+                                      {"--threads", "-1"}, {"--sampler", "guess"}, {"--precision", "float16"}, {"--slice", "99"}, {"--unit", "kelvin"}, {"--samples", "two"}, {"--tolerance", "0"}}) {
     expect_error(run_postrec(mr_arguments("out", {option, value})), 64, {option.substr(2)});
+  }
+  expect_nothing_written("out");
+}
+
+TEST_F(BadInput, APrecisionThatTheCpuHasNot) {
+  const std::string scan = path("mr.nii.gz"), prior = path("real.safetensors"), out = path("out");
+  for (const char* precision : {"tf32", "bfloat16"}) {
+    const std::vector<std::string> words = {"--precision", precision};
+    const auto refused = [&](std::vector<std::string> command) {
+      command.insert(command.end(), words.begin(), words.end());
+      expect_error(run_postrec(command), 69, {precision, "CUDA", "float32"});
+    };
+    expect_error(run_postrec(mr_arguments("out", {"--device", "cpu", "--precision", precision})), 69, {precision, "CUDA", "float32"});
+    refused({"sample", "--prior", prior, "--size", "16x16", "--output", out});
+    refused({"calibrate", "--prior", prior, "--operator", "identity", "--noise", "0.1", "--size", "16x16", "--output", out});
+    refused({"evaluate", scan, "--compare", "bridge", "--device", "cpu", "--operator", "mri-fourier", "--noise", "0.1"});
   }
   expect_nothing_written("out");
 }

@@ -12,9 +12,12 @@
 #include "cli/console.hpp"
 #include "cli/nearest_name.hpp"
 #include "cli/progress.hpp"
+#include "expect_error.hpp"
+#include "networks.hpp"
 #include "postrec/random.hpp"
 #include "result/quality.hpp"
 #include "run/output_folder.hpp"
+#include "run/session.hpp"
 
 namespace postrec {
 namespace {
@@ -33,6 +36,28 @@ TEST(Progress, ClockText) {
   EXPECT_EQ(clock_text(65.4), "1:05");
   EXPECT_EQ(clock_text(7400), "2:03:20");
   EXPECT_EQ(clock_text(-1), "0:00");
+}
+
+// What happens on CUDA needs no CUDA to be decided.
+TEST(Precision, IsChosenByDevice) {
+  EXPECT_EQ(network_precision("auto", at::kCPU), NetworkPrecision::kFloat32);
+  EXPECT_EQ(network_precision("auto", at::kCUDA), NetworkPrecision::kTf32);
+  for (const NetworkPrecision precision : {NetworkPrecision::kFloat32, NetworkPrecision::kTf32, NetworkPrecision::kBfloat16})
+    EXPECT_EQ(network_precision(precision_name(precision), at::kCUDA), precision);
+  EXPECT_EQ(network_precision("float32", at::kCPU), NetworkPrecision::kFloat32);
+  test::expect_error(ErrorKind::kUnavailable, "CUDA device is needed", [] { network_precision("tf32", at::kCPU); });
+  test::expect_error(ErrorKind::kUsage, "float16", [] { network_precision("float16", at::kCUDA); });
+}
+
+TEST(Precision, IsThatOfNetworksAlone) {
+  const auto network = [] { return std::make_unique<NetworkPrior>(test::small_network_prior(SpectralBasis::kDct, 1)); };
+  EXPECT_EQ(precision_of(*in_precision(network(), "auto", at::kCUDA)), NetworkPrecision::kTf32);
+  EXPECT_EQ(precision_of(*in_precision(network(), "bfloat16", at::kCUDA)), NetworkPrecision::kBfloat16);
+  EXPECT_EQ(precision_of(*in_precision(network(), "auto", at::kCPU)), NetworkPrecision::kFloat32);
+  const auto gaussian = [&] { return std::make_unique<GaussianPrior>(network()->network().gaussian()); };
+  EXPECT_EQ(precision_of(*in_precision(gaussian(), "auto", at::kCUDA)), NetworkPrecision::kFloat32);
+  EXPECT_EQ(precision_of(*in_precision(gaussian(), "float32", at::kCUDA)), NetworkPrecision::kFloat32);
+  test::expect_error(ErrorKind::kUsage, "no network", [&] { in_precision(gaussian(), "tf32", at::kCUDA); });
 }
 
 TEST(Seeds, DifferBySeedSliceAndPurpose) {

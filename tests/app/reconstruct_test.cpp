@@ -46,6 +46,7 @@ TEST_F(Reconstruct, RunJsonIsEnoughToRepeatTheRun) {
   EXPECT_EQ(run["prior"]["sha256"].get<std::string>().size(), 64u);
   EXPECT_EQ(run["sampler"]["seed"], 7);
   EXPECT_EQ(run["device"], "cpu");
+  EXPECT_EQ(run["precision"], "float32");
   EXPECT_EQ(run["interrupted"], false);
   EXPECT_EQ(run["sigma_y"]["source"], "simulated");
   ASSERT_EQ(run["slices"].size(), 3u);
