@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -22,9 +21,6 @@ constexpr int kDeviceIterations = 4;
 class Progress {
  public:
   Progress(at::Tensor rz, at::Tensor scale, double tolerance) : rz_(std::move(rz)), scale_(std::move(scale)), tolerance_(tolerance) { open(); }
-
-  const at::Tensor& rz() const { return rz_; }
-  const at::Tensor& is_open() const { return is_open_; }
 
   /// rz/curvature for the samples that go on, else 0.
   at::Tensor step(const at::Tensor& curvature) {
@@ -54,6 +50,9 @@ class Progress {
     if (!(seen[1] > 0.0))
       throw Error(ErrorKind::kNumerical, "conjugate gradients broke down at iteration " + std::to_string(report.iterations) + ": p^H H p = " + std::to_string(seen[1]),
                   "the operator's adjoint or normal does not belong to its forward");
+    if (std::isnan(seen[0]))                   // the root of a negative number
+      throw Error(ErrorKind::kNumerical, "conjugate gradients broke down at iteration " + std::to_string(report.iterations) + ": r^H M r is negative",
+                  "the preconditioner must be positive definite");
     return report;
   }
 
@@ -81,17 +80,19 @@ SolveReport conjugate_gradients(const LinearMap& apply, const LinearMap& precond
 
   const at::Tensor rz = batched_dot(r, z);
   Progress progress(rz, reference > 0.0 ? at::full_like(rz, reference * reference) : batched_dot(b, preconditioned(b)), options.tolerance);
-  const int between_looks = b.is_cpu() ? 1 : kDeviceIterations;
-  for (int iteration = 0; iteration < options.max_iterations; ++iteration) {
-    const bool is_time = iteration % between_looks == 0 && (iteration > 0 || b.is_cpu());
-    if (is_time && progress.look().converged) break;
+  const int first_look = b.is_cpu() ? 0 : kDeviceIterations, between_looks = b.is_cpu() ? 1 : kDeviceIterations;
+  for (int iteration = 0;; ++iteration) {
+    const bool is_last = iteration >= options.max_iterations;
+    if (is_last || (iteration >= first_look && iteration % between_looks == 0)) {
+      const SolveReport report = progress.look();
+      if (report.converged || is_last) return report;
+    }
     const at::Tensor hp = apply(p), forward = progress.step(batched_dot(p, hp));
     add_scaled(x, forward, p);
     add_scaled(r, forward.neg(), hp);
     z = preconditioned(r);
     scale_and_add(p, progress.turn(batched_dot(r, z)), z);
   }
-  return progress.look();
 }
 
 }  // namespace postrec

@@ -8,6 +8,7 @@
 #include "expect_error.hpp"
 #include "postrec/linear_solve.hpp"
 #include "postrec/random.hpp"
+#include "pretend_device.hpp"
 
 namespace postrec::test {
 namespace {
@@ -91,6 +92,28 @@ TEST(ConjugateGradients, RefusesWhatItCannotSolve) {
   expect_error(ErrorKind::kNumerical, "not finite", [&] { conjugate_gradients([](const at::Tensor& v) { return v * NAN; }, {}, b, x, {}); });
   const at::Tensor nan = at::full({2, 5}, NAN);
   expect_error(ErrorKind::kNumerical, "not finite", [&] { conjugate_gradients([](const at::Tensor& v) { return v; }, {}, nan, x, {}); });
+  expect_error(ErrorKind::kNumerical, "r^H M r is negative",
+               [&] { conjugate_gradients([](const at::Tensor& v) { return v; }, [](const at::Tensor& r) { return -r; }, b, x, {1e-3, 200}, 1.0); });
+}
+
+// There the host looks late, and must still see what happened in between.
+TEST(ConjugateGradients, RefusesOnADeviceWhatItCannotSolve) {
+  const at::Tensor b = at::ones({2, 5}, pretend::device());
+  at::Tensor x = at::zeros_like(b);
+  expect_error(ErrorKind::kNumerical, "broke down", [&] { conjugate_gradients([](const at::Tensor& v) { return -v; }, {}, b, x, {}); });
+  expect_error(ErrorKind::kNumerical, "not finite", [&] { conjugate_gradients([](const at::Tensor& v) { return v * NAN; }, {}, b, x, {}); });
+}
+
+TEST(ConjugateGradients, OnADeviceLooksEveryFourthIteration) {
+  const at::Tensor h = hermitian(60), b = RandomStreams(2, 0, 3).normal(0, {60}, at::kComplexFloat), h_there = h.t().contiguous().to(pretend::device());
+  at::Tensor here = at::zeros_like(b), there = here.to(pretend::device());
+  const SolveReport expected = conjugate_gradients(rowwise(h), {}, b, here, {1e-4, 200});
+  pretend::reset_traffic();
+  const SolveReport report = conjugate_gradients([&](const at::Tensor& v) { return v.matmul(h_there); }, {}, b.to(pretend::device()), there, {1e-4, 200});
+  EXPECT_EQ(report.iterations, expected.iterations);
+  EXPECT_EQ(pretend::traffic().to_host, (report.iterations + 3) / 4);
+  EXPECT_EQ(pretend::traffic().waits, 0);
+  EXPECT_LT((at::abs(there.cpu() - here).norm() / at::abs(here).norm()).item<double>(), 1e-3);  // the tolerance, times a condition number of 100, times float32
 }
 
 }  // namespace
