@@ -342,7 +342,6 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   samples.report = run.state.report;
   samples.report.interrupted = interrupted;
   samples.report.samples_left_out = out_of_time;
-  samples.report.batch_size = batch_size.get();
   for (std::vector<double>* trace : {&samples.report.misfit_trace, &samples.report.inflation_trace})
     for (double& value : *trace) value /= static_cast<double>(std::max<std::int64_t>(run.n_finished(), 1));
   std::vector<std::int64_t> none = {0};

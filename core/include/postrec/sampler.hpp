@@ -48,7 +48,6 @@ struct SamplerReport {
   bool interrupted = false;                    ///< fewer samples than asked for, because the observer cancelled
   bool levels_left_out = false;                ///< because of the deadline
   bool samples_left_out = false;               ///< because of the deadline
-  std::int64_t batch_size = 0;                 ///< samples computed together; less than asked for where the device had no memory for as many
   std::vector<double> sigmas;                  ///< of the first batch, as all after it, where the deadline left none out
   std::vector<double> misfit_trace;            ///< reduced chi-square of the denoised image at each level, mean over samples; 0 where a method does not say
   std::vector<double> inflation_trace;         ///< variance of the denoiser's error over what the prior's table says, at each level, mean over samples; 0 where not estimated
