@@ -75,7 +75,8 @@ Share share_of(const Spectrum& added, const Spectrum& error) {
 
 using Row = std::array<Share, kPrecisions.size()>;
 
-Row row_at(double sigma, int level, const NetworkPrior& prior, const std::vector<at::Tensor>& images) {
+/// `others`: the prior in each of kPrecisions.
+Row row_at(double sigma, int level, const NetworkPrior& prior, const std::vector<NetworkPrior>& others, const std::vector<at::Tensor>& images) {
   const SpectralBasis basis = prior.network().gaussian().basis();
   Spectrum error{};
   std::array<Spectrum, kPrecisions.size()> added{};
@@ -84,7 +85,7 @@ Row row_at(double sigma, int level, const NetworkPrior& prior, const std::vector
     const RandomStreams streams(derive_seed(kSeed, static_cast<std::int64_t>(i), SeedPurpose::kNoise), 0, 1);
     const at::Tensor x_t = x0 + sigma * streams.normal(static_cast<std::uint64_t>(level), images[i].sizes().vec(), x0.scalar_type()), exact = prior.denoise(x_t, sigma);
     add_energy(error, basis, exact - x0);
-    for (std::size_t p = 0; p < kPrecisions.size(); ++p) add_energy(added[p], basis, prior.in_precision(kPrecisions[p]).denoise(x_t, sigma) - exact);
+    for (std::size_t p = 0; p < kPrecisions.size(); ++p) add_energy(added[p], basis, others[p].denoise(x_t, sigma) - exact);
   }
   Row row;
   for (std::size_t p = 0; p < kPrecisions.size(); ++p) row[p] = share_of(added[p], error);
@@ -120,11 +121,13 @@ int run(const std::vector<std::string>& arguments) {
   const at::NoGradGuard no_grad;
   std::printf("%s, %zu slices: share of the error's variance in percent, in all and in its worst octave of frequency\n\n| sigma | tf32 | bfloat16 |\n|---|---|---|\n", prior->info().name.c_str(),
               images.size());
+  std::vector<NetworkPrior> others;
+  for (const NetworkPrecision precision : kPrecisions) others.push_back(prior->in_precision(precision));
   const SigmaRange range = prior->range();
   Row largest{};
   for (int level = 0; level < kLevels; ++level) {
     const double sigma = range.minimum * std::pow(range.maximum / range.minimum, static_cast<double>(level) / (kLevels - 1));
-    const Row row = row_at(sigma, level, *prior, images);
+    const Row row = row_at(sigma, level, *prior, others, images);
     for (std::size_t p = 0; p < row.size(); ++p) largest[p] = {std::max(largest[p].whole, row[p].whole), std::max(largest[p].worst_octave, row[p].worst_octave)};
     char text[32];
     std::snprintf(text, sizeof text, "%.3g", sigma);
