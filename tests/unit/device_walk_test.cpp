@@ -112,6 +112,31 @@ TEST(DeviceWalk, HalvesTheBatchWhenMemoryRunsOutAndSaysSoOnce) {
   EXPECT_EQ(told.done, expected.done);
 }
 
+/// Has no memory for more than four images at low noise: the walk is half done by then.
+class ShortOfMemory : public WrongTable {
+ public:
+  using WrongTable::WrongTable;
+  at::Tensor denoise(const at::Tensor& x_t, double sigma) const override {
+    if (x_t.size(0) > 4 && sigma < 0.5) C10_THROW_ERROR(OutOfMemoryError, "no memory left");
+    return WrongTable::denoise(x_t, sigma);
+  }
+};
+
+TEST(DeviceWalk, WhatWasDoneOfABatchWithoutMemoryDoesNotCount) {
+  const Problem problem;
+  const GaussianLikelihood likelihood = problem.likelihood(at::kCPU);
+  const SamplerOptions options = options_for(8, 6);
+  Messages expected, told;
+  const Samples whole = sample(problem.told, &likelihood, {1, kSize, kSize}, options, expected);
+  ASSERT_GT(whole.report.sigmas[0], 0.5);
+  const Samples halved = sample(ShortOfMemory(problem.prior, 0.5, true), &likelihood, {1, kSize, kSize}, options, told);
+  EXPECT_TRUE(halved.x.equal(whole.x));
+  EXPECT_EQ(told.all.size(), 1u);
+  EXPECT_EQ(told.done, expected.done);
+  EXPECT_EQ(halved.report.nfe, whole.report.nfe);
+  EXPECT_EQ(halved.report.solve_iterations, whole.report.solve_iterations);
+}
+
 TEST(DeviceWalk, OutOfMemoryWithOneSampleIsAnError) {
   Observer nobody;
   const std::size_t in_use = pretend::memory_in_use();
