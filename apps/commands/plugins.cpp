@@ -10,6 +10,7 @@
 #include "commands/commands.hpp"
 #include "options/options.hpp"
 #include "postrec/conformance.hpp"
+#include "run/session.hpp"
 
 namespace postrec {
 namespace {
@@ -23,7 +24,9 @@ CommandOptions declared_options() {
                          "check: the laws that every operator keeps, on one or on all of a library (exit code 69 when one is broken).",
                          "postrec plugins check mri-fourier");
   options.add()("set", boost::program_options::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
-                "check: a parameter that the operator needs (repeatable)");
+                "check: a parameter that the operator needs (repeatable)")
+      ("device", boost::program_options::value<std::string>()->default_value("auto")->value_name("DEVICE"),
+       "check: cpu, cuda or auto, every device that the operator names and that is here");
   add_plugin_options(options);
   add_common_options(options);
   return options;
@@ -123,19 +126,49 @@ void print_law(const LawResult& law) {
               law.detail.c_str());
 }
 
+struct CheckRequest {
+  std::vector<std::pair<std::string, std::string>> settings;
+  std::string device;                          ///< cpu, cuda, auto
+};
+
+/// Where `type` is checked; nowhere when it does not work on the device that was asked for.
+DevicesToCheck chosen_devices(const OperatorType& type, const std::string& wanted) {
+  DevicesToCheck devices = devices_to_check(type);
+  if (wanted == "auto") return devices;
+  std::erase_if(devices.here, [&](at::Device device) { return device.type() != at::Device(wanted).type(); });
+  devices.missing.clear();
+  return devices;
+}
+
+std::vector<std::string> names_of(const std::vector<at::Device>& devices) {
+  std::vector<std::string> names;
+  for (const at::Device& device : devices) names.push_back(device.str());
+  return names;
+}
+
+void print_devices(const DevicesToCheck& devices) {
+  std::printf("  checked on %s", joined(names_of(devices.here), " and ").c_str());
+  for (const auto& name : devices.missing) std::printf("; %s: not checked, no such device here", name.c_str());
+  std::printf("\n");
+}
+
 /// True when every law that applies holds.
-bool check_one(PluginRegistry& registry, const std::string& name, const std::vector<std::pair<std::string, std::string>>& settings) {
+bool check_one(PluginRegistry& registry, const std::string& name, const CheckRequest& request) {
   const OperatorType& type = registry.operator_type(name);
+  const DevicesToCheck devices = chosen_devices(type, request.device);
+  if (devices.here.empty() && request.device != "auto")
+    throw Error(ErrorKind::kUnavailable, "operator '" + name + "' does not work on " + request.device, "leave --device out: it is checked where it works");
   Parameters base;
-  apply_settings(base, type, settings);
-  const auto laws = check_operator_type(type, base);
+  apply_settings(base, type, request.settings);
+  const auto laws = check_operator_type(type, base, devices.here);
   const bool passed = !laws.empty() && std::all_of(laws.begin(), laws.end(), [](const LawResult& law) { return law.passed || !law.applies; });
   if (console().json()) {
     ordered_json results = ordered_json::array();
     for (const auto& law : laws) results.push_back(law_json(law));
-    print_json({{"operator", name}, {"passed", passed}, {"laws", results}});
+    print_json({{"operator", name}, {"passed", passed}, {"devices", names_of(devices.here)}, {"devices_not_here", devices.missing}, {"laws", results}});
   } else {
     std::printf("%s: %s\n", name.c_str(), passed ? "keeps every law" : "BREAKS a law");
+    print_devices(devices);
     for (const auto& law : laws) print_law(law);
     std::fflush(stdout);
   }
@@ -152,15 +185,19 @@ std::vector<std::string> operators_of_library(const PluginRegistry& registry, co
   throw Error(ErrorKind::kUnavailable, "there is no plugin manifest beside '" + library.string() + "'", "build the plugin with postrec_add_plugin(), which writes it");
 }
 
-int check(const PluginSearch& search, const std::string& what, const std::vector<std::pair<std::string, std::string>>& settings) {
+int check(const PluginSearch& search, const std::string& what, const CheckRequest& request) {
   const bool is_file = what.find('/') != std::string::npos || fs::path(what).extension() == ".so";
   if (is_file && !fs::exists(what)) throw Error(ErrorKind::kNoInput, "there is no file '" + what + "'", "give the library of a plugin, or the name of an operator");
   PluginSearch where = search;
   if (is_file) where.folders = {fs::absolute(what).parent_path()};
   PluginRegistry registry(where);
-  std::vector<std::string> broken;
-  for (const auto& name : is_file ? operators_of_library(registry, what) : std::vector<std::string>{what})
-    if (!check_one(registry, name, settings)) broken.push_back(name);
+  compute_device(request.device);  // it must be here; and float32 is to be float32
+  std::vector<std::string> names = is_file ? operators_of_library(registry, what) : std::vector<std::string>{what}, broken;
+  // What works on no device here ends the command, so the others come first.
+  std::stable_partition(names.begin(), names.end(),
+                        [&](const auto& name) { return !chosen_devices(registry.operator_type(name), request.device).here.empty(); });
+  for (const auto& name : names)
+    if (!check_one(registry, name, request)) broken.push_back(name);
   if (!broken.empty()) throw Error(ErrorKind::kUnavailable, "operator " + joined(broken, ", ") + " breaks a law", "see the table");
   return 0;
 }
@@ -187,7 +224,7 @@ int run_plugins(const std::vector<std::string>& arguments) {
   }
   if (words[0] == "check") {
     require_words(options, 2, "write postrec plugins check OPERATOR or LIBRARY");
-    return check(search, words[1], settings_of(options, "set"));
+    return check(search, words[1], {settings_of(options, "set"), options.choice("device", {"auto", "cpu", "cuda"})});
   }
   throw Error(ErrorKind::kUsage, "postrec plugins '" + words[0] + "' is not known", nearest_hint(words[0], {"list", "describe", "check"}));
 }

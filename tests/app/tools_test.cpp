@@ -124,5 +124,45 @@ TEST_F(Plugins, CheckPrintsTheLaws) {
   expect_error(run_postrec({"plugins", "check", path("none.so")}), 66, {"none.so"});
 }
 
+TEST_F(Plugins, CheckSaysWhereItChecked) {
+  const Ended text = run_postrec({"plugins", "check", "grayscale"});
+  ASSERT_EQ(text.code, 0) << text.err << text.out;
+  const Ended json = run_postrec({"plugins", "check", "grayscale", "--log-format", "json"});
+  const auto result = nlohmann::json::parse(json.out);
+  if (at::hasCUDA()) {
+    EXPECT_NE(text.out.find("\n  checked on cpu and cuda:0\n"), std::string::npos) << text.out;
+    EXPECT_EQ(result["devices"], nlohmann::json({"cpu", "cuda:0"}));
+    EXPECT_TRUE(result["devices_not_here"].empty());
+  } else {
+    EXPECT_NE(text.out.find("\n  checked on cpu; cuda: not checked, no such device here\n"), std::string::npos) << text.out;
+    EXPECT_EQ(result["devices"], nlohmann::json::array({"cpu"}));
+    EXPECT_EQ(result["devices_not_here"], nlohmann::json::array({"cuda"}));
+  }
+}
+
+// Diagonal keeps its numbers on the CPU, so that where CUDA is its operator there breaks the laws.
+TEST_F(Plugins, CheckOfALibraryEndsWithWhatWorksNowhereHere) {
+  if (at::hasCUDA()) GTEST_SKIP() << "a CUDA device is here, so every operator works somewhere";
+  const std::string library = POSTREC_BINARY_DIR "/tests/plugins/two-devices/two-devices.so";
+  const Ended json = run_postrec({"plugins", "check", library, "--log-format", "json"});
+  EXPECT_EQ(json.code, 69);
+  EXPECT_NE(json.err.find("'test-on-cuda' works on CUDA only, and there is no CUDA device"), std::string::npos) << json.err;
+  const auto checked = nlohmann::json::parse(json.out);
+  EXPECT_EQ(checked["operator"], "test-on-cpu");
+  EXPECT_EQ(checked["passed"], true);
+  const Ended cpu = run_postrec({"plugins", "check", library, "--device", "cpu"});
+  EXPECT_EQ(cpu.code, 69);
+  EXPECT_NE(cpu.err.find("'test-on-cuda' does not work on cpu; leave --device out"), std::string::npos) << cpu.err;
+  EXPECT_NE(cpu.out.find("test-on-cpu: keeps every law\n  checked on cpu\n"), std::string::npos) << cpu.out;
+}
+
+TEST_F(Plugins, CheckOnOneDevice) {
+  const Ended cpu = run_postrec({"plugins", "check", "grayscale", "--device", "cpu"});
+  ASSERT_EQ(cpu.code, 0) << cpu.err << cpu.out;
+  EXPECT_NE(cpu.out.find("\n  checked on cpu\n"), std::string::npos) << cpu.out;
+  if (at::hasCUDA()) GTEST_SKIP() << "a CUDA device is here, so --device cuda is not refused";
+  expect_error(run_postrec({"plugins", "check", "grayscale", "--device", "cuda"}), 69, {"no CUDA device"});
+}
+
 }  // namespace
 }  // namespace postrec

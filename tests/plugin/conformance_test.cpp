@@ -30,6 +30,7 @@ class Planted : public Operator {
     if (defect_ == "nan") y.select(-1, 3).fill_(std::nan(""));
     if (defect_ == "batch mixing") y = y + 1e-6 * x.mean(0, true);
     if (defect_ == "ignores strides" && !x.is_contiguous()) y = y.flip(-1);
+    if (defect_ == "writes its input") x.mul_(3);
     if (defect_ == "noise") y = y * (1 + 1e-6 * static_cast<double>(n_calls_++ % 2));
     if (defect_ == "shared scratch") y = through_shared_scratch(y);
     return y;
@@ -101,6 +102,7 @@ TEST(Conformance, FindsEachPlantedDefect) {
   EXPECT_EQ(failed_laws("norm bound"), (Laws{"norm_bound"}));
   EXPECT_TRUE(failed_laws("nan bound").count("norm_bound"));
   EXPECT_EQ(failed_laws("accepts any shape"), (Laws{"bad_shape"}));
+  EXPECT_TRUE(failed_laws("writes its input").count("device"));
 }
 
 TEST(Conformance, IsDeterministic) {
@@ -187,6 +189,34 @@ TEST(Conformance, ATypeThatCannotBeMadeFails) {
   Parameters base;
   base.set("table", at::ones({1}));
   EXPECT_GT(check_operator_type(type, base).size(), 10u);
+}
+
+OperatorType diagonal_on(DeviceSupport devices) {
+  OperatorType type = test::diagonal_type();
+  type.devices = devices;
+  return type;
+}
+
+TEST(Conformance, ATypeIsCheckedOnTheDevicesThatItNamesAndThatAreHere) {
+  const auto [here, missing] = devices_to_check(diagonal_on({.cpu = true, .cuda = true}));
+  if (at::hasCUDA()) {
+    EXPECT_EQ(here, (std::vector<at::Device>{at::kCPU, at::Device(at::kCUDA, 0)}));
+    EXPECT_TRUE(missing.empty());
+  } else {
+    EXPECT_EQ(here, std::vector<at::Device>{at::kCPU});
+    EXPECT_EQ(missing, std::vector<std::string>{"cuda"});
+  }
+  const auto [cpu_only, nothing] = devices_to_check(diagonal_on({.cpu = true, .cuda = false}));
+  EXPECT_EQ(cpu_only, std::vector<at::Device>{at::kCPU});
+  EXPECT_TRUE(nothing.empty());
+}
+
+TEST(Conformance, ATypeWithoutADeviceHereGivesOneClearError) {
+  test::expect_error(ErrorKind::kUnavailable, "operator 'test-diagonal' names no device",
+                     [] { check_operator_type(diagonal_on({.cpu = false, .cuda = false})); });
+  if (at::hasCUDA()) GTEST_SKIP() << "a CUDA device is here, so a type for CUDA has one";
+  test::expect_error(ErrorKind::kUnavailable, "operator 'test-diagonal' works on CUDA only, and there is no CUDA device here, only the CPU",
+                     [] { check_operator_type(diagonal_on({.cpu = false, .cuda = true})); });
 }
 
 }  // namespace

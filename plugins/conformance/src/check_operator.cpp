@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <array>
 #include <cmath>
@@ -7,8 +9,10 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <thread>
 
+#include "on_device.hpp"
 #include "postrec/conformance.hpp"
 #include "postrec/random.hpp"
 
@@ -19,6 +23,7 @@ namespace {
 // matched pair we know (4e-10 to 2e-7 measured), while one wrong element among 10^6 exceeds it.
 constexpr double kAdjointTolerance = 1e-6;
 // Norms of differences see each element's own rounding: a serial float sum of n random terms errs by 6e-8 sqrt(n/2), 4e-6 for 10^4 terms.
+// So may two devices differ, which sum in orders of their own; and off the CPU a batch size or memory order, which chooses the kernel (an FFT).
 constexpr double kRoundingTolerance = 1e-5;
 // A pseudo-inverse amplifies rounding by its condition number; 1e-4 allows 10^3.
 constexpr double kPseudoInverseTolerance = 1e-4;
@@ -53,6 +58,17 @@ bool same_bits(const at::Tensor& a, const at::Tensor& b) {
          std::memcmp(p.const_data_ptr(), q.const_data_ptr(), p.nbytes()) == 0;
 }
 
+/// ||a - b|| / ||b||; infinite where they cannot be compared.
+double relative_difference(const at::Tensor& a, const at::Tensor& b) {
+  if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type()) return std::numeric_limits<double>::infinity();
+  return ratio(euclidean_norm(a - b), euclidean_norm(b));
+}
+
+/// NaN wins.
+void keep_worst(double& largest, double value) {
+  if (!std::isnan(largest) && !(value <= largest)) largest = value;
+}
+
 at::Tensor random_batch(const TensorSpec& spec, std::uint64_t trial, std::uint64_t draw, std::int64_t batch = 1) {
   return RandomStreams(trial, 0, batch).normal(draw, spec.shape, spec.dtype);
 }
@@ -69,6 +85,12 @@ at::Tensor with_gaps(const at::Tensor& x) {
   return view;
 }
 
+/// What one function of the operator returned.
+struct Returned {
+  const char* function;
+  at::Tensor tensor;
+};
+
 class OneThread {
  public:
   OneThread() : n_threads_(at::get_num_threads()) { at::set_num_threads(1); }
@@ -78,14 +100,26 @@ class OneThread {
   int n_threads_;
 };
 
+/// On CUDA a stream of its own is the thread's current one; elsewhere nothing happens.
+class OwnStream {
+ public:
+  explicit OwnStream(at::Device device) {
+    if (device.is_cuda()) guard_.emplace(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device));
+  }
+
+ private:
+  std::optional<c10::StreamGuard> guard_;
+};
+
 /// The laws of one operator; each member adds one result.
 class LawChecker {
  public:
-  LawChecker(const Operator& op, int n_trials)
-      : op_(op), n_trials_(n_trials), traits_(op.traits()), domain_(op.domain()), codomain_(op.codomain()) {}
+  LawChecker(const Operator& op, const CheckOptions& options)
+      : bare_(op), op_(op, options.device), options_(options), traits_(op.traits()), domain_(op.domain()), codomain_(op.codomain()) {}
 
   std::vector<LawResult> all() {
-    const int n = n_trials_;
+    const int n = options_.n_trials;
+    const bool on_cpu = options_.device.is_cpu();
     law("adjoint", traits_.linear ? kAdjointTolerance : kDerivativeTolerance, "|<Ax,v> - <x,A^H v>| / (||Ax|| ||v||)", true,
         [&] { return worst(n, [&](int trial) { return adjoint_error(trial); }); });
     law("linear", kRoundingTolerance, "||A(ax+bz) - aAx - bAz|| / (||aAx|| + ||bAz||)", traits_.linear,
@@ -95,12 +129,20 @@ class LawChecker {
     law("normal_solve", kRoundingTolerance, "||b - (A^H A + l I)s|| / ((N^2 + l) ||s|| + ||b||), l/N^2 in {0.01, 1, 100}",
         traits_.has_normal_solve, [&] { return worst(n, [&](int trial) { return normal_solve_error(trial); }); });
     pseudo_inverse();
-    law("batch", 0, "a batch of 3 against its singles, differing results", true, [&] { return batch_error(); });
-    law("strided", kStridedTolerance, "||A(strided x) - A(x)|| / ||A(x)||, forward and adjoint", true, [&] { return strided_error(); });
+    law("batch", on_cpu ? 0 : kRoundingTolerance,
+        on_cpu ? "a batch of 3 against its singles, differing results" : "||a batch of 3 - its singles|| / ||its singles||", true,
+        [&] { return batch_error(); });
+    law("strided", on_cpu ? kStridedTolerance : kRoundingTolerance, "||A(strided x) - A(x)|| / ||A(x)||, forward and adjoint", true,
+        [&] { return strided_error(); });
     law("determinism", 0, "the same call again and on one thread, differing results", true, [&] { return determinism_error(); });
     law("concurrency", 0, "four threads at once, differing results", true, [&] { return concurrency_error(); });
     law("norm_bound", kRoundingTolerance, "||Ax|| / (N ||x||) - 1 along power iteration", true, [&] { return norm_bound_error(); });
     law("bad_shape", 0, "wrong inputs that were accepted", true, [&] { return bad_shape_error(); });
+    law("device", has_reference() ? kRoundingTolerance : 0,
+        has_reference() ? "||result - the CPU's|| / ||the CPU's||" : "results on another device than the inputs, or changed inputs", true,
+        [&] { return device_error(); });
+    if (options_.device.is_cuda())
+      law("stream", kRoundingTolerance, "||result on a busy stream - result|| / ||result||", true, [&] { return stream_error(); });
     return std::move(results_);
   }
 
@@ -122,18 +164,15 @@ class LawChecker {
   /// The largest error over the trials; NaN wins.
   static double worst(int n_trials, const std::function<double(int)>& error) {
     double largest = 0;
-    for (int trial = 0; trial < n_trials; ++trial) {
-      const double value = error(trial);
-      if (!(value <= largest)) largest = value;
-      if (std::isnan(largest)) break;
-    }
+    for (int trial = 0; trial < n_trials && !std::isnan(largest); ++trial) keep_worst(largest, error(trial));
     return largest;
   }
 
   at::Tensor x(int trial, std::uint64_t draw = 0, std::int64_t batch = 1) const { return random_batch(domain_, trial, draw, batch); }
   at::Tensor v(int trial, std::uint64_t draw = 1, std::int64_t batch = 1) const { return random_batch(codomain_, trial, draw, batch); }
-  at::Tensor adjoint(const at::Tensor& measurement, const at::Tensor& point) const {
-    return traits_.linear ? op_.adjoint(measurement) : op_.adjoint(measurement, point);
+  at::Tensor adjoint(const at::Tensor& measurement, const at::Tensor& point) const { return adjoint(op_, measurement, point); }
+  at::Tensor adjoint(const Operator& op, const at::Tensor& measurement, const at::Tensor& point) const {
+    return traits_.linear ? op.adjoint(measurement) : op.adjoint(measurement, point);
   }
 
   /// A d for a linear operator, else J(point) d.
@@ -174,8 +213,7 @@ class LawChecker {
     double largest = 0;
     for (const double lambda : {0.01 * scale, scale, 100 * scale}) {
       const at::Tensor s = op_.normal_solve(lambda, b);
-      const double error = ratio(euclidean_norm(b - op_.normal(s) - lambda * s), (scale + lambda) * euclidean_norm(s) + euclidean_norm(b));
-      if (!(error <= largest)) largest = error;
+      keep_worst(largest, ratio(euclidean_norm(b - op_.normal(s) - lambda * s), (scale + lambda) * euclidean_norm(s) + euclidean_norm(b)));
     }
     return largest;
   }
@@ -193,30 +231,38 @@ class LawChecker {
   }
 
   /// Every function that the operator offers, on numbers of one seed.
-  std::vector<at::Tensor> everything(int seed, std::int64_t batch) const { return everything(x(seed, 0, batch), v(seed, 1, batch)); }
+  std::vector<Returned> everything(int seed, std::int64_t batch) const { return everything(op_, x(seed, 0, batch), v(seed, 1, batch)); }
 
-  std::vector<at::Tensor> everything(const at::Tensor& image, const at::Tensor& measurement) const {
-    std::vector<at::Tensor> results = {op_.forward(image), adjoint(measurement, image), op_.normal(image)};
-    if (traits_.has_normal_solve) results.push_back(op_.normal_solve(0.5, image));
-    if (traits_.pseudo_inverse != PseudoInverseKind::kNone) results.push_back(op_.pseudo_inverse(measurement));
+  std::vector<Returned> everything(const Operator& op, const at::Tensor& image, const at::Tensor& measurement) const {
+    std::vector<Returned> results = {
+        {"forward", op.forward(image)}, {"adjoint", adjoint(op, measurement, image)}, {"normal", op.normal(image)}};
+    if (traits_.has_normal_solve) results.push_back({"normal_solve", op.normal_solve(0.5, image)});
+    if (traits_.pseudo_inverse != PseudoInverseKind::kNone) results.push_back({"pseudo_inverse", op.pseudo_inverse(measurement)});
     return results;
   }
 
-  static int n_different(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  static int n_different(const std::vector<Returned>& a, const std::vector<Returned>& b) {
     int n = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) n += !same_bits(a[i], b[i]);
+    for (std::size_t i = 0; i < a.size(); ++i) n += !same_bits(a[i].tensor, b[i].tensor);
     return n;
   }
 
   double batch_error() const {
     const at::Tensor images = x(0, 0, kBatch), measurements = v(0, 1, kBatch);
-    const std::vector<at::Tensor> whole = everything(images, measurements);
-    int n = 0;
+    const std::vector<Returned> whole = everything(op_, images, measurements);
+    double error = 0;
     for (int b = 0; b < kBatch; ++b) {
-      const std::vector<at::Tensor> single = everything(images.narrow(0, b, 1), measurements.narrow(0, b, 1));
-      for (std::size_t i = 0; i < whole.size(); ++i) n += !same_bits(whole[i].narrow(0, b, 1), single[i]);
+      const std::vector<Returned> single = everything(op_, images.narrow(0, b, 1), measurements.narrow(0, b, 1));
+      for (std::size_t i = 0; i < whole.size(); ++i) {
+        const at::Tensor of_whole = whole[i].tensor.narrow(0, b, 1);
+        if (options_.device.is_cpu()) {
+          error += !same_bits(of_whole, single[i].tensor);
+        } else {
+          keep_worst(error, relative_difference(of_whole, single[i].tensor));
+        }
+      }
     }
-    return n;
+    return error;
   }
 
   double strided_error() const {
@@ -228,7 +274,7 @@ class LawChecker {
   }
 
   double determinism_error() const {
-    const std::vector<at::Tensor> first = everything(0, kBatch);
+    const std::vector<Returned> first = everything(0, kBatch);
     int n = n_different(first, everything(0, kBatch));
     const OneThread one_thread;
     return n + n_different(first, everything(0, kBatch));
@@ -236,13 +282,14 @@ class LawChecker {
 
   double concurrency_error() const {
     constexpr int kThreads = 4, kRounds = 3;
-    std::array<std::vector<at::Tensor>, kThreads> expected;
+    std::array<std::vector<Returned>, kThreads> expected;
     for (int t = 0; t < kThreads; ++t) expected[t] = everything(t, 1);
     std::array<int, kThreads> n_wrong{};
     std::vector<std::thread> threads;
     for (int t = 0; t < kThreads; ++t) {
       threads.emplace_back([&, t] {
         try {
+          const OwnStream stream(options_.device);
           for (int round = 0; round < kRounds; ++round) n_wrong[t] += n_different(expected[t], everything(t, 1));
         } catch (const std::exception&) {
           ++n_wrong[t];
@@ -296,8 +343,52 @@ class LawChecker {
     return n;
   }
 
-  const Operator& op_;
-  int n_trials_;
+  /// Whether what the device computes is known from the CPU.
+  bool has_reference() const { return !options_.device.is_cpu() && options_.works_on_cpu; }
+
+  double device_error() const {
+    const at::Tensor image = x(0, 0, kBatch), measurement = v(0, 1, kBatch);
+    const std::vector<Returned> results = everything_on(options_.device, image, measurement);
+    if (!has_reference()) return 0;
+    return worst_difference(results, everything_on(at::kCPU, image, measurement));
+  }
+
+  static double worst_difference(const std::vector<Returned>& results, const std::vector<Returned>& expected) {
+    double largest = 0;
+    for (std::size_t i = 0; i < results.size(); ++i) keep_worst(largest, relative_difference(results[i].tensor.cpu(), expected[i].tensor.cpu()));
+    return largest;
+  }
+
+  /// Inputs that are zero until a stream with much to do comes to them: an operator that works on another stream finds the zeros.
+  double stream_error() const {
+    constexpr int kProducts = 40, kSize = 2048;  // 0.7 TFLOP: some ten milliseconds on a fast card
+    const at::Tensor image = copied_to(x(0), options_.device), measurement = copied_to(v(0), options_.device);
+    const std::vector<Returned> expected = everything(bare_, image, measurement);
+    const at::Tensor late_image = at::zeros_like(image), late_measurement = at::zeros_like(measurement);
+    at::Tensor busy = at::ones({kSize, kSize}, at::TensorOptions().device(options_.device));
+    (void)at::mm(busy, busy).cpu();  // all that came before is done, and the product is loaded
+    const OwnStream stream(options_.device);
+    for (int i = 0; i < kProducts; ++i) busy = at::mm(busy, busy) / kSize;
+    late_image.copy_(image);
+    late_measurement.copy_(measurement);
+    return worst_difference(everything(bare_, late_image, late_measurement), expected);
+  }
+
+  /// Everything, as the operator gives it, on copies of the inputs. Throws Error when a result lies elsewhere or an input is not what it was.
+  std::vector<Returned> everything_on(at::Device device, const at::Tensor& image, const at::Tensor& measurement) const {
+    const at::Tensor image_there = copied_to(image.clone(), device), measurement_there = copied_to(measurement.clone(), device);
+    std::vector<Returned> results = everything(bare_, image_there, measurement_there);
+    for (const auto& [function, tensor] : results)
+      if (tensor.device() != image_there.device())
+        throw Error(ErrorKind::kBadData, std::string(function) + " gave its result on " + tensor.device().str(), "its input lies on " + device.str());
+    if (!same_bits(image_there.cpu(), image) || !same_bits(measurement_there.cpu(), measurement))
+      throw Error(ErrorKind::kBadData, "an input was changed on " + device.str(), "it must not be written to");
+    return results;
+  }
+
+  const Operator& bare_;
+  const OnDevice op_;                          ///< bare_ for tensors of the host
+  CheckOptions options_;
   OperatorTraits traits_;
   TensorSpec domain_;
   TensorSpec codomain_;
@@ -306,6 +397,6 @@ class LawChecker {
 
 }  // namespace
 
-std::vector<LawResult> check_operator(const Operator& op, int n_trials) { return LawChecker(op, n_trials).all(); }
+std::vector<LawResult> check_operator(const Operator& op, const CheckOptions& options) { return LawChecker(op, options).all(); }
 
 }  // namespace postrec

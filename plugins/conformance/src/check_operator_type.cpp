@@ -109,12 +109,23 @@ std::vector<Variant> variants_of(const OperatorType& type, const Parameters& bas
   return variants;
 }
 
-bool same_forward(const Operator& a, const Operator& b) {
+bool same_forward(const Operator& a, const Operator& b, at::Device device) {
   const TensorSpec spec = a.domain();
   if (spec != b.domain()) return false;
-  const at::Tensor x = RandomStreams(0, 0, 1).normal(0, spec.shape, spec.dtype);
-  const at::Tensor p = a.forward(x).contiguous(), q = b.forward(x).contiguous();
+  const at::Tensor x = RandomStreams(0, 0, 1).normal(0, spec.shape, spec.dtype).to(device);
+  const at::Tensor p = a.forward(x).cpu().contiguous(), q = b.forward(x).cpu().contiguous();
   return p.sizes() == q.sizes() && std::memcmp(p.const_data_ptr(), q.const_data_ptr(), p.nbytes()) == 0;
+}
+
+LawResult same_operator(const Operator& a, const Operator& b, at::Device device) {
+  LawResult result{"make", true, false, 1.0, 0.0, "the same parameters make the same operator"};
+  try {
+    result.passed = same_forward(a, b, device);
+    result.error = result.passed ? 0.0 : 1.0;
+  } catch (const std::exception& e) {
+    result.detail += std::string("; it failed: ") + e.what();
+  }
+  return result;
 }
 
 /// The results of all variants, law by law: the worst is shown, and how many there were.
@@ -155,8 +166,8 @@ class Summary {
   std::vector<Entry> entries_;
 };
 
-/// The laws of one variant. False when the operator refuses it with an Error.
-bool check_variant(const OperatorType& type, const Variant& variant, Summary& summary, std::string& refusal) {
+/// The laws of one variant on one device. False when the operator refuses it with an Error.
+bool check_variant(const OperatorType& type, const Variant& variant, at::Device device, Summary& summary, std::string& refusal) {
   const auto make = [&] { return type.make(check_parameters(type, variant.parameters)); };
   std::unique_ptr<Operator> op, again;
   try {
@@ -166,9 +177,9 @@ bool check_variant(const OperatorType& type, const Variant& variant, Summary& su
     refusal = variant.name + ": " + e.what();
     return false;
   }
-  for (const LawResult& result : check_operator(*op)) summary.add(variant.name, result);
-  const bool same = same_forward(*op, *again);
-  summary.add(variant.name, {"make", true, same, same ? 0.0 : 1.0, 0.0, "the same parameters make the same operator"});
+  const std::string name = device.is_cpu() ? variant.name : variant.name + " on " + device.str();
+  for (const LawResult& result : check_operator(*op, {.device = device, .works_on_cpu = type.devices.cpu})) summary.add(name, result);
+  summary.add(name, same_operator(*op, *again, device));
   return true;
 }
 
@@ -202,20 +213,36 @@ std::vector<LawResult> check_refusals(const OperatorType& type, const Variant& s
   return results;
 }
 
+[[noreturn]] void refuse_unchecked(const OperatorType& type) {
+  const std::string who = "operator '" + type.name + "' ";
+  if (!type.devices.cuda) throw Error(ErrorKind::kUnavailable, who + "names no device that it works on", "let its type name the CPU, CUDA or both");
+  throw Error(ErrorKind::kUnavailable, who + "works on CUDA only, and there is no CUDA device here, only the CPU",
+              "check it on a machine that has one, with a LibTorch built for CUDA, or let it work on the CPU too");
+}
+
 }  // namespace
 
-std::vector<LawResult> check_operator_type(const OperatorType& type, const Parameters& base) {
-  Summary summary;
+std::vector<LawResult> check_operator_type(const OperatorType& type, const Parameters& base, const std::vector<at::Device>& devices) {
+  if (devices.empty()) refuse_unchecked(type);
+  std::vector<LawResult> results;
   std::string refused;
   std::optional<Variant> standard;
-  for (const Variant& variant : variants_of(type, base))
-    if (check_variant(type, variant, summary, refused) && !standard) standard = variant;
+  for (const at::Device device : devices) {
+    Summary summary;
+    for (const Variant& variant : variants_of(type, base))
+      if (check_variant(type, variant, device, summary, refused) && !standard) standard = variant;
+    const std::vector<LawResult> there = summary.results();
+    results.insert(results.end(), there.begin(), there.end());
+  }
   if (!standard) return {{"make", true, false, 1.0, 0.0, "no operator could be made; set the parameters that it needs; " + refused}};
-  std::vector<LawResult> results = summary.results();
   if (!refused.empty()) results.push_back({"refused", false, true, 0.0, 0.0, "some variants were not made, the last: " + refused});
   const std::vector<LawResult> refusals = check_refusals(type, *standard);
   results.insert(results.end(), refusals.begin(), refusals.end());
   return results;
+}
+
+std::vector<LawResult> check_operator_type(const OperatorType& type, const Parameters& base) {
+  return check_operator_type(type, base, devices_to_check(type).here);
 }
 
 }  // namespace postrec
