@@ -1,7 +1,7 @@
 # postrec_add_plugin(NAME LIBTORCH|C ID id VERSION version LICENCE licence OPERATORS name... SOURCES file... [DESTINATION folder])
 #
 # Makes the plugin library NAME.so and, beside it after each link, its manifest NAME.postrec.json with the library's sha256.
-#   LIBTORCH     a C++ plugin that includes postrec/plugin.hpp; C: one that needs postrec/abi.h alone (C or C++)
+#   LIBTORCH     a C++ plugin that includes postrec/plugin.hpp; C: one that needs postrec/abi.h alone (C, C++ or CUDA)
 #   ID, VERSION, OPERATORS   the same as the source says: the program refuses a plugin whose manifest and library differ
 #   DESTINATION  install both there, relative to the prefix; lib/postrec/plugins is where the program looks
 #
@@ -20,7 +20,7 @@ function(postrec_add_plugin name)
 
   add_library(${name} MODULE ${arg_SOURCES})
   set_target_properties(${name} PROPERTIES PREFIX "" SUFFIX .so POSITION_INDEPENDENT_CODE ON
-    C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
     # The file that is hashed is the file that is installed: nothing in it depends on where LibTorch lay.
     BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "" INSTALL_RPATH_USE_LINK_PATH OFF)
   set(exports "${CMAKE_CURRENT_BINARY_DIR}/${name}.exports")

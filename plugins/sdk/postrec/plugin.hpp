@@ -246,7 +246,8 @@ class TypeTable {
     abi_.parameters = spec_pointers_.data();
     abi_.n_parameters = spec_pointers_.size();
     abi_.context = &type_;
-    abi_.devices = (type_.devices.cpu ? POSTREC_DEVICE_CPU : 0u) | (type_.devices.cuda ? POSTREC_DEVICE_CUDA : 0u);
+    const auto named = [](bool works, std::uint32_t device) { return works ? device : 0; };
+    abi_.devices = named(type_.devices.cpu, POSTREC_DEVICE_CPU) | named(type_.devices.cuda, POSTREC_DEVICE_CUDA);
   }
   TypeTable(const TypeTable&) = delete;
 
