@@ -139,12 +139,12 @@ CalibrationProblem scan_problem(const ScanSlice& slice, const RegionOptions& reg
   const TensorSpec domain = problem.op->domain();
   problem.prior = session.prior(domain, measurement.unit, measurement.geometry.spacing_mm[0]);
 
-  const at::Tensor y = measurement.y[0];
+  const at::Tensor y = measurement.y[0].to(session.device());
   const IntensityScale scale = scale_of(measurement, *problem.prior, direct_reconstruction(*problem.op, y), input.volume_intensity);
   const at::Tensor stored = input.truth[0];
   const at::Tensor phase =
       slice.how.smooth_phase ? smooth_phase_rad(derive_seed(slice.how.seed, *slice.how.slice, SeedPurpose::kPhase), stored.size(1), stored.size(2)) : at::Tensor();
-  problem.truth = with_phase(scale.physical_to_model(scale.stored_to_physical(stored)), phase, domain.dtype);
+  problem.truth = with_phase(scale.physical_to_model(scale.stored_to_physical(stored)), phase, domain.dtype).to(session.device());
   problem.y = y / scale.scale;
   problem.sigma_y = problem.told_sigma_y = measurement.sigma_y / scale.scale;
   problem.pixels = object_pixels(stored);
@@ -167,6 +167,8 @@ CalibrationProblems prior_problems(const PriorProblemOptions& options, const Reg
   how.n_samples = options.n_replicates;
   how.batch_size = session.options().sampler.batch_size;
   how.n_steps = options.truth_steps;
+  how.device = session.device();
+  how.batch_limit = session.options().sampler.batch_limit;
   how.seed = derive_seed(seed, -1, SeedPurpose::kSampling);  // no replicate has this number
   CalibrationProblems problems;
   problems.truths = sample(*prior, nullptr, domain.shape, how, observer).x;

@@ -25,8 +25,8 @@ constexpr double kNoDirection = 0.05;          // an image keeps less than this 
 constexpr std::int64_t kBootstraps = 999;
 constexpr std::int64_t kScoreBatch = 8;
 
-/// Real components as rows, [B, ...] -> double [B, n].
-at::Tensor rows_of(const at::Tensor& x) { return (x.is_complex() ? at::view_as_real(x.resolve_conj()) : x).flatten(1).to(at::kDouble); }
+/// Real components as rows on the host, [B, ...] -> double [B, n].
+at::Tensor rows_of(const at::Tensor& x) { return (x.is_complex() ? at::view_as_real(x.resolve_conj()) : x).flatten(1).cpu().to(at::kDouble); }
 
 /// Distance from frequency 0 in cycles per pixel, [H, W], in the order of the basis.
 at::Tensor frequencies(SpectralBasis basis, std::int64_t height, std::int64_t width) {
@@ -57,6 +57,7 @@ at::Tensor unit_rows(const at::Tensor& x, double smallest_norm = 0.0) {
 at::Tensor functions_of(const CalibrationProblem& problem, std::uint64_t seed) {
   const Operator& op = *problem.op;
   const TensorSpec domain = op.domain(), codomain = op.codomain();
+  const at::Device device = problem.y.device();
   const RandomStreams streams(seed, 0, kEach);
   const SpectralBasis basis = prior_covariance(*problem.prior, domain.shape).basis();
   const at::Tensor frequency = frequencies(basis, domain.shape[1], domain.shape[2]).unsqueeze(0).expand(domain.shape);
@@ -65,8 +66,8 @@ at::Tensor functions_of(const CalibrationProblem& problem, std::uint64_t seed) {
   const at::Tensor hidden = white(3);
   const double hidden_norm = std::sqrt(static_cast<double>(rows_of(hidden).size(1)));
   return at::cat({unit_rows(white(0)), unit_rows(filtered(frequency.le(kSmooth), 1)), unit_rows(filtered(frequency.ge(kRough), 2)),
-                  unit_rows(op.adjoint(streams.normal(4, codomain.shape, codomain.dtype))),
-                  unit_rows(unmeasured_part(op, regularisation(problem), hidden), kNoDirection * hidden_norm)});
+                  unit_rows(op.adjoint(streams.normal(4, codomain.shape, codomain.dtype, device))),
+                  unit_rows(unmeasured_part(op, regularisation(problem), hidden.to(device)), kNoDirection * hidden_norm)});
 }
 
 at::Tensor object_columns(const at::Tensor& x, const at::Tensor& pixels) { return x.flatten(1).index_select(1, pixels.flatten().nonzero().flatten()); }
@@ -142,7 +143,7 @@ at::Tensor TestFunctions::values(const CalibrationProblem& problem, const at::Te
   }
   const at::Tensor quarters = block_regions(x.size(2), x.size(3), kQuarters, kQuarters);
   const GaussianLikelihood likelihood(problem.op, problem.y, problem.sigma_y);
-  return at::cat({rows_of(x).matmul(functions_.t()), means_over_regions(displayed(x), quarters), likelihood.reduced_chi2(x).to(at::kDouble).unsqueeze(1)}, 1);
+  return at::cat({rows_of(x).matmul(functions_.t()), means_over_regions(displayed(x.cpu()), quarters), likelihood.reduced_chi2(x).to(at::kDouble).unsqueeze(1)}, 1);
 }
 
 std::optional<CalibrationRecord> calibrate_problem(const CalibrationProblem& problem, TestFunctions& functions, SamplerOptions options, Observer& observer) {
@@ -151,7 +152,8 @@ std::optional<CalibrationRecord> calibrate_problem(const CalibrationProblem& pro
   options.seed = problem.seed;
   const Samples samples = sample(*problem.prior, &told, op.domain().shape, options, observer);
   if (samples.report.interrupted) return std::nullopt;
-  const at::Tensor &x = samples.x, truth = problem.truth.unsqueeze(0);
+  // The operator works where the measurement is, the figures are made on the host.
+  const at::Tensor &x = samples.x, truth = problem.truth.unsqueeze(0), host_x = x.cpu(), host_truth = truth.cpu();
 
   CalibrationRecord record;
   record.name = problem.name;
@@ -159,25 +161,25 @@ std::optional<CalibrationRecord> calibrate_problem(const CalibrationProblem& pro
   record.nfe = samples.report.nfe;
   record.seconds = samples.report.seconds;
   record.ranks = ranks_with_gaps(functions.values(problem, truth)[0], functions.values(problem, x), derive_seed(problem.seed, 0, SeedPurpose::kNoise));
-  record.pixels = coverage_of(object_columns(x, problem.pixels), object_columns(truth, problem.pixels)[0], kCoverageLevels);
-  record.regions = coverage_of(means_over_regions(displayed(x), problem.regions), means_over_regions(displayed(truth), problem.regions)[0], kCoverageLevels);
+  record.pixels = coverage_of(object_columns(host_x, problem.pixels), object_columns(host_truth, problem.pixels)[0], kCoverageLevels);
+  record.regions = coverage_of(means_over_regions(displayed(host_x), problem.regions), means_over_regions(displayed(host_truth), problem.regions)[0], kCoverageLevels);
   // An operator that sees nothing has no data to fit: the misfit of the noise alone is 1 by definition.
   if (actual.n_measured() > 0) record.data_chi2 = actual.reduced_chi2(x).mean().item<double>();
-  record.image = error_and_spread(object_columns(x, problem.pixels), object_columns(truth, problem.pixels)[0]);
-  record.measured = error_and_spread(op.forward(x), op.forward(truth)[0]);
+  record.image = error_and_spread(object_columns(host_x, problem.pixels), object_columns(host_truth, problem.pixels)[0]);
+  record.measured = error_and_spread(op.forward(x).cpu(), op.forward(truth)[0].cpu());
   const double lambda = regularisation(problem);
-  record.unmeasured = error_and_spread(unmeasured_part(op, lambda, x), unmeasured_part(op, lambda, truth)[0]);
+  record.unmeasured = error_and_spread(unmeasured_part(op, lambda, x).cpu(), unmeasured_part(op, lambda, truth)[0].cpu());
   return record;
 }
 
 SteinDiscrepancy score_discrepancy(const Prior& prior, const at::Tensor& points, double sigma, std::uint64_t seed) {
   const std::int64_t n = points.size(0);
-  const at::Tensor x_t = points + sigma * RandomStreams(seed, 0, n).normal(0, points[0].sizes().vec(), points.scalar_type());
+  const at::Tensor x_t = points + sigma * RandomStreams(seed, 0, n).normal(0, points[0].sizes().vec(), points.scalar_type(), points.device());
   std::vector<at::Tensor> scores;
-  for (std::int64_t first = 0; first < n; first += kScoreBatch) scores.push_back(prior.score(x_t.narrow(0, first, std::min(kScoreBatch, n - first)), sigma));
+  for (std::int64_t first = 0; first < n; first += kScoreBatch) scores.push_back(prior.score(x_t.narrow(0, first, std::min(kScoreBatch, n - first)), sigma).cpu());
   const SpectralCovariance covariance = prior_covariance(prior, points[0].sizes().vec());
   const at::Tensor deviation = (covariance.eigenvalues() + sigma * sigma).sqrt();
-  return stein_discrepancy(rows_of(covariance.to_basis(x_t) / deviation), rows_of(covariance.to_basis(at::cat(scores)) * deviation), kBootstraps, seed);
+  return stein_discrepancy(rows_of(covariance.to_basis(x_t.cpu()) / deviation), rows_of(covariance.to_basis(at::cat(scores)) * deviation), kBootstraps, seed);
 }
 
 }  // namespace postrec

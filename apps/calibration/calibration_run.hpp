@@ -19,7 +19,7 @@ namespace postrec {
 /// The levels of the intervals whose coverage is counted.
 inline const std::vector<double> kCoverageLevels = {0.5, 0.8, 0.9, 0.95};
 
-/// A truth and its measurement, in model units.
+/// A truth and its measurement, in model units. Both are where the sampler is to work; the pixels and regions are on the host, as the figures.
 struct CalibrationProblem {
   std::string name;                            ///< "replicate 3", "head.nii.gz slice 90"
   std::shared_ptr<const Prior> prior;

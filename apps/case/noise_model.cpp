@@ -57,6 +57,7 @@ SamplerOptions small_run(const SamplerOptions& options, int round, int n_rounds)
   small.seed = derive_seed(options.seed, round, SeedPurpose::kSampling);
   small.solve = options.solve;
   small.deadline_s = options.deadline_s / (2.0 * n_rounds);  // half of the time at most
+  if (options.batch_limit) small.batch_limit = std::make_shared<BatchLimit>(*options.batch_limit);  // a copy: what a small run learns is told to nobody
   return small;
 }
 

@@ -37,9 +37,9 @@ at::Tensor with_phase(const at::Tensor& image, const at::Tensor& phase_rad, at::
 
 at::Tensor simulate_slice(const Operator& op, const at::Tensor& x, double sigma_y, std::uint64_t seed) {
   const TensorSpec codomain = op.codomain();
-  const at::Tensor noise = RandomStreams(seed, 0, 1).normal(0, codomain.shape, codomain.dtype).squeeze(0);
+  const at::Tensor noise = RandomStreams(seed, 0, 1).normal(0, codomain.shape, codomain.dtype, x.device()).squeeze(0);
   const at::Tensor clean = op.forward(x.unsqueeze(0)).squeeze(0);
-  return clean + sigma_y * noise * measured_entries(op).to(noise.scalar_type());
+  return clean + sigma_y * noise * measured_entries(op, x.device()).to(noise.scalar_type());
 }
 
 }  // namespace postrec

@@ -70,6 +70,7 @@ CommandOptions declared_options() {
       ("truth-steps", po::value<int>()->default_value(100)->value_name("N"), "noise levels of their drawing")                                                       //
       ("told-noise", po::value<double>()->value_name("X"), "what the sampler is told, to see that it is found out")                                                 //
       ("score-sigma", po::value<double>()->default_value(0.05, "0.05")->value_name("X"), "noise level at which truths are compared with the prior's score");
+  add_device_option(options.add());
   add_code_option(options);
   add_run_options(options);
   add_plugin_options(options);
@@ -153,7 +154,7 @@ CalibrateRequest request_of(const CommandOptions& options) {
   session.plugins = plugin_search(options);
   session.prior = options.get<std::string>("prior");
   session.code = code_policy(options);
-  session.device = "cpu";
+  session.device = wanted_device(options);
   session.precision = wanted_precision(options);
   session.sampler = sampler_options(options);
   if (!scans && !options.has("samples")) session.sampler.n_samples = kRankSamples;
@@ -164,7 +165,7 @@ CalibrateRequest request_of(const CommandOptions& options) {
 }
 
 /// All that a record depends on.
-ordered_json settings_json(const CalibrateRequest& request, const PriorInfo& prior) {
+ordered_json settings_json(const CalibrateRequest& request, const PriorInfo& prior, const c10::Device& device) {
   const CaseOptions& how = request.measurement;
   ordered_json operator_settings = ordered_json::object();
   for (const auto& [key, value] : how.settings) operator_settings[key] = value;
@@ -190,6 +191,10 @@ ordered_json settings_json(const CalibrateRequest& request, const PriorInfo& pri
     settings["slices_of_each"] = request.n_slices;
     settings["scale"] = "slice and volume";    // before there was this entry, the slice alone
   }
+  if (!device.is_cpu()) {                      // where no entry says so, the CPU and float32
+    settings["device"] = device.str();
+    settings["precision"] = precision_name(network_precision(request.session.precision, device));
+  }
   return settings;
 }
 
@@ -199,7 +204,7 @@ CalibrationProblems make_problems(const CalibrateRequest& request, Session& sess
   return prior_problems(request.against_prior, request.regions, session, progress);
 }
 
-std::vector<CalibrationRecord> run_all(const CalibrationProblems& problems, const CalibrateRequest& request, CalibrationJournal& journal) {
+std::vector<CalibrationRecord> run_all(const CalibrationProblems& problems, const CalibrateRequest& request, const Session& session, CalibrationJournal& journal) {
   std::vector<CalibrationRecord> records;
   TestFunctions functions(request.measurement.seed);
   Progress progress(problems.n);
@@ -209,7 +214,7 @@ std::vector<CalibrationRecord> run_all(const CalibrationProblems& problems, cons
       records.push_back(*kept);
       continue;
     }
-    const auto record = calibrate_problem(problems.make(i), functions, request.session.sampler, progress);
+    const auto record = calibrate_problem(problems.make(i), functions, session.options().sampler, progress);
     if (!record) break;
     journal.add(*record);
     records.push_back(*record);
@@ -252,16 +257,17 @@ int run_calibrate(const std::vector<std::string>& arguments) {
   inputs.push_back(prior_file);
   OutputFolder output = required_output(options, inputs, {"certificate.json"});
   const auto prior = load_prior(prior_file, request.against_prior.pixel_mm, request.session.code);
-  const ordered_json settings = settings_json(request, prior->info());
-  CalibrationJournal journal(request.journal, settings);
   Session session(request.session);
+  const ordered_json settings = settings_json(request, prior->info(), session.device());
+  CalibrationJournal journal(request.journal, settings);
   catch_interrupts();
 
   const CalibrationProblems problems = make_problems(request, session);
-  const std::vector<CalibrationRecord> records = run_all(problems, request, journal);
+  const std::vector<CalibrationRecord> records = run_all(problems, request, session, journal);
   ordered_json certificate = run_header(typed_command());
   certificate.update(settings);
   certificate["threads"] = at::get_num_threads();
+  certificate["device"] = session.device().str();
   certificate["precision"] = precision_name(network_precision(request.session.precision, session.device()));
   certificate["asked_for"] = request.truths == TruthKind::kPrior ? request.against_prior.n_replicates : problems.n;
   certificate["done"] = records.size();

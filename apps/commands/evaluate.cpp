@@ -36,8 +36,8 @@ CommandOptions declared_options() {
   add_measurement_options(options);
   add_sampler_options(options);
   options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships")                                    //
-      ("interval", po::value<double>()->default_value(0.9, "0.9")->value_name("P"), "probability inside the intervals")              //
-      ("device", po::value<std::string>()->default_value("auto")->value_name("DEVICE"), "cpu, cuda or auto");
+      ("interval", po::value<double>()->default_value(0.9, "0.9")->value_name("P"), "probability inside the intervals");
+  add_device_option(options.add());
   add_code_option(options);
   add_run_options(options);
   add_plugin_options(options);
@@ -158,7 +158,7 @@ ComparisonRequest comparison_request(const CommandOptions& options) {
   request.session.interval_level = options.get<double>("interval");
   if (!(request.session.interval_level > 0 && request.session.interval_level < 1))
     throw Error(ErrorKind::kUsage, "--interval is " + std::to_string(request.session.interval_level), "it must lie between 0 and 1, e.g. 0.9");
-  request.session.device = options.choice("device", {"auto", "cpu", "cuda"});
+  request.session.device = wanted_device(options);
   if (options.has("seconds")) request.seconds = options.get<double>("seconds");
   if (options.has("seconds") && !(request.seconds > 0)) throw Error(ErrorKind::kUsage, "--seconds is " + std::to_string(request.seconds), "it must be positive");
   if (options.has("truth")) request.truth = options.get<std::string>("truth");

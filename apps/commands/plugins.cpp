@@ -20,7 +20,7 @@ using nlohmann::ordered_json;
 
 CommandOptions declared_options() {
   CommandOptions options("plugins", "list | describe OPERATOR | check OPERATOR|LIBRARY", 1, 2,
-                         "list: the plugins and what was refused. describe: the parameters of an operator.\n"
+                         "list: the plugins and what was refused. describe: the devices and parameters of an operator.\n"
                          "check: the laws that every operator keeps, on one or on all of a library (exit code 69 when one is broken).",
                          "postrec plugins check mri-fourier");
   options.add()("set", boost::program_options::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
@@ -103,16 +103,25 @@ void print_parameter(const ParameterSpec& spec) {
   std::cout << "  " << spec.key << "  (" << facts << ")\n      " << spec.help << "\n";
 }
 
+/// Of the devices that an operator may name, those where this one works.
+std::vector<std::string> device_names(const DeviceSupport& devices) {
+  std::vector<std::string> names;
+  if (devices.cpu) names.emplace_back("cpu");
+  if (devices.cuda) names.emplace_back("cuda");
+  return names;
+}
+
 int describe(PluginRegistry& registry, const std::string& name) {
   const OperatorType& type = registry.operator_type(name);
   const PluginInfo& plugin = registry.plugin_of(name);
+  const std::vector<std::string> devices = device_names(type.devices);
   if (console().json()) {
     ordered_json parameters = ordered_json::array();
     for (const auto& spec : type.parameters) parameters.push_back(parameter_json(spec));
-    print_json({{"operator", type.name}, {"summary", type.summary}, {"plugin", info_json(plugin)}, {"parameters", parameters}});
+    print_json({{"operator", type.name}, {"summary", type.summary}, {"plugin", info_json(plugin)}, {"devices", devices}, {"parameters", parameters}});
     return 0;
   }
-  std::cout << type.name << ": " << type.summary << "\nfrom plugin " << plugin.id << " " << plugin.version << "\n\nParameters, each set by --set key=value:\n";
+  std::cout << type.name << ": " << type.summary << "\nfrom plugin " << plugin.id << " " << plugin.version << "\nworks on " << joined(devices, " and ") << "\n\nParameters, each set by --set key=value:\n";
   for (const auto& spec : type.parameters) print_parameter(spec);
   return 0;
 }

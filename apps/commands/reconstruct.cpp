@@ -38,8 +38,8 @@ CommandOptions declared_options() {
   options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships: brain-mr, ct (chosen by unit)")         //
       ("interval", po::value<double>()->default_value(0.9, "0.9")->value_name("P"), "probability inside the interval images")           //
       ("deadline", po::value<double>()->default_value(0.0, "0")->value_name("SECONDS"), "leave out levels, then samples, to end in time; 0: never")  //
-      ("resume", po::bool_switch(), "go on with a run that was stopped, from its last noise level")                                             //
-      ("device", po::value<std::string>()->default_value("auto")->value_name("DEVICE"), "cpu, cuda or auto");
+      ("resume", po::bool_switch(), "go on with a run that was stopped, from its last noise level");
+  add_device_option(options.add());
   add_code_option(options);
   add_run_options(options);
   add_plugin_options(options);
@@ -60,7 +60,7 @@ SessionOptions session_options(const CommandOptions& options) {
   result.interval_level = options.get<double>("interval");
   if (!(result.interval_level > 0 && result.interval_level < 1))
     throw Error(ErrorKind::kUsage, "--interval is " + std::to_string(result.interval_level), "it must lie between 0 and 1, e.g. 0.9");
-  result.device = options.choice("device", {"auto", "cpu", "cuda"});
+  result.device = wanted_device(options);
   return result;
 }
 

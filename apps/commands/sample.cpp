@@ -38,6 +38,7 @@ CommandOptions declared_options() {
       ("steps", po::value<int>()->default_value(50)->value_name("N"), "noise levels, one use of the prior each")                         //
       ("method", po::value<std::string>()->default_value("sde")->value_name("KIND"), "sde: the bridge sampler; ode: the probability flow")  //
       ("batch-size", po::value<std::int64_t>()->default_value(8)->value_name("N"), "samples computed together; 0: all");
+  add_device_option(options.add());
   add_precision_option(options.add());
   add_code_option(options);
   add_run_options(options);
@@ -58,6 +59,7 @@ SamplerOptions sampler_options(const CommandOptions& options) {
   result.batch_size = options.get<std::int64_t>("batch-size");
   result.n_steps = options.get<int>("steps");
   result.seed = options.get<std::uint64_t>("seed");
+  result.device = compute_device(wanted_device(options));
   result.validate();
   return result;
 }
@@ -87,7 +89,7 @@ ordered_json run_json(const PriorInfo& prior, NetworkPrecision precision, const 
   run["prior"] = prior_json(prior);
   run["sampler"] = {{"method", options.method}, {"samples", options.n_samples}, {"steps", options.n_steps}, {"batch_size", options.batch_size}, {"seed", options.seed},
                     {"sigmas", samples.report.sigmas}};
-  run["device"] = "cpu";
+  run["device"] = options.device.str();
   run["precision"] = precision_name(precision);
   run["threads"] = at::get_num_threads();
   run["unit"] = image.unit == IntensityUnit::kHounsfield ? "hu" : "arbitrary";
@@ -122,7 +124,7 @@ int run_sample(const std::vector<std::string>& arguments) {
   if (!options.has("prior")) throw Error(ErrorKind::kUsage, "--prior is missing", "give a .safetensors file or the name of one that ships");
   const std::filesystem::path file = find_prior(options.get<std::string>("prior"));
   OutputFolder output = required_output(options, {file}, {"run.json"});
-  const auto prior = in_precision(load_prior(file, pixel_mm, code_policy(options)), wanted_precision(options), at::kCPU);
+  const auto prior = in_precision(load_prior(file, pixel_mm, code_policy(options)), wanted_precision(options), how.device);
   catch_interrupts();
 
   Samples samples;
@@ -131,7 +133,7 @@ int run_sample(const std::vector<std::string>& arguments) {
     samples = sample(*prior, nullptr, {prior->domain().shape.front(), height, width}, how, progress);
   }
   if (samples.x.size(0) == 0) throw Error(ErrorKind::kInterrupted, "interrupted before the first sample was finished", "nothing is written");
-  const Image image = as_stored(samples.x, prior->info().intensity, pixel_mm);
+  const Image image = as_stored(samples.x.cpu(), prior->info().intensity, pixel_mm);
   write_samples(output.folder(), image.pixels.unsqueeze(1), image.geometry, image.unit);
   const at::Tensor sheet = sheet_of(image.pixels);
   write_preview(output.folder() / "samples.png", sheet, image.geometry, grey_window(sheet, image.unit));

@@ -231,6 +231,12 @@ void add_code_option(CommandOptions& options) {
 
 CodePolicy code_policy(const CommandOptions& options) { return options.get<bool>("allow-code") ? CodePolicy::kAllow : CodePolicy::kRefuse; }
 
+void add_device_option(po::options_description_easy_init options) {
+  options("device", po::value<std::string>()->default_value("auto")->value_name("DEVICE"), "cpu, cuda or auto");
+}
+
+std::string wanted_device(const CommandOptions& options) { return options.choice("device", {"auto", "cpu", "cuda"}); }
+
 void add_precision_option(po::options_description_easy_init options) {
   options("precision", po::value<std::string>()->default_value("auto")->value_name("NAME"), "of a prior's network: auto, float32; on CUDA tf32, bfloat16");
 }

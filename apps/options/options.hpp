@@ -90,6 +90,10 @@ std::vector<std::pair<std::string, std::string>> settings_of(const CommandOption
 void add_code_option(CommandOptions& options);
 CodePolicy code_policy(const CommandOptions& options);
 
+/// --device: where to compute, for compute_device().
+void add_device_option(boost::program_options::options_description_easy_init options);
+std::string wanted_device(const CommandOptions& options);
+
 /// --precision: in which numbers the network of a prior is evaluated. `options`: those of the command, or of a topic.
 void add_precision_option(boost::program_options::options_description_easy_init options);
 std::string wanted_precision(const CommandOptions& options);

@@ -56,6 +56,8 @@ void require_fit(const Prior& prior, const TensorSpec& domain) {
 
 Session::Session(SessionOptions options) : options_(std::move(options)), registry_(options_.plugins), device_(compute_device(options_.device)) {
   options_.sampler.validate();
+  options_.sampler.device = device_;
+  options_.sampler.batch_limit = std::make_shared<BatchLimit>();
   network_precision(options_.precision, device_);
 }
 

@@ -44,8 +44,8 @@ class Session {
   /// images), and what load_prior and in_precision throw.
   std::unique_ptr<Prior> prior(const TensorSpec& domain, IntensityUnit unit, double pixel_mm) const;
 
-  /// The options of one slice: those of the user with the slice's own seed, its checkpoint, and its share of the time that is left
-  /// for it and the `n_left` - 1 after it.
+  /// The options of one slice: those of the user with the slice's own seed, its checkpoint, its share of the time that is left
+  /// for it and the `n_left` - 1 after it, and what the slices before it learned of the device's memory.
   SamplerOptions sampler_options(std::int64_t slice_number, std::int64_t n_left = 1) const;
 
  private:

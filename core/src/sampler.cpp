@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -227,10 +228,13 @@ class Run {
   std::optional<SamplerCheckpoint> file_;
 };
 
-/// How many samples are computed together: fewer where the device has no memory for as many.
+std::int64_t bytes_of(const TensorSpec& image) { return c10::multiply_integers(image.shape) * static_cast<std::int64_t>(c10::elementSize(image.dtype)); }
+
+/// How many samples are computed together: fewer where the device has no memory for as many, or had none in an earlier call.
 class BatchSize {
  public:
-  BatchSize(std::int64_t n, std::int64_t group) : n_(whole_groups(n, group)), group_(group) {}
+  BatchSize(std::int64_t n, std::int64_t group, std::int64_t image_bytes, std::shared_ptr<BatchLimit> limit)
+      : group_(group), image_bytes_(image_bytes), limit_(std::move(limit)), n_(std::min(whole_groups(n, group), known_limit())) {}
 
   std::int64_t get() const { return n_; }
   std::int64_t of(std::int64_t n_left) const { return whole_groups(std::min(n_, n_left), group_); }
@@ -249,9 +253,11 @@ class BatchSize {
     return false;
   }
 
-  /// Says it once, when a size has proved right.
+  /// Says it once, and keeps it for later calls, when a size has proved right.
   void tell(Observer& observer) {
-    if (first_ == 0 || told_) return;
+    if (first_ == 0) return;
+    if (limit_) limit_->image_bytes = n_ * image_bytes_;
+    if (told_) return;
     observer.on_message("the device has no memory for " + std::to_string(first_) + " samples together: going on with " + std::to_string(n_) + " (--batch-size)");
     told_ = true;
   }
@@ -260,6 +266,12 @@ class BatchSize {
   /// The smallest multiple of `group` that holds n.
   static std::int64_t whole_groups(std::int64_t n, std::int64_t group) { return (n + group - 1) / group * group; }
 
+  /// Whole groups that an earlier call leaves room for; one at least.
+  std::int64_t known_limit() const {
+    if (!limit_ || limit_->image_bytes == 0) return std::numeric_limits<std::int64_t>::max();
+    return std::max(limit_->image_bytes / image_bytes_ / group_, std::int64_t{1}) * group_;
+  }
+
   bool halve(std::int64_t n) {
     if (n <= group_) return false;
     if (first_ == 0) first_ = n;
@@ -267,7 +279,9 @@ class BatchSize {
     return true;
   }
 
-  std::int64_t n_, group_, first_ = 0;
+  std::int64_t group_, image_bytes_;
+  std::shared_ptr<BatchLimit> limit_;
+  std::int64_t n_, first_ = 0;
   bool told_ = false;
 };
 
@@ -307,9 +321,9 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   const std::vector<double> levels = levels_for(process, level_count(entry, solver, options, settings), options.levels, entry.leaps && likelihood, kLanding * prior.image_deviation(image_shape));
   const std::int64_t group = entry.group_setting.empty() ? entry.group_size : static_cast<std::int64_t>(settings.at(entry.group_setting));
   const std::int64_t asked = options.batch_size > 0 ? options.batch_size : options.n_samples;
-  BatchSize batch_size(solver && solver->adaptive ? 1 : asked, group);
   const TensorSpec image{image_shape, prior.domain().dtype};
-  const at::Device device = likelihood ? likelihood->y().device() : at::Device(at::kCPU);
+  BatchSize batch_size(solver && solver->adaptive ? 1 : asked, group, bytes_of(image), options.batch_limit);
+  const at::Device device = likelihood ? likelihood->y().device() : options.device;
 
   Pace pace(options.deadline_s, options.clock ? options.clock : Run::steady_seconds);
   Run run(options, options.checkpoint.empty() ? "" : run_identity(prior, likelihood, image_shape, options), pace);

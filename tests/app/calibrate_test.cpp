@@ -7,10 +7,16 @@
 #include <filesystem>
 
 #include "app_fixture.hpp"
+#include "beds.hpp"
 #include "calibration/calibration_certificate.hpp"
 #include "calibration/calibration_page.hpp"
 #include "calibration/calibration_run.hpp"
+#include "case/simulation.hpp"
 #include "postrec/data/write_image.hpp"
+#include "postrec/gaussian_prior.hpp"
+#include "postrec/random.hpp"
+#include "pretend_device.hpp"
+#include "test_operators.hpp"
 
 namespace postrec {
 namespace {
@@ -213,6 +219,87 @@ TEST_F(Calibrate, Mistakes) {
   expect_error(bad({"--noise-covariance", path("psi.txt")}), 64, {"--noise-covariance", "white"});
   expect_error(bad({"--weights", path("psi.txt")}), 64, {"--weights"});
   expect_nothing_written("bad");
+}
+
+TEST_F(Calibrate, OnADeviceThatIsNotHere) {
+  if (at::hasCUDA()) GTEST_SKIP() << "a CUDA device is here";
+  expect_error(run_postrec(prior_arguments("out", {"--device", "cuda"})), 69, {"--device cuda", "no CUDA device"});
+  expect_error(run_postrec(scan_arguments("out", {"--device", "cuda"})), 69, {"--device cuda", "no CUDA device"});
+  expect_nothing_written("out");
+}
+
+TEST_F(Calibrate, OnADeviceThatIsHere) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+  for (const auto& [output, arguments] : {std::pair{"prior", prior_arguments("prior", {"--device", "cuda", "--replicates", "12", "--samples", "7"})},
+                                          std::pair{"scan", scan_arguments("scan", {"--device", "cuda"})}}) {
+    const Ended ended = run_postrec(arguments);
+    ASSERT_EQ(ended.code, 0) << ended.err;
+    EXPECT_EQ(certificate(output)["device"], "cuda");
+  }
+}
+
+/// A truth of a Gaussian prior of complex images and its measurement, both on `device`: half of the pixels, with noise.
+CalibrationProblem problem_on(at::Device device) {
+  constexpr std::int64_t kSize = 16;
+  constexpr double kNoise = 0.1;
+  PriorInfo info;
+  info.name = "test";
+  const at::Tensor mask = RandomStreams(9, 0, 1).uniform(0, {kSize, kSize})[0].lt(0.5);
+  CalibrationProblem problem;
+  problem.name = "replicate 0";
+  problem.prior = std::make_shared<GaussianPrior>(SpectralBasis::kDft, test::lorentzian_spectrum(kSize, 0.25), at::zeros({1}), 0.0, info);
+  problem.op = std::make_shared<test::MaskOperator>(mask.to(device), 1, at::kComplexFloat);
+  SamplerOptions drawing;
+  drawing.n_samples = 1;
+  drawing.seed = 4;
+  drawing.device = device;
+  Observer nobody;
+  problem.truth = sample(*problem.prior, nullptr, {1, kSize, kSize}, drawing, nobody).x[0];
+  problem.y = simulate_slice(*problem.op, problem.truth, kNoise, 5);
+  problem.sigma_y = problem.told_sigma_y = kNoise;
+  problem.pixels = at::ones({1, kSize, kSize}, at::kBool);
+  problem.regions = block_regions(kSize, kSize, 4, 4);
+  problem.seed = 6;
+  return problem;
+}
+
+CalibrationRecord record_on(at::Device device) {
+  const CalibrationProblem problem = problem_on(device);
+  EXPECT_EQ(problem.truth.device(), device);
+  EXPECT_EQ(problem.y.device(), device);
+  TestFunctions functions(7);
+  SamplerOptions options;
+  options.n_samples = 6;
+  options.n_steps = 4;
+  Observer nobody;
+  return calibrate_problem(problem, functions, options, nobody).value();
+}
+
+TEST(CalibrationOnADevice, GivesTheRecordOfTheCpu) {
+  const CalibrationRecord here = record_on(at::kCPU), there = record_on(pretend::device());
+  // Conjugate gradients stop at 1e-3 of a sample's spread, and the device looks later than the CPU does; the rest is float32 roundings.
+  const auto expect_close = [](double a, double b) { EXPECT_NEAR(a, b, 3e-3 * std::abs(b)); };
+  expect_close(there.data_chi2, here.data_chi2);
+  for (const auto sums : {&CalibrationRecord::image, &CalibrationRecord::measured, &CalibrationRecord::unmeasured}) {
+    EXPECT_GT((here.*sums).squared_error, 0.0);
+    expect_close((there.*sums).squared_error, (here.*sums).squared_error);
+    expect_close((there.*sums).expected, (here.*sums).expected);
+  }
+  // A value that lies so close to a sample's as to change its place is rare.
+  ASSERT_EQ(there.ranks.size(), here.ranks.size());
+  for (std::size_t i = 0; i < here.ranks.size(); ++i) EXPECT_NEAR(static_cast<double>(there.ranks[i]), static_cast<double>(here.ranks[i]), 1.0) << ranked_quantities()[i];
+  for (std::size_t i = 0; i < kCoverageLevels.size(); ++i) EXPECT_NEAR(there.pixels[i].covered, here.pixels[i].covered, 0.01);
+}
+
+TEST(CalibrationOnADevice, ComparesTruthsThereWithTheScore) {
+  const CalibrationProblem problem = problem_on(at::kCPU);
+  SamplerOptions drawing;
+  drawing.n_samples = 12;
+  Observer nobody;
+  const at::Tensor truths = sample(*problem.prior, nullptr, problem.op->domain().shape, drawing, nobody).x;
+  const SteinDiscrepancy here = score_discrepancy(*problem.prior, truths, 0.05, 3), there = score_discrepancy(*problem.prior, truths.to(pretend::device()), 0.05, 3);
+  EXPECT_NEAR(there.value, here.value, 1e-3 * std::abs(here.value));  // float32 roundings of the score, which divides them by sigma^2
+  EXPECT_NEAR(there.p_value, here.p_value, 0.01);
 }
 
 CalibrationRecord record(double covered, double chi2) {

@@ -35,6 +35,7 @@ TEST_F(CudaPluginInProgram, IsListedAndDescribed) {
   const Ended describe = run_postrec({"plugins", "describe", "downsample", "--plugin-dir", kFolder});
   EXPECT_EQ(describe.code, 0) << describe.err;
   EXPECT_NE(describe.out.find("factor  (integer, 1 to 100, default 2)"), std::string::npos) << describe.out;
+  EXPECT_NE(describe.out.find("\nworks on cuda\n"), std::string::npos) << describe.out;
 }
 
 TEST_F(CudaPluginInProgram, WithoutAGpuIsOneErrorThatSaysSo) {

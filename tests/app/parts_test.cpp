@@ -32,6 +32,17 @@ TEST(NearestName, FindsWhatWasMeant) {
 
 TEST(Console, OneLineStaysOneLine) { EXPECT_EQ(one_line("a\n\tb\r\nc\n"), "a b c"); }
 
+TEST(Session, ItsSlicesShareWhatTheyLearnOfTheMemory) {
+  SessionOptions options;
+  options.device = "cpu";
+  const Session session(options), other(options);
+  const SamplerOptions first = session.sampler_options(0);
+  ASSERT_TRUE(first.batch_limit);
+  EXPECT_EQ(first.batch_limit, session.sampler_options(1).batch_limit);
+  EXPECT_EQ(first.batch_limit, session.options().sampler.batch_limit);
+  EXPECT_NE(first.batch_limit, other.options().sampler.batch_limit);
+}
+
 TEST(Progress, ClockText) {
   EXPECT_EQ(clock_text(65.4), "1:05");
   EXPECT_EQ(clock_text(7400), "2:03:20");

@@ -100,6 +100,9 @@ TEST_F(Plugins, ListAndDescribe) {
   const Ended describe = run_postrec({"plugins", "describe", "mri-fourier"});
   EXPECT_EQ(describe.code, 0);
   EXPECT_NE(describe.out.find("acceleration"), std::string::npos);
+  EXPECT_NE(describe.out.find("\nworks on cpu and cuda\n"), std::string::npos) << describe.out;
+  const auto described = nlohmann::json::parse(run_postrec({"plugins", "describe", "mri-fourier", "--log-format", "json"}).out);
+  EXPECT_EQ(described["devices"], nlohmann::json::array({"cpu", "cuda"}));
   expect_error(run_postrec({"plugins", "describe", "mri-furier"}), 69, {"mri-fourier"});
   expect_error(run_postrec({"plugins", "lst"}), 64, {"list"});
 }

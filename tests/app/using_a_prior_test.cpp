@@ -45,6 +45,19 @@ TEST_F(Sample, WritesImagesAPictureAndWhatMadeThem) {
   EXPECT_NEAR(read_scan(path("ct/sample_1.nii.gz")).image.pixels.mean().item<double>(), -600.0, 4.5 * 1000.0 * std::sqrt(5.0 / 16.0));
 }
 
+TEST_F(Sample, OnADevice) {
+  const Ended ended = draw("out", {"--prior", path("mr.safetensors"), "--device", "cuda"});
+  if (at::hasCUDA()) {
+    ASSERT_EQ(ended.code, 0) << ended.err;
+    EXPECT_EQ(run_json("out")["device"], "cuda");
+    return;
+  }
+  expect_error(ended, 69, {"--device cuda", "no CUDA device"});
+  expect_nothing_written("out");
+  ASSERT_EQ(draw("out", {"--prior", path("mr.safetensors"), "--device", "auto"}).code, 0);
+  EXPECT_EQ(run_json("out")["device"], "cpu");
+}
+
 TEST_F(Sample, SameSeedSameFile) {
   for (const char* method : {"sde", "ode"}) {
     for (const auto& [name, batch] : {std::pair{"a", "0"}, {"b", "2"}})

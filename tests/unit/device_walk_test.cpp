@@ -1,9 +1,13 @@
 // The whole walk on a device in host memory: the samples of the CPU, what crosses between host and device on the way, and memory that runs out.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "beds.hpp"
@@ -87,8 +91,20 @@ TEST(DeviceWalk, WaitsAFewTimesALevelAndCopiesNoImageBack) {
   EXPECT_GT(many.to_host, few.to_host);        // the count counts
 }
 
+TEST(DeviceWalk, SamplesAPriorWhereItIsTold) {
+  const Problem problem;
+  Observer nobody;
+  SamplerOptions options = options_for(3, 6);
+  const at::Tensor expected = sample(problem.prior, nullptr, {1, kSize, kSize}, options, nobody).x;
+  options.device = pretend::device();
+  const at::Tensor x = sample(problem.prior, nullptr, {1, kSize, kSize}, options, nobody).x;
+  EXPECT_EQ(x.device(), pretend::device());
+  EXPECT_LT(relative_distance(x.cpu(), expected), 1e-3);  // as GivesTheSamplesOfTheCpu
+}
+
 TEST(DeviceWalk, HalvesTheBatchWhenMemoryRunsOutAndSaysSoOnce) {
-  const SamplerOptions options = options_for(16, 5);
+  SamplerOptions options = options_for(16, 5);
+  options.batch_limit = std::make_shared<BatchLimit>();
   Messages expected, told;
   const auto peak_of = [](std::int64_t n) {
     Observer nobody;
@@ -103,7 +119,11 @@ TEST(DeviceWalk, HalvesTheBatchWhenMemoryRunsOutAndSaysSoOnce) {
   ASSERT_LT(limit, peak_of(8));
   pretend::limit_memory(limit);
   const at::Tensor halved = samples_on(pretend::device(), options, told);
+  Messages later;
+  const at::Tensor again = samples_on(pretend::device(), options, later);
   pretend::limit_memory(0);
+  EXPECT_TRUE(later.all.empty());              // the next slice knows
+  EXPECT_TRUE(again.equal(halved));
   EXPECT_EQ(pretend::memory_in_use(), before);
   EXPECT_LT(relative_distance(halved, whole), 1e-3);  // as GivesTheSamplesOfTheCpu
   ASSERT_EQ(told.all.size(), 1u);
@@ -117,10 +137,88 @@ class ShortOfMemory : public WrongTable {
  public:
   using WrongTable::WrongTable;
   at::Tensor denoise(const at::Tensor& x_t, double sigma) const override {
+    largest = std::max(largest, x_t.size(0));
     if (x_t.size(0) > 4 && sigma < 0.5) C10_THROW_ERROR(OutOfMemoryError, "no memory left");
     return WrongTable::denoise(x_t, sigma);
   }
+  mutable std::int64_t largest = 0;            ///< batch
 };
+
+Samples samples_of(const Prior& prior, const Problem& problem, const SamplerOptions& options, Observer& observer) {
+  const GaussianLikelihood likelihood = problem.likelihood(at::kCPU);
+  return sample(prior, &likelihood, {1, kSize, kSize}, options, observer);
+}
+
+TEST(DeviceWalk, WhatWasLearnedOfTheMemoryHoldsForTheNextCall) {
+  const Problem problem;
+  constexpr std::int64_t kImage = kSize * kSize * sizeof(float);
+  SamplerOptions options = options_for(12, 6);
+  options.batch_limit = std::make_shared<BatchLimit>();
+  Messages first, second;
+  const Samples learning = samples_of(ShortOfMemory(problem.prior, 0.5, true), problem, options, first);
+  EXPECT_EQ(first.all.size(), 1u);
+  EXPECT_EQ(options.batch_limit->image_bytes, 3 * kImage);  // 12, 6, 3
+
+  const ShortOfMemory prior(problem.prior, 0.5, true);
+  const Samples knowing = samples_of(prior, problem, options, second);
+  EXPECT_EQ(prior.largest, 3);                 // nothing larger was tried
+  EXPECT_TRUE(second.all.empty());
+  EXPECT_EQ(second.done, first.done);
+  EXPECT_TRUE(knowing.x.equal(learning.x));
+}
+
+TEST(DeviceWalk, ALimitIsInBytesOfWholeImagesAndLeavesRoomForOne) {
+  const Problem problem;
+  constexpr std::int64_t kImage = kSize * kSize * sizeof(float);
+  for (const auto& [image_bytes, expected] : {std::pair<std::int64_t, std::int64_t>{3 * kImage + 1, 3}, {4 * kImage - 1, 3}, {kImage / 2, 1}, {100 * kImage, 4}}) {
+    const ShortOfMemory prior(problem.prior, 0.5, true);
+    SamplerOptions options = options_for(4, 3);
+    options.batch_limit = std::make_shared<BatchLimit>(image_bytes);
+    Observer nobody;
+    (void)samples_of(prior, problem, options, nobody);
+    EXPECT_EQ(prior.largest, expected) << image_bytes;
+    EXPECT_EQ(options.batch_limit->image_bytes, image_bytes);
+  }
+}
+
+TEST(DeviceWalk, ALimitHoldsWholeGroups) {
+  const Problem problem;
+  for (const auto& [n_images, expected] : {std::pair<std::int64_t, std::int64_t>{3, 2}, {1, 2}}) {
+    const ShortOfMemory prior(problem.prior, 0.5, true);
+    SamplerOptions options = options_for(4, 3);
+    options.method = "brsmc";
+    options.settings = {{"group", 2.0}};
+    options.batch_limit = std::make_shared<BatchLimit>(n_images * kSize * kSize * static_cast<std::int64_t>(sizeof(float)));
+    Observer nobody;
+    (void)samples_of(prior, problem, options, nobody);
+    EXPECT_EQ(prior.largest, expected) << n_images;
+  }
+}
+
+/// Stops after so many levels.
+struct Stopping : Observer {
+  explicit Stopping(int n) : left(n) {}
+  void on_step(const Step&) override { --left; }
+  bool cancelled() const override { return left <= 0; }
+  int left;
+};
+
+// The limit is not of a run's identity, and the batch that a checkpoint holds is gone on with as it is.
+TEST(DeviceWalk, ARunGoesOnFromItsCheckpointUnderALimit) {
+  const Problem problem;
+  Observer nobody;
+  SamplerOptions options = options_for(8, 5);
+  const at::Tensor whole = samples_of(problem.told, problem, options, nobody).x;
+  options.batch_size = 4;
+  options.checkpoint = std::filesystem::temp_directory_path() / ("postrec_walk_" + std::to_string(::getpid()) + ".safetensors");
+  Stopping stopping(2);
+  EXPECT_TRUE(samples_of(problem.told, problem, options, stopping).report.interrupted);
+  options.batch_limit = std::make_shared<BatchLimit>(2 * kSize * kSize * static_cast<std::int64_t>(sizeof(float)));
+  const ShortOfMemory prior(problem.prior, 0.5, true);
+  EXPECT_TRUE(samples_of(prior, problem, options, nobody).x.equal(whole));
+  EXPECT_EQ(prior.largest, 4);
+  std::filesystem::remove(options.checkpoint);
+}
 
 TEST(DeviceWalk, WhatWasDoneOfABatchWithoutMemoryDoesNotCount) {
   const Problem problem;

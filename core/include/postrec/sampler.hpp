@@ -1,12 +1,14 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <limits>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,11 @@
 #include "postrec/prior.hpp"
 
 namespace postrec {
+
+/// What calls of sample() have learned of the memory of one device.
+struct BatchLimit {
+  std::int64_t image_bytes = 0;                ///< of the images of a batch together, at most; 0: no limit was met
+};
 
 struct SamplerOptions {
   std::string method = "bridge";               ///< see sampling_methods()
@@ -36,6 +43,8 @@ struct SamplerOptions {
   double checkpoint_interval_s = 20.0;
   std::function<double()> clock;               ///< seconds, rising; empty: the system's steady clock
   const Classifier* classifier = nullptr;      ///< for the method class-guidance; borrowed
+  c10::Device device = c10::kCPU;              ///< where to sample without a measurement; with one, where that is
+  std::shared_ptr<BatchLimit> batch_limit;     ///< shared by calls on one device: a batch without memory is not tried, nor told of, again. Null: each call finds out by itself
 
   /// Throws Error(kUsage) that names the option, its value and what would be right.
   void validate() const;
