@@ -24,7 +24,7 @@ using Clock = std::chrono::steady_clock;
 constexpr double kLogSeconds = 10.0;
 constexpr double kSmoothing = 0.98;  // of the loss that is shown
 constexpr std::int64_t kCropMultiple = 8;
-constexpr std::int64_t kMeasuredSlices = 16;
+constexpr std::int64_t kMeasuredSlices = 32;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 

@@ -19,16 +19,6 @@ const std::vector<double> kBandEdges = {1.0 / 32, 1.0 / 16, 1.0 / 8, 1.0 / 4, 1.
 constexpr double kLeast = 0.25, kMost = 30.0;  // beyond, C says nothing about this scan
 constexpr double kDrift = 0.1;                 // variance of the inflation from level to level (core/README.md)
 
-/// |frequency| in cycles per pixel, [H, W], frequency 0 first.
-at::Tensor frequency_radius(SpectralBasis basis, std::int64_t rows, std::int64_t columns) {
-  const auto axis = [&](std::int64_t n) {
-    const at::Tensor index = at::arange(n, at::kDouble);
-    if (basis == SpectralBasis::kDct) return index.div(2.0 * static_cast<double>(n));
-    return at::minimum(index, index.neg().add(static_cast<double>(n))).div(static_cast<double>(n));
-  };
-  return at::hypot(axis(rows).unsqueeze(1), axis(columns).unsqueeze(0));
-}
-
 /// |k|^2
 at::Tensor power_of(const at::Tensor& k) {
   const at::Tensor parts = real_view(k).square();

@@ -54,8 +54,14 @@ std::vector<double> ErrorTable::standard_sigmas() {
   return sigmas;
 }
 
-ErrorTable::ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tensor eigenvalues, std::optional<ErrorEnvelope> envelope)
-    : basis_(basis), sigmas_(std::move(sigmas)), eigenvalues_(std::move(eigenvalues)), envelope_(std::move(envelope)), cache_(std::make_shared<Cache>()) {
+ErrorTable::ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tensor eigenvalues, std::optional<ErrorEnvelope> envelope,
+                       std::optional<DenoiserCorrection> correction)
+    : basis_(basis),
+      sigmas_(std::move(sigmas)),
+      eigenvalues_(std::move(eigenvalues)),
+      envelope_(std::move(envelope)),
+      correction_(std::move(correction)),
+      cache_(std::make_shared<Cache>()) {
   const bool rises = !sigmas_.empty() && sigmas_.front() > 0.0 && std::isfinite(sigmas_.back()) &&
                      std::adjacent_find(sigmas_.begin(), sigmas_.end(), [](double a, double b) { return !(a < b); }) == sigmas_.end();
   if (!rises) throw Error(ErrorKind::kBadData, "the noise levels of an error table do not rise from above 0", "measure the table again");
@@ -67,6 +73,8 @@ ErrorTable::ErrorTable(SpectralBasis basis, std::vector<double> sigmas, at::Tens
     throw Error(ErrorKind::kBadData, "an error table holds a variance that is not positive or not finite", "measure the table again");
   if (envelope_ && envelope_->deviations().size(0) != eigenvalues_.size(0))
     throw Error(ErrorKind::kBadData, "an error envelope has not the noise levels of its error table", "measure the table again");
+  if (correction_ && (correction_->shares().size(0) != eigenvalues_.size(0) || correction_->shares().size(1) != eigenvalues_.size(1)))
+    throw Error(ErrorKind::kBadData, "a denoiser's correction has not the noise levels and channels of its error table", "measure the table again");
   log_eigenvalues_ = eigenvalues_.to(at::kDouble).log();
 }
 
@@ -109,6 +117,12 @@ SpectralCovariance ErrorTable::around(const at::Tensor& denoised, double sigma) 
   return stationary.with_envelope(envelope_->around(denoised, place.below, place.weight));
 }
 
+at::Tensor ErrorTable::corrected(const at::Tensor& x_t, const at::Tensor& denoised, double sigma) const {
+  if (!correction_) return denoised;
+  const Position place = position_of(sigma);
+  return correction_->apply(x_t, denoised, place.below, place.weight);
+}
+
 ErrorTable measure_error_table(const std::function<at::Tensor(const at::Tensor& x_t, double sigma)>& denoise, SpectralBasis basis,
                                const std::vector<at::Tensor>& images, std::int64_t table_size, std::uint64_t seed, std::vector<double> sigmas,
                                std::vector<double>* mean_squares) {
@@ -118,16 +132,27 @@ ErrorTable measure_error_table(const std::function<at::Tensor(const at::Tensor& 
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> levels;
   EnvelopeMeasurement envelope;
+  CorrectionMeasurement correction(basis);
   for (std::size_t level = 0; level < sigmas.size(); ++level) {
+    std::vector<at::Tensor> noisy_images, denoised_images;
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      const at::Tensor x0 = images[i].unsqueeze(0);
+      const at::Tensor noise = RandomStreams(seed, static_cast<std::int64_t>(i), 1).normal(level, images[i].sizes().vec(), images[i].scalar_type()) * sigmas[level];
+      const at::Tensor noisy = x0 + noise, denoised = denoise(noisy, sigmas[level]);
+      if (denoised.sizes() != x0.sizes() || !at::isfinite(denoised).all().item<bool>())
+        throw Error(ErrorKind::kNumerical, "the denoiser's answer at sigma " + std::to_string(sigmas[level]) + " is not finite or not the size of its image",
+                    "train it longer, or leave that noise level out");
+      correction.add(denoised - x0, noise);
+      noisy_images.push_back(noisy);
+      denoised_images.push_back(denoised);
+    }
+    correction.finish_level();
+    const DenoiserCorrection found = correction.correction();
     at::Tensor sum = at::zeros({images.front().size(0), table_size, table_size}, at::kDouble), weight = at::zeros({table_size, table_size}, at::kDouble);
     double mean_square = 0.0;
     for (std::size_t i = 0; i < images.size(); ++i) {
       const at::Tensor x0 = images[i].unsqueeze(0);
-      const at::Tensor noise = RandomStreams(seed, static_cast<std::int64_t>(i), 1).normal(level, images[i].sizes().vec(), images[i].scalar_type());
-      const at::Tensor denoised = denoise(x0 + noise * sigmas[level], sigmas[level]);
-      if (denoised.sizes() != x0.sizes() || !at::isfinite(denoised).all().item<bool>())
-        throw Error(ErrorKind::kNumerical, "the denoiser's answer at sigma " + std::to_string(sigmas[level]) + " is not finite or not the size of its image",
-                    "train it longer, or leave that noise level out");
+      const at::Tensor denoised = found.apply(noisy_images[i], denoised_images[i], static_cast<std::int64_t>(level), 0.0);
       const at::Tensor power = error_power(basis, x0, denoised).squeeze(0);
       mean_square += power.mean().item<double>() / static_cast<double>(images.size());
       envelope.add(denoised, x0 - denoised);
@@ -138,7 +163,7 @@ ErrorTable measure_error_table(const std::function<at::Tensor(const at::Tensor& 
     levels.push_back(smoothed_power(basis, sum + weight * floor, weight).to(at::kFloat));
     envelope.finish_level();
   }
-  return ErrorTable(basis, std::move(sigmas), at::stack(levels), envelope.envelope());
+  return ErrorTable(basis, std::move(sigmas), at::stack(levels), envelope.envelope(), correction.correction());
 }
 
 SigmaRange useful_range(const std::vector<double>& sigmas, const std::vector<double>& mean_squares, double image_variance) {

@@ -25,6 +25,7 @@ constexpr const char* kFormat = "postrec-prior/2";
 constexpr const char* kOldFormat = "postrec-prior/1";  // Gaussians only, without channels and content_sha256
 constexpr const char* kContentHash = "content_sha256";
 constexpr const char* kWeightPrefix = "network/";
+const std::vector<std::string> kMeasured = {"error_sigmas", "error_table", "envelope_activities", "envelope", "correction_frequencies", "correction"};
 constexpr std::pair<PriorIntensity, const char*> kIntensities[] = {
     {PriorIntensity::kUnit, "unit"}, {PriorIntensity::kPercentile, "percentile"}, {PriorIntensity::kRelativeWater, "relative-water"},
     {PriorIntensity::kByte, "byte"}};
@@ -169,14 +170,19 @@ ErrorTable errors_of(const Metadata& file) {
   const at::Tensor levels = sigmas.to(at::kDouble);
   std::optional<ErrorEnvelope> envelope;       // files from before it have none
   if (file.has_tensor("envelope_activities") || file.has_tensor("envelope")) envelope.emplace(file.tensor("envelope_activities"), file.tensor("envelope"));
+  std::optional<DenoiserCorrection> correction;  // nor this
+  if (file.has_tensor("correction_frequencies") || file.has_tensor("correction"))
+    correction.emplace(file.choice("basis", kBases), file.tensor("correction_frequencies"), file.tensor("correction"));
   return ErrorTable(file.choice("basis", kBases), {levels.const_data_ptr<double>(), levels.const_data_ptr<double>() + levels.numel()}, file.tensor("error_table"),
-                    std::move(envelope));
+                    std::move(envelope), std::move(correction));
 }
 
 SigmaRange range_of(const Metadata& file) { return {file.real("sigma_min"), file.real("sigma_max")}; }
 
 std::unique_ptr<Prior> network_prior_of(const Metadata& file, PriorInfo info) {
-  file.require_no_other_tensor({"spectrum", "mean", "error_sigmas", "error_table", "envelope_activities", "envelope"}, kWeightPrefix);
+  std::vector<std::string> names = kMeasured;
+  names.insert(names.end(), {"spectrum", "mean"});
+  file.require_no_other_tensor(names, kWeightPrefix);
   UNet network(architecture_of(file.text("architecture")), file.tensors_below(kWeightPrefix));
   DenoisingNetwork denoiser(gaussian_of(file, info), std::move(network));
   return std::make_unique<NetworkPrior>(std::move(denoiser), errors_of(file), range_of(file), std::move(info));
@@ -201,7 +207,7 @@ std::filesystem::path module_path_of(const Metadata& file, const std::filesystem
 }
 
 std::unique_ptr<Prior> torchscript_prior_of(const Metadata& file, const std::filesystem::path& path, PriorInfo info, CodePolicy policy) {
-  file.require_no_other_tensor({"error_sigmas", "error_table", "envelope_activities", "envelope"});
+  file.require_no_other_tensor(kMeasured);
   const ErrorTable errors = errors_of(file);
   const SigmaRange range = range_of(file);
   const ModuleConvention convention{file.choice("prediction", kPredictions), file.choice("input", kInputs), errors.basis(), errors.eigenvalues().size(1)};
@@ -254,6 +260,10 @@ void add_measured(SafeTensors& content, const ErrorTable& errors, SigmaRange ran
   if (errors.envelope()) {
     content.tensors["envelope_activities"] = errors.envelope()->activities();
     content.tensors["envelope"] = errors.envelope()->deviations();
+  }
+  if (errors.correction()) {
+    content.tensors["correction_frequencies"] = errors.correction()->frequencies();
+    content.tensors["correction"] = errors.correction()->shares();
   }
   content.metadata["sigma_min"] = text_of(range.minimum);
   content.metadata["sigma_max"] = text_of(range.maximum);

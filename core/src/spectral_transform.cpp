@@ -82,4 +82,13 @@ at::Tensor from_natural_order(SpectralBasis basis, const at::Tensor& table) {
   return basis == SpectralBasis::kDct ? table : at::fft_fftshift(table, at::IntArrayRef{-2, -1}).contiguous();
 }
 
+at::Tensor frequency_radius(SpectralBasis basis, std::int64_t rows, std::int64_t columns) {
+  const auto axis = [&](std::int64_t n) {
+    const at::Tensor index = at::arange(n, at::kDouble);
+    if (basis == SpectralBasis::kDct) return index.div(2.0 * static_cast<double>(n));
+    return at::minimum(index, index.neg().add(static_cast<double>(n))).div(static_cast<double>(n));
+  };
+  return at::hypot(axis(rows).unsqueeze(1), axis(columns).unsqueeze(0));
+}
+
 }  // namespace postrec

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 #include "postrec/spectral_covariance.hpp"
 
 namespace postrec {
@@ -17,5 +19,8 @@ at::Tensor from_natural_basis(SpectralBasis basis, const at::Tensor& k);
 /// A table in the order of the basis (DFT: DC at n/2; DCT: DC at 0) to natural order and back, over the last two axes.
 at::Tensor to_natural_order(SpectralBasis basis, const at::Tensor& table);
 at::Tensor from_natural_order(SpectralBasis basis, const at::Tensor& table);
+
+/// |frequency| of each coefficient in cycles per pixel, double [rows, columns] in natural order.
+at::Tensor frequency_radius(SpectralBasis basis, std::int64_t rows, std::int64_t columns);
 
 }  // namespace postrec

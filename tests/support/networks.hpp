@@ -24,7 +24,8 @@ inline NetworkPrior network_prior(SpectralBasis basis, std::int64_t channels, UN
   const at::Tensor spectrum = RandomStreams(1, 0, channels).uniform(0, {table_size, table_size}) + 0.1;
   const GaussianPrior gaussian(basis, spectrum, at::full({channels}, 0.25f), 0.0, info);
   const ErrorEnvelope envelope(at::tensor({0.1f, 0.5f, 2.0f}), RandomStreams(4, 0, 3).uniform(0, {3}) + 0.5);
-  const ErrorTable errors(basis, {0.1f, 1.0f, 5.0f}, RandomStreams(2, 0, 3).uniform(0, {channels, 4, 4}) + 0.1, envelope);
+  const DenoiserCorrection correction(basis, at::tensor({0.0f, 0.05f, 0.2f, 0.7f}), RandomStreams(5, 0, 3).uniform(0, {channels, 4}));
+  const ErrorTable errors(basis, {0.1f, 1.0f, 5.0f}, RandomStreams(2, 0, 3).uniform(0, {channels, 4, 4}) + 0.1, envelope, correction);
   return NetworkPrior(DenoisingNetwork(gaussian, random_network(DenoisingNetwork::config_for(gaussian, std::move(config)))), errors, {0.01, 20.0}, info);
 }
 

@@ -183,7 +183,7 @@ void add_bad_numbers(BadFiles& files, const SafeTensors& good, const std::vector
     with(name, last / 2, INFINITY);
     with(name, last, -INFINITY);
     if (name == "mean" || name.find('/') != std::string::npos) continue;  // those may be anything finite
-    with(name, 0, 0.0);
+    if (name.rfind("correction", 0) != 0) with(name, 0, 0.0);    // a share may be 0, the first frequency must
     with(name, 0, -1.0);
     with(name, last, -0.5);
   }
@@ -246,7 +246,11 @@ void add_bad_networks(BadFiles& files, const SafeTensors& good) {
   for (const auto& shape : std::vector<std::vector<std::int64_t>>{{}, {0}, {2, 1, 4, 4}, {3, 1, 4}, {3, 2, 4, 4}, {3, 1, 0, 4}, {3, 0, 4, 4}}) shaped("error_table", shape);
   for (const auto& shape : std::vector<std::vector<std::int64_t>>{{}, {0}, {3}, {3, 2}, {2, 3}, {0, 3}, {3, 3, 1}}) shaped("envelope", shape);
   for (const auto& shape : std::vector<std::vector<std::int64_t>>{{}, {0}, {1}, {2}, {3}, {1, 3}}) shaped("envelope_activities", shape);  // ones do not rise
-  for (const char* name : {"envelope", "envelope_activities"})
+  for (const auto& shape : std::vector<std::vector<std::int64_t>>{{}, {0}, {4}, {3, 4}, {2, 1, 4}, {3, 2, 4}, {3, 1, 3}, {0, 1, 4}}) shaped("correction", shape);
+  for (const auto& shape : std::vector<std::vector<std::int64_t>>{{}, {0}, {1}, {3}, {4}, {1, 4}}) shaped("correction_frequencies", shape);  // ones do not rise from 0
+  for (const float share : {-0.1f, 1.1f})
+    add_lie(files, good, "a share of " + std::to_string(share), [&](SafeTensors& content) { content.tensors["correction"] = at::full({3, 1, 4}, share); });
+  for (const char* name : {"envelope", "envelope_activities", "correction", "correction_frequencies"})
     add_lie(files, good, std::string(name) + " is missing", [&](SafeTensors& content) { content.tensors.erase(name); });
   shaped("network/input.weight", {8, 4, 3});
   shaped("network/input.weight", {8, 2, 3, 3});
@@ -310,7 +314,7 @@ class CorruptedPrior : public ::testing::Test {
 
 TEST_F(CorruptedPrior, NetworkFilesAreRefused) {
   const auto [bytes, content] = good_file(small_network_prior(SpectralBasis::kDft, 1));
-  const std::vector<std::string> names{"spectrum", "mean", "error_table", "error_sigmas", "envelope", "envelope_activities", "network/output.weight", "network/embedding1.bias"};
+  const std::vector<std::string> names{"spectrum", "mean", "error_table", "error_sigmas", "envelope", "envelope_activities", "correction", "correction_frequencies", "network/output.weight", "network/embedding1.bias"};
   BadFiles files;
   add_truncated(files, bytes);
   add_flipped(files, bytes);

@@ -101,13 +101,17 @@ TEST_F(PriorFile, NetworkRoundTrip) {
   }
 }
 
-// Files from before the envelope hold none.
-TEST_F(PriorFile, TheEnvelopeMayBeAbsent) {
+// Files from before them hold none.
+TEST_F(PriorFile, EnvelopeAndCorrectionMayBeAbsent) {
   const NetworkPrior with = small_network_prior(SpectralBasis::kDct, 1);
   const NetworkPrior without(with.network(), ErrorTable(SpectralBasis::kDct, with.errors().sigmas(), with.errors().eigenvalues()), with.range(), with.info());
   save_prior(path_, without);
   const auto loaded = load_prior(path_);
   EXPECT_FALSE(loaded->error_covariance_around(at::ones({1, 1, 9, 9}), 0.4).has_envelope());
+  const at::Tensor x_t = RandomStreams(3, 0, 1).normal(0, {1, 9, 9}, at::kFloat);
+  EXPECT_TRUE(at::equal(loaded->denoise(x_t, 0.4), without.denoise(x_t, 0.4)));
+  EXPECT_TRUE(at::equal(with.errors().corrected(x_t, loaded->denoise(x_t, 0.4), 0.4), with.denoise(x_t, 0.4)));
+  EXPECT_FALSE(at::equal(loaded->denoise(x_t, 0.4), with.denoise(x_t, 0.4)));
 }
 
 TEST_F(PriorFile, IncompleteFactsAreNotSaved) {

@@ -64,7 +64,7 @@ class TorchScriptPrior : public Prior {
   TensorSpec domain() const override;
   const PriorInfo& info() const override { return info_; }
   SigmaRange range() const override { return range_; }
-  at::Tensor denoise(const at::Tensor& x_t, double sigma) const override { return module_.denoise(x_t, sigma); }
+  at::Tensor denoise(const at::Tensor& x_t, double sigma) const override { return errors_.corrected(x_t, module_.denoise(x_t, sigma), sigma); }
   bool error_covariance_is_measured() const override { return true; }
   SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const override {
     return errors_.at_sigma(sigma, image_shape);

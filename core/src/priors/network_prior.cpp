@@ -15,7 +15,7 @@ NetworkPrior::NetworkPrior(DenoisingNetwork network, ErrorTable errors, SigmaRan
 
 at::Tensor NetworkPrior::denoise(const at::Tensor& x_t, double sigma) const {
   const at::Tensor level = at::full({1}, sigma, x_t.options().dtype(at::kFloat));
-  return denoise_one_by_one(x_t, [&](const at::Tensor& image) { return network_.denoise(image, level); });
+  return errors_.corrected(x_t, denoise_one_by_one(x_t, [&](const at::Tensor& image) { return network_.denoise(image, level); }), sigma);
 }
 
 at::Tensor NetworkPrior::denoise_under(const at::Tensor& z, const SpectralNoise& noise) const {
