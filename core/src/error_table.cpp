@@ -36,6 +36,32 @@ at::Tensor error_power(SpectralBasis basis, const at::Tensor& x0, const at::Tens
   return at::abs(coefficients).to(at::kDouble).square() * (x0.is_complex() ? 0.5 : 1.0);
 }
 
+/// Images with noise of one level, [1, C, H, W] each, and what the denoiser makes of them.
+struct Denoised {
+  std::vector<at::Tensor> noisy, images;
+};
+
+Denoised denoise_all(const std::function<at::Tensor(const at::Tensor&, double)>& denoise, const std::vector<at::Tensor>& images, double sigma, std::size_t level, std::uint64_t seed) {
+  Denoised all;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    const at::Tensor noise = RandomStreams(seed, static_cast<std::int64_t>(i), 1).normal(level, images[i].sizes().vec(), images[i].scalar_type());
+    all.noisy.push_back(images[i].unsqueeze(0) + noise * sigma);
+    all.images.push_back(denoise(all.noisy.back(), sigma));
+    if (all.images.back().sizes() != all.noisy.back().sizes() || !at::isfinite(all.images.back()).all().item<bool>())
+      throw Error(ErrorKind::kNumerical, "the denoiser's answer at sigma " + std::to_string(sigma) + " is not finite or not the size of its image",
+                  "train it longer, or leave that noise level out");
+  }
+  return all;
+}
+
+/// Of images [1, C, H, W] from the right ones, per real component, each image counting alike.
+double mean_square_error(const std::vector<at::Tensor>& found, const std::vector<at::Tensor>& right) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < right.size(); ++i)
+    sum += at::abs(found[i] - right[i].unsqueeze(0)).to(at::kDouble).square().mean().item<double>() * (right[i].is_complex() ? 0.5 : 1.0);
+  return sum / static_cast<double>(right.size());
+}
+
 /// How to read the table at the frequencies of an image.
 struct Reading {
   at::Tensor along_rows;
@@ -134,31 +160,17 @@ ErrorTable measure_error_table(const std::function<at::Tensor(const at::Tensor& 
   EnvelopeMeasurement envelope;
   CorrectionMeasurement correction(basis);
   for (std::size_t level = 0; level < sigmas.size(); ++level) {
-    std::vector<at::Tensor> noisy_images, denoised_images;
-    for (std::size_t i = 0; i < images.size(); ++i) {
-      const at::Tensor x0 = images[i].unsqueeze(0);
-      const at::Tensor noise = RandomStreams(seed, static_cast<std::int64_t>(i), 1).normal(level, images[i].sizes().vec(), images[i].scalar_type()) * sigmas[level];
-      const at::Tensor noisy = x0 + noise, denoised = denoise(noisy, sigmas[level]);
-      if (denoised.sizes() != x0.sizes() || !at::isfinite(denoised).all().item<bool>())
-        throw Error(ErrorKind::kNumerical, "the denoiser's answer at sigma " + std::to_string(sigmas[level]) + " is not finite or not the size of its image",
-                    "train it longer, or leave that noise level out");
-      correction.add(denoised - x0, noise);
-      noisy_images.push_back(noisy);
-      denoised_images.push_back(denoised);
-    }
+    const Denoised all = denoise_all(denoise, images, sigmas[level], level, seed);
+    for (std::size_t i = 0; i < images.size(); ++i) correction.add(all.images[i] - images[i].unsqueeze(0), all.noisy[i] - images[i].unsqueeze(0));
     correction.finish_level();
     const DenoiserCorrection found = correction.correction();
     at::Tensor sum = at::zeros({images.front().size(0), table_size, table_size}, at::kDouble), weight = at::zeros({table_size, table_size}, at::kDouble);
-    double mean_square = 0.0;
     for (std::size_t i = 0; i < images.size(); ++i) {
-      const at::Tensor x0 = images[i].unsqueeze(0);
-      const at::Tensor denoised = found.apply(noisy_images[i], denoised_images[i], static_cast<std::int64_t>(level), 0.0);
-      const at::Tensor power = error_power(basis, x0, denoised).squeeze(0);
-      mean_square += power.mean().item<double>() / static_cast<double>(images.size());
-      envelope.add(denoised, x0 - denoised);
-      accumulate_power(basis, power, /*ratio=*/1.0, /*skip_mean=*/false, sum, weight);
+      const at::Tensor x0 = images[i].unsqueeze(0), corrected = found.apply(all.noisy[i], all.images[i], static_cast<std::int64_t>(level), 0.0);
+      envelope.add(corrected, x0 - corrected);
+      accumulate_power(basis, error_power(basis, x0, corrected).squeeze(0), /*ratio=*/1.0, /*skip_mean=*/false, sum, weight);
     }
-    if (mean_squares != nullptr) mean_squares->push_back(mean_square);
+    if (mean_squares != nullptr) mean_squares->push_back(mean_square_error(all.images, images));
     const double floor = kFloor * (sum.sum() / weight.sum() / sum.size(0)).item<double>() + kSmallest;
     levels.push_back(smoothed_power(basis, sum + weight * floor, weight).to(at::kFloat));
     envelope.finish_level();

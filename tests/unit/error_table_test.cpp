@@ -90,6 +90,16 @@ TEST(ErrorTable, IsPositiveEverywhere) {
   EXPECT_TRUE(measure_error_table(oracle, SpectralBasis::kDct, {image}, 8, 0, {0.3}).eigenvalues().gt(0.0).all().item<bool>());
 }
 
+// A denoiser that answers 0 is worth nothing at little noise, though the correction makes x_t of it.
+TEST(ErrorTable, TheMeanSquareIsOfTheDenoiserAsItIs) {
+  const std::vector<at::Tensor> images{at::ones({1, 16, 16}), at::ones({1, 12, 20}) * 2.0};
+  std::vector<double> mean_squares;
+  const ErrorTable table = measure_error_table([](const at::Tensor& x_t, double) { return at::zeros_like(x_t); }, SpectralBasis::kDct, images, 8, 0, {0.01, 0.02}, &mean_squares);
+  ASSERT_EQ(mean_squares.size(), 2u);
+  EXPECT_NEAR(mean_squares[0], 2.5, 1e-6);
+  EXPECT_LT(table.eigenvalues()[0].max().item<double>(), 0.01);
+}
+
 TEST(ErrorTable, RefusesWhatItCannotMeasure) {
   const auto same = [](const at::Tensor& x_t, double) { return x_t; };
   const at::Tensor image = at::ones({1, 8, 8});

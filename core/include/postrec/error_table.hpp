@@ -62,7 +62,7 @@ class ErrorTable {
 ///
 /// `table_size` rows and columns; each cell is an average over the images' frequencies near it and over its neighbours (power_average.hpp), so
 /// that n coefficients beside a cell leave a relative error of about (2/n)^(1/2), for complex images (1/n)^(1/2).
-/// `mean_squares`: takes the mean of |x0 - D'|^2 per real component at each level, over images, if not null (a sum over the smoothed table is not that).
+/// `mean_squares`: takes the mean of |x0 - D|^2 per real component at each level, over images, if not null: of the denoiser as it is, whose worth a correction would hide.
 /// `denoise` takes and gives [1, C, H, W]. Throws Error: kUsage (no image, table smaller than 4), kBadData (an image that does not fit the basis
 /// or the first image, or is not finite), kNumerical (the denoiser's answer is not finite).
 ErrorTable measure_error_table(const std::function<at::Tensor(const at::Tensor& x_t, double sigma)>& denoise, SpectralBasis basis,
