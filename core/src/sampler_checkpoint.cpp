@@ -11,6 +11,7 @@
 #include "batched_vectors.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
+#include "postrec/network_prior.hpp"
 #include "postrec/random.hpp"
 #include "postrec/sha256.hpp"
 #include "safetensors.hpp"
@@ -151,6 +152,8 @@ std::string run_identity(const Prior& prior, const GaussianLikelihood* likelihoo
     identity["y"] = digest(likelihood->y());
     identity["adjoint"] = digest(likelihood->op().adjoint(likelihood->y().unsqueeze(0)));
   }
+  const auto* network = dynamic_cast<const NetworkPrior*>(&prior);
+  if (network && network->precision() != NetworkPrecision::kFloat32) identity["precision"] = precision_name(network->precision());
   if (options.classifier) identity["classifier"] = digest(answer_to_noise(*options.classifier, prior, image_shape, options));
   const std::string text = identity.dump();
   return sha256_hex(text.data(), text.size());

@@ -13,6 +13,7 @@
 #include "beds.hpp"
 #include "expect_error.hpp"
 #include "mixture_classifier.hpp"
+#include "networks.hpp"
 #include "postrec/gaussian_prior.hpp"
 #include "postrec/sampler.hpp"
 
@@ -179,6 +180,19 @@ TEST_F(Resume, RefusesAnotherClassifier) {
     fs::remove(with_checkpoint().checkpoint);
     sample_class(classifier, 4.0, observer);
   });
+}
+
+TEST_F(Resume, RefusesAnotherPrecision) {
+  const NetworkPrior prior = small_network_prior(SpectralBasis::kDct, 1);
+  const auto sample_in = [&](NetworkPrecision precision, Observer& observer) {
+    return sample(prior.in_precision(precision), nullptr, {1, 8, 8}, with_checkpoint(), observer);
+  };
+  StopAfter stop(6);
+  Observer observer;
+  sample_in(NetworkPrecision::kTf32, stop);
+  for (const auto other : {NetworkPrecision::kFloat32, NetworkPrecision::kBfloat16})
+    expect_error(ErrorKind::kConfiguration, "another measurement, prior or options", [&] { sample_in(other, observer); });
+  EXPECT_EQ(sample_in(NetworkPrecision::kTf32, observer).x.size(0), 5);
 }
 
 TEST_F(Resume, RefusesAnotherRunAndDamagedFiles) {
