@@ -1,10 +1,13 @@
 // Where the time of a reconstruction goes: network, operator, and the sampler's own work, which is all the rest.
 //
 //   postrec_sampler_cost MEASUREMENT PRIOR [LEVELS [SAMPLES [SETTING=NUMBER...]]]
+//   POSTREC_DEVICE=cuda postrec_sampler_cost ...
 //
 // MEASUREMENT is a folder that `postrec simulate --slice K` made, PRIOR a file or one that ships. One thread unless OMP_NUM_THREADS says otherwise. Prints seconds and
-// shares for the bridge, with the time between two looks at the clock charged to whoever was at work.
+// shares for the bridge, with the time between two looks at the clock charged to whoever was at work; and what the walk adds to the network alone, that is to as many calls of it on
+// as many images. On a device, which works behind the host, only the latter means anything.
 #include <ATen/ATen.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <chrono>
 #include <cstdio>
@@ -16,6 +19,7 @@
 #include "case/case.hpp"
 #include "cli/run_main.hpp"
 #include "postrec/error.hpp"
+#include "postrec/random.hpp"
 #include "result/reconstruct_case.hpp"
 #include "run/session.hpp"
 
@@ -57,6 +61,18 @@ class TimedOperator : public Operator {
   mutable std::int64_t n_normal_ = 0;
 };
 
+/// Seconds of work until the device is done.
+template <typename Work>
+double seconds_of(c10::Device device, const Work& work) {
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  const auto wait = [&] { guard.synchronizeStream(guard.getStream(device)); };
+  wait();
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  wait();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
 std::int64_t number_at(const std::vector<std::string>& arguments, std::size_t i, std::int64_t otherwise) {
   return arguments.size() > i ? std::stoll(arguments[i]) : otherwise;
 }
@@ -67,6 +83,7 @@ int run(const std::vector<std::string>& arguments) {
   SessionOptions how;
   how.plugins.folders = PluginSearch::default_folders({});
   how.prior = arguments[1];
+  if (const char* device = std::getenv("POSTREC_DEVICE")) how.device = device;
   Session session(how);
   CaseOptions request;
   request.input = arguments[0];
@@ -74,7 +91,7 @@ int run(const std::vector<std::string>& arguments) {
   const Measurement& measurement = input.measurement;
   const auto op = std::make_shared<TimedOperator>(make_operator(session.registry(), measurement, 0));
   const auto prior = session.prior(op->domain(), measurement.unit, measurement.geometry.spacing_mm[0]);
-  const at::Tensor y = measurement.y[0];
+  const at::Tensor y = measurement.y[0].to(session.device());
   const IntensityScale scale = scale_of(measurement, *prior, direct_reconstruction(*op, y));
 
   SamplerOptions options;
@@ -97,6 +114,15 @@ int run(const std::vector<std::string>& arguments) {
   measure(once);
   std::printf("%d levels, %lld samples: ", options.n_steps, static_cast<long long>(options.n_samples));
   measure(options);
+
+  SamplerReport report;
+  const double walk = seconds_of(y.device(), [&] { report = sample(*prior, &found.likelihood, op->domain().shape, options, observer).report; });
+  const TensorSpec image = op->domain();
+  const at::Tensor x_t = RandomStreams(0, 0, options.n_samples).normal(0, image.shape, image.dtype, y.device());
+  const double network = seconds_of(y.device(), [&] {
+    for (const double sigma : report.sigmas) prior->denoise(x_t, sigma);
+  });
+  std::printf("on %s: walk %.2f s, network alone %.2f s, the rest adds %.1f %%\n", y.device().str().c_str(), walk, network, 100.0 * (walk / network - 1.0));
   return 0;
 }
 
