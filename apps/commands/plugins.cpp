@@ -233,7 +233,7 @@ int run_plugins(const std::vector<std::string>& arguments) {
   }
   if (words[0] == "check") {
     require_words(options, 2, "write postrec plugins check OPERATOR or LIBRARY");
-    return check(search, words[1], {settings_of(options, "set"), options.choice("device", {"auto", "cpu", "cuda"})});
+    return check(search, words[1], {settings_of(options, "set"), wanted_device(options)});
   }
   throw Error(ErrorKind::kUsage, "postrec plugins '" + words[0] + "' is not known", nearest_hint(words[0], {"list", "describe", "check"}));
 }

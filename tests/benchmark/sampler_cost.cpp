@@ -107,16 +107,15 @@ int run(const std::vector<std::string>& arguments) {
     const double in_operator = op->seconds() - before, own = report.seconds - report.network_seconds - in_operator;
     std::printf("%6.2f s: network %5.1f %%, operator %5.1f %% (%lld products A^H A), sampler %5.1f %%; conditioning over network %.2f\n", report.seconds, 100.0 * report.network_seconds / report.seconds,
                 100.0 * in_operator / report.seconds, static_cast<long long>(op->n_normal() - products), 100.0 * own / report.seconds, (in_operator + own) / report.network_seconds);
+    return report;
   };
   SamplerOptions once = options;
   once.n_steps = 2;
   std::printf("two levels, for what happens once: ");
   measure(once);
   std::printf("%d levels, %lld samples: ", options.n_steps, static_cast<long long>(options.n_samples));
-  measure(options);
-
   SamplerReport report;
-  const double walk = seconds_of(y.device(), [&] { report = sample(*prior, &found.likelihood, op->domain().shape, options, observer).report; });
+  const double walk = seconds_of(y.device(), [&] { report = measure(options); });
   const TensorSpec image = op->domain();
   const at::Tensor x_t = RandomStreams(0, 0, options.n_samples).normal(0, image.shape, image.dtype, y.device());
   const double network = seconds_of(y.device(), [&] {
