@@ -9,6 +9,7 @@
 
 #include "cli/bus_error.hpp"
 #include "cli/console.hpp"
+#include "cli/freed_memory.hpp"
 #include "cli/interrupt.hpp"
 #include "postrec/error.hpp"
 
@@ -51,6 +52,7 @@ int run_main(int argc, char** argv, const std::function<int(const std::vector<st
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   find_log_format(arguments);
   catch_bus_errors();
+  keep_freed_memory();
   try {
     const int code = body(arguments);
     if (!std::cout.flush()) throw Error(ErrorKind::kInputOutput, "cannot write to standard output", "is its disk full?");

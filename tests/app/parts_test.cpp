@@ -1,5 +1,6 @@
 // The parts of apps that have a truth of their own.
 #include <ATen/ATen.h>
+#include <sys/resource.h>
 
 #include <cmath>
 #include <set>
@@ -10,6 +11,7 @@
 #include "case/seeds.hpp"
 #include "case/simulation.hpp"
 #include "cli/console.hpp"
+#include "cli/freed_memory.hpp"
 #include "cli/nearest_name.hpp"
 #include "cli/progress.hpp"
 #include "expect_error.hpp"
@@ -31,6 +33,25 @@ TEST(NearestName, FindsWhatWasMeant) {
 }
 
 TEST(Console, OneLineStaysOneLine) { EXPECT_EQ(one_line("a\n\tb\r\nc\n"), "a b c"); }
+
+// As images are made at a level and freed before the next: eight of 8 MiB, together above what glibc keeps by itself.
+TEST(FreedMemory, ComesBackWithoutNewPages) {
+  constexpr std::int64_t kBlocks = 8, kBytes = 8 << 20;
+  const auto make_and_free = [&] {
+    std::vector<at::Tensor> images;
+    for (std::int64_t i = 0; i < kBlocks; ++i) images.push_back(at::ones({kBytes}, at::kByte));
+  };
+  const auto new_pages = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt;
+  };
+  keep_freed_memory();
+  for (int round = 0; round < 10; ++round) make_and_free();  // until the blocks have found their places
+  const long before = new_pages();
+  for (int round = 0; round < 10; ++round) make_and_free();
+  EXPECT_LT(new_pages() - before, kBlocks * kBytes / 4096) << "pages; one round without memory that was kept takes as many";
+}
 
 TEST(Session, ItsSlicesShareWhatTheyLearnOfTheMemory) {
   SessionOptions options;
