@@ -185,11 +185,16 @@ int evaluate_methods(const CommandOptions& options) {
   const auto file = table_file(options);
   catch_interrupts();
 
-  ordered_json comparison = run_header(typed_command());
-  comparison.update(compare_methods(request));
-  const auto as_text = [&](int indent) { return comparison.dump(indent, ' ', false, ordered_json::error_handler_t::replace) + "\n"; };
-  if (file) write_text_atomically(*file, file->extension() == ".json" ? as_text(2) : comparison_csv(comparison));
-  std::cout << (console().json() ? as_text(-1) : comparison_table(comparison));
+  const auto as_text = [](const ordered_json& comparison, int indent) { return comparison.dump(indent, ' ', false, ordered_json::error_handler_t::replace) + "\n"; };
+  // After each slice, so that neither a kill nor a scan that cannot be read loses what took an hour.
+  const auto write = [&](const ordered_json& figures) {
+    ordered_json comparison = run_header(typed_command());
+    comparison.update(figures);
+    if (file) write_text_atomically(*file, file->extension() == ".json" ? as_text(comparison, 2) : comparison_csv(comparison));
+    return comparison;
+  };
+  const ordered_json comparison = write(compare_methods(request, write));
+  std::cout << (console().json() ? as_text(comparison, -1) : comparison_table(comparison));
   return comparison["interrupted"].get<bool>() ? 128 + interrupting_signal() : 0;
 }
 

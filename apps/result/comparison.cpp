@@ -282,11 +282,26 @@ at::Tensor matching_slices(const at::Tensor& volume, const std::vector<std::int6
   return volume.index_select(0, at::tensor(numbers, at::kLong));
 }
 
-ordered_json compare_methods(const ComparisonRequest& request) {
+ordered_json compare_methods(const ComparisonRequest& request, const std::function<void(const ordered_json&)>& keep) {
   std::vector<Row> rows = rows_of(request);
   Session reader(request.session);
-  bool prepared = false, interrupted = false;
   ordered_json notes = ordered_json::array();
+  // Of the slices that are finished; null before there is one.
+  const auto comparison = [&](bool interrupted) -> ordered_json {
+    const auto done = std::find_if(rows.begin(), rows.end(), [](const Row& row) { return row.failure.empty() && !row.slices.empty(); });
+    if (done == rows.end()) return nullptr;
+    return {{"simulated", request.truth.empty()},
+            {"slices", done->slices.size()},
+            {"interval_level", request.session.interval_level},
+            {"seconds_wanted", request.seconds > 0 ? ordered_json(request.seconds) : ordered_json(nullptr)},
+            {"device", reader.device().str()},
+            {"precision", precision_name(network_precision(request.session.precision, reader.device()))},
+            {"threads", at::get_num_threads()},
+            {"interrupted", interrupted},
+            {"methods", as_json(rows)},
+            {"notes", notes}};
+  };
+  bool prepared = false, interrupted = false;
   try {
     for (const CaseOptions& options : request.cases)
       for (const Case& input : single_slices(read_case(options, reader.registry()), request.truth)) {
@@ -297,24 +312,16 @@ ordered_json compare_methods(const ComparisonRequest& request) {
         }
         require_survivor(rows);
         run_slice(rows, input, options.input.string());
+        if (const ordered_json so_far = comparison(/*interrupted=*/true); keep && !so_far.is_null()) keep(so_far);
       }
     require_survivor(rows);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kInterrupted) throw;
     interrupted = true;
   }
-  const auto done = std::find_if(rows.begin(), rows.end(), [](const Row& row) { return row.failure.empty() && !row.slices.empty(); });
-  if (done == rows.end()) throw Error(ErrorKind::kInterrupted, "interrupted before the first slice was finished by all methods", "nothing is written");
-  return {{"simulated", request.truth.empty()},
-          {"slices", done->slices.size()},
-          {"interval_level", request.session.interval_level},
-          {"seconds_wanted", request.seconds > 0 ? ordered_json(request.seconds) : ordered_json(nullptr)},
-          {"device", reader.device().str()},
-          {"precision", precision_name(network_precision(request.session.precision, reader.device()))},
-          {"threads", at::get_num_threads()},
-          {"interrupted", interrupted},
-          {"methods", as_json(rows)},
-          {"notes", notes}};
+  ordered_json result = comparison(interrupted);
+  if (result.is_null()) throw Error(ErrorKind::kInterrupted, "interrupted before the first slice was finished by all methods", "nothing is written");
+  return result;
 }
 
 std::string comparison_table(const ordered_json& comparison) {
@@ -353,7 +360,7 @@ std::string comparison_csv(const ordered_json& comparison) {
     }
     for (const auto& slice : row["slices"]) {
       csv += quoted(row["method"]) + "," + quoted(slice["image"]) + "," + slice["slice"].dump();
-      for (const auto& [name, value] : slice["figures"].items()) csv += "," + (value.is_null() ? "" : value.dump());
+      for (const auto& [name, value] : slice["figures"].items()) csv.append(",").append(value.is_null() ? "" : value.dump());
       csv += "\n";
     }
   }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -41,9 +42,10 @@ struct ComparisonRequest {
 /// Each method first runs two levels unmeasured, so that none pays for what happens once; a method that cannot do this operator drops out with its reason.
 /// With `seconds`, the number of levels is found on the first slice: twice as many until they take a third of the time, then along a straight line; a method that
 /// takes twice the time with the fewest levels drops out too. Figures are those of quality.hpp, averaged over the slices that every method has finished; they and
-/// those of each slice come out as JSON. When the user interrupts, "interrupted" is true and finished slices stay.
+/// those of each slice come out as JSON. When the user interrupts, "interrupted" is true and finished slices stay. `keep`, if any, is given the same after each slice, as it would be
+/// were the comparison to end there.
 /// Throws Error: what reading and session throw; kInterrupted when no slice was finished; what the last method threw when all of them failed.
-nlohmann::ordered_json compare_methods(const ComparisonRequest& request);
+nlohmann::ordered_json compare_methods(const ComparisonRequest& request, const std::function<void(const nlohmann::ordered_json&)>& keep = {});
 
 /// The averages as a table for people, and every slice as lines of comma-separated values.
 std::string comparison_table(const nlohmann::ordered_json& comparison);

@@ -104,6 +104,23 @@ TEST_F(Compare, AveragesSlicesAndWritesTables) {
   for (const auto& line : lines) EXPECT_EQ(std::count(line.begin(), line.end(), ','), std::count(lines[0].begin(), lines[0].end(), ',')) << line;
 }
 
+// One scan is there, the next is none: an hour of the first would be lost with it.
+TEST_F(Compare, TheTableKeepsWhatWasFinished) {
+  write_text("broken.nii.gz", "no scan");
+  const Ended ended = compared("bridge", {path("broken.nii.gz"), "--slices", "0-1", "--table", path("t.json")});
+  EXPECT_EQ(ended.code, 65) << ended.err;
+  EXPECT_NE(ended.err.find("broken.nii.gz"), std::string::npos);
+  const auto kept = nlohmann::json::parse(content("t.json"));
+  EXPECT_EQ(kept["slices"], 2);
+  EXPECT_EQ(kept["interrupted"], true);
+  EXPECT_EQ(kept["methods"][0]["slices"].size(), 2u);
+  const Ended whole = compared("bridge", {"--slices", "0-1", "--table", path("t.json"), "--on-existing", "overwrite"});
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  const auto all = nlohmann::json::parse(content("t.json"));
+  EXPECT_EQ(all["interrupted"], false);
+  EXPECT_EQ(all["methods"][0]["mean"]["psnr_mean_db"], kept["methods"][0]["mean"]["psnr_mean_db"]);
+}
+
 TEST_F(Compare, AMethodThatCannotDropsOut) {
   const Ended ended = compared("prior,bridge", {"--slices", "1"});
   ASSERT_EQ(ended.code, 0) << ended.err;
