@@ -22,7 +22,9 @@ compare() {  # name, scan, slices, options
   shift 3
   if [ ! -e "$scan" ]; then echo "missing: $scan" >&2; return; fi
   for n in "${levels[@]}"; do
-    [ -e "$folder/$name-$n.json" ] || "$bin/postrec" evaluate "$scan" --compare bridge --slices "$slices" --steps "$n" --samples 8 --batch-size 0 "$@" --table "$folder/$name-$n.json" --quiet > /dev/null
+    [ -e "$folder/$name-$n.json" ] && continue
+    "$bin/postrec" evaluate "$scan" --compare bridge --slices "$slices" --steps "$n" --samples 8 --batch-size 0 "$@" --table "$folder/$name-$n.part.json" --on-existing overwrite --quiet > /dev/null
+    mv "$folder/$name-$n.part.json" "$folder/$name-$n.json"
   done
 }
 compare mri-1036 "$scans/mr_brain_t1_stripped/val/oasis_1036.nii.gz" 60,80 --prior brain-mr --phase smooth --operator mri-fourier --set mask-pattern=equispaced --set acceleration=8 --simulate-coils 8 --noise 0.02
