@@ -29,7 +29,7 @@ at::Tensor mean_along(const at::Tensor& x, std::int64_t half, std::int64_t axis)
   rest[axis] = half;
   one[axis] = n;
   const at::Tensor zeros = at::zeros(rest, x.options()), padded = at::cat({zeros, x, zeros}, axis), index = at::arange(n, x.options());
-  const at::Tensor count = at::minimum(index, at::full({}, half, x.options())) + at::minimum(index.flip(0), at::full({}, half, x.options())) + 1.0;
+  const at::Tensor count = index.clamp_max(half) + index.flip(0).clamp_max(half) + 1.0;
   at::Tensor sum = padded.narrow(axis, 0, n).clone();
   for (std::int64_t shift = 1; shift <= 2 * half; ++shift) sum.add_(padded.narrow(axis, shift, n));
   return sum.div_(count.view(one));
