@@ -154,7 +154,6 @@ GaussianLikelihood::WhiteSystem GaussianLikelihood::white_system(const SpectralC
 at::Tensor GaussianLikelihood::draw_posterior(const at::Tensor& mean, const SpectralCovariance& covariance, const at::Tensor& white_image,
                                               const at::Tensor& white_data, const SolveOptions& options, SolveReport& report,
                                               std::vector<double>* mean_chi2) const {
-  const double precision = 1.0 / (sigma_y_ * sigma_y_);
   const at::Tensor residual = y_ - op_->forward(mean);
   if (mean_chi2) *mean_chi2 = chi2_of_residual(residual);
   const at::Tensor perturbed = op_->adjoint(linear_combination(1.0, residual, sigma_y_, white_data));
@@ -167,15 +166,25 @@ at::Tensor GaussianLikelihood::draw_posterior(const at::Tensor& mean, const Spec
     return mean + op_->normal_solve(lambda, linear_combination(1.0, perturbed, lambda, covariance.apply_factor(white_image)));
   }
 
-  // (I + F^H A^H A F/sigma_y^2) u = F^H A^H (y - A mean + sigma_y n2)/sigma_y^2 + n1
-  const at::Tensor right_side = linear_combination(precision, covariance.apply_factor_adjoint(perturbed), 1.0, white_image);
-  const WhiteSystem system = white_system(covariance, mean.device());
+  return mean + solve(perturbed, covariance, white_image, options, report);
+}
+
+at::Tensor GaussianLikelihood::gain(const at::Tensor& r, const SpectralCovariance& covariance, const SolveOptions& options, SolveReport& report) const {
+  const at::Tensor backprojected = op_->adjoint(r);
+  return solve(backprojected, covariance, at::zeros_like(backprojected), options, report);
+}
+
+// F u with (I + F^H A^H A F/sigma_y^2) u = F^H b/sigma_y^2 + n1
+at::Tensor GaussianLikelihood::solve(const at::Tensor& b, const SpectralCovariance& covariance, const at::Tensor& white_image, const SolveOptions& options,
+                                     SolveReport& report) const {
+  const at::Tensor right_side = linear_combination(1.0 / (sigma_y_ * sigma_y_), covariance.apply_factor_adjoint(b), 1.0, white_image);
+  const WhiteSystem system = white_system(covariance, b.device());
   at::Tensor u = white_image;
   // u ~ N(H^-1 b, H^-1): the draw is spread about its mean by sqrt(n) in the norm of H, n real components. The solver's error e has the norm
   // e^H H e = r^H H^-1 r, about r^H M r. So a tolerance relative to sqrt(n) bounds the error by what it must be small against, at every sigma.
-  const double spread = std::sqrt(static_cast<double>(real_components(mean)));
+  const double spread = std::sqrt(static_cast<double>(real_components(b)));
   report = conjugate_gradients(system.apply, system.precondition, right_side, u, options, spread);
-  return mean + covariance.apply_factor(u);
+  return covariance.apply_factor(u);
 }
 
 std::vector<double> GaussianLikelihood::data_distance(const at::Tensor& mean, const SpectralCovariance& covariance, at::Tensor& u,

@@ -77,6 +77,17 @@ std::vector<double> levels_for(const NoiseProcess& process, int n_levels, const 
   return NoiseSchedule::even_in_time(n_levels, process).sigmas();
 }
 
+/// `n` levels, or as many of them as `nfe` evaluations allow where some levels take two, and the others one.
+template <class LevelsOf, class TakesTwo>
+std::vector<double> levels_within_budget(int n, std::int64_t nfe, const LevelsOf& levels_of, const TakesTwo& takes_two) {
+  for (;;) {
+    std::vector<double> levels = levels_of(n);
+    const std::int64_t over = nfe == 0 ? 0 : n + std::count_if(levels.begin(), levels.end(), takes_two) - nfe;
+    if (over <= 0 || n == 1) return levels;
+    n -= static_cast<int>((over + 1) / 2);     // a level less saves two evaluations at most
+  }
+}
+
 void check_finite(const at::Tensor& x, const Level& level) {
   for (const double square : dots(x, x))
     if (!std::isfinite(square))
@@ -318,7 +329,9 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   const auto start = std::chrono::steady_clock::now();
   const NoiseProcess process = process_for(level_range(prior, options), options);
   const auto settings = complete_settings(entry, solver, options.settings);
-  const std::vector<double> levels = levels_for(process, level_count(entry, solver, options, settings), options.levels, entry.leaps && likelihood, kLanding * prior.image_deviation(image_shape));
+  const auto levels_of = [&](int n) { return levels_for(process, n, options.levels, entry.leaps && likelihood, kLanding * prior.image_deviation(image_shape)); };
+  const auto takes_two = [&](double sigma) { return entry.takes_two && likelihood && entry.takes_two(prior, image_shape, sigma, settings); };
+  const std::vector<double> levels = levels_within_budget(level_count(entry, solver, options, settings), options.nfe, levels_of, takes_two);
   const std::int64_t group = entry.group_setting.empty() ? entry.group_size : static_cast<std::int64_t>(settings.at(entry.group_setting));
   const std::int64_t asked = options.batch_size > 0 ? options.batch_size : options.n_samples;
   const TensorSpec image{image_shape, prior.domain().dtype};

@@ -47,6 +47,9 @@ class GaussianLikelihood {
                             const at::Tensor& white_data, const SolveOptions& options, SolveReport& report,
                             std::vector<double>* mean_chi2 = nullptr) const;
 
+  /// C A^H (A C A^H + sigma_y^2 I)^-1 r, [B, codomain] -> [B, domain]: how far E[x0 | y] of x0 ~ N(mean, C) moves when the data move by r.
+  at::Tensor gain(const at::Tensor& r, const SpectralCovariance& covariance, const SolveOptions& options, SolveReport& report) const;
+
   /// r^H S^-1 r per sample, r = y - A mean, S = A C A^H + sigma_y^2 I: how far the data are from what x0 ~ N(mean, C) predicts, [B, domain] -> [B].
   /// It is the least ||r - A F u||^2/sigma_y^2 + ||u||^2 over u, so a solver's error enters squared: the figure is about
   /// tolerance^2 n too large at most, n real components of the image. `u` [B, domain] holds the first guess (0 when undefined) and receives the solution.
@@ -58,6 +61,7 @@ class GaussianLikelihood {
   struct WhiteSystem;
 
   WhiteSystem white_system(const SpectralCovariance& covariance, const at::Device& device) const;
+  at::Tensor solve(const at::Tensor& b, const SpectralCovariance& covariance, const at::Tensor& white_image, const SolveOptions& options, SolveReport& report) const;
 
   std::vector<double> chi2_of_residual(const at::Tensor& residual) const;
 

@@ -8,13 +8,18 @@
 
 #include "../batched_vectors.hpp"
 #include "../entries.hpp"
+#include "jacobian_gain.hpp"
 
 namespace postrec {
 
 at::Tensor Bridge::advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) {
-  const at::Tensor denoised = task_.denoise(x_t, level.sigma);
-  const SpectralCovariance covariance = error_covariance(denoised, level, record);
-  const at::Tensor x0 = draw(denoised, covariance, annealed_sigma_y(covariance.basis(), level), level, record);
+  const bool by_jacobian = task_.likelihood && jacobian_says_more(task_.prior, task_.image.shape, level.sigma, task_.settings);
+  const DenoisedWithJacobian prior = by_jacobian ? task_.denoise_with_jacobian(x_t, level.sigma) : DenoisedWithJacobian{task_.denoise(x_t, level.sigma), {}};
+  const SpectralCovariance covariance = error_covariance(prior.denoised, level, record);
+  const double sigma_y = annealed_sigma_y(covariance.basis(), level);
+  at::Tensor x0 = draw(prior.denoised, covariance, sigma_y, level, record);
+  if (by_jacobian)
+    x0 = with_gain_of_jacobian(x0, prior, level.sigma, task_.likelihood->with_sigma_y(sigma_y), covariance, white_data(level), solve_options(sigma_y, level), record.solve);
   return level.next_sigma == 0.0 ? x0 : cross(x_t, x0, level);
 }
 
@@ -52,13 +57,14 @@ double Bridge::annealed_sigma_y(SpectralBasis basis, const Level& level) {
 at::Tensor Bridge::draw(const at::Tensor& denoised, const SpectralCovariance& covariance, double sigma_y, const Level& level, LevelRecord& record) const {
   const at::Tensor white_image = task_.normal(draw_at(level.step, Draw::kWhiteImage), task_.image);
   if (!task_.likelihood) return denoised + covariance.apply_factor(white_image);
-  const at::Tensor white_data = task_.normal(draw_at(level.step, Draw::kWhiteData), task_.likelihood->op().codomain());
   const GaussianLikelihood likelihood = task_.likelihood->with_sigma_y(sigma_y);
-  const at::Tensor x0 = likelihood.draw_posterior(denoised, covariance, white_image, white_data, solve_options(sigma_y, level), record.solve, &record.misfit);
+  const at::Tensor x0 = likelihood.draw_posterior(denoised, covariance, white_image, white_data(level), solve_options(sigma_y, level), record.solve, &record.misfit);
   const double ratio = sigma_y / task_.likelihood->sigma_y();
   for (double& chi2 : record.misfit) chi2 *= ratio * ratio;
   return x0;
 }
+
+at::Tensor Bridge::white_data(const Level& level) const { return task_.normal(draw_at(level.step, Draw::kWhiteData), task_.likelihood->op().codomain()); }
 
 at::Tensor Bridge::cross(const at::Tensor& x_t, const at::Tensor& x0, const Level& level) const {
   const double ratio = level.next_sigma / level.sigma, keep = ratio * ratio;
@@ -78,12 +84,14 @@ SolveOptions Bridge::solve_options(double sigma_y, const Level& level) const {
 
 MethodEntry bridge_entry() {
   MethodEntry entry;
-  entry.info = {"bridge", "Exact draws of x0 given y and the denoised image, with the measured covariance of its error (BR).", "[core/README.md]",
+  entry.info = {"bridge", "Exact draws of x0 given y and the denoised image, with the measured covariance of its error (BR), sharpened by its Jacobian.", "[core/README.md]",
                 {{"anneal", 0.05, 0.0, 1.0, "the data are taken to have at least so many times the noise of the next level, as far as the operator passes it on"},
                  {"inflate", 1.0, 0.0, 1.0, "1: that covariance, unless exact, is as large as the measurement says at every level; 0: as it is in the prior's table"},
                  {"envelope", 1.0, 0.0, 1.0, "1: that covariance is large where in the image the denoiser errs; 0: the same everywhere"}}, ""};
+  for (SamplerSetting& setting : jacobian_settings()) entry.info.settings.push_back(std::move(setting));
   entry.needs = Needs::kEither;
   entry.leaps = true;
+  entry.takes_two = jacobian_says_more;
   entry.walk = [](const SamplingTask& task) { return std::make_unique<Bridge>(task); };
   return entry;
 }

@@ -29,6 +29,8 @@ class Bridge : public SamplingMethod {
  private:
   /// C(sigma) around the denoised image, as large as the measurement says that it is for this scan, as far as the settings ask for that.
   SpectralCovariance error_covariance(const at::Tensor& denoised, const Level& level, LevelRecord& record);
+  /// What the noise of the data in a draw is made of, [B, codomain].
+  at::Tensor white_data(const Level& level) const;
   /// The noise that the data are taken to have at a level.
   double annealed_sigma_y(SpectralBasis basis, const Level& level);
   SolveOptions solve_options(double sigma_y, const Level& level) const;
