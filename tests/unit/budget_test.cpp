@@ -9,6 +9,7 @@
 #include "expect_error.hpp"
 #include "method_table.hpp"
 #include "mixture_classifier.hpp"
+#include "wrong_table.hpp"
 
 namespace postrec::test {
 namespace {
@@ -66,6 +67,19 @@ TEST_F(Budget, CountsWhatTheSettingsCost) {
   SamplerOptions how = options("mmps", 60, {{"iterations", 3}, {"corrector-steps", 2}});
   how.solver = "predictor-corrector";
   expect_kept(how);
+}
+
+// A level less saves one evaluation or two, and moves the others: the budget is used but for one or two.
+TEST_F(Budget, CountsTheLevelsThatTakeTwo) {
+  const WrongTable measured(*bed_.prior, 1.0, true);
+  Observer observer;
+  for (const std::int64_t nfe : {15, 16, 60})
+    for (const double to : {0.0, 0.3, 1.0}) {
+      const SamplerReport report = sample(measured, &likelihood_, {1, 16, 16}, options("bridge", nfe, {{"jacobian-from", 0.1}, {"jacobian-to", to}}), observer).report;
+      EXPECT_LE(report.nfe, nfe) << to;
+      EXPECT_GE(report.nfe, nfe - 2) << to;
+      EXPECT_EQ(report.nfe > static_cast<std::int64_t>(report.sigmas.size()), to > 0.0) << to;
+    }
 }
 
 TEST_F(Budget, SaysTheLeast) {
