@@ -118,6 +118,10 @@ class Progress {
                            std::to_string(record.solve.worst_residual) + ", sigma " + std::to_string(level.sigma));
       warned_ = true;
     }
+    if (record.lacks_jacobian && !told_of_jacobian_) {
+      observer_.on_message("the prior cannot be differentiated: draws are by its table of errors alone, less sharp than by its Jacobian");
+      told_of_jacobian_ = true;
+    }
     observer_.on_step({done_, total_, level.sigma, mean_of(record.misfit)});
   }
 
@@ -125,7 +129,7 @@ class Progress {
   Observer& observer_;
   std::int64_t total_;
   std::int64_t done_;
-  bool warned_ = false;
+  bool warned_ = false, told_of_jacobian_ = false;
 };
 
 void add_to_report(SamplerReport& report, const std::vector<LevelRecord>& records) {

@@ -58,22 +58,28 @@ at::Tensor SamplingTask::denoise_under(const at::Tensor& z, const SpectralNoise&
   return denoised;
 }
 
-DenoisedWithJacobian SamplingTask::denoise_with_jacobian(const at::Tensor& x_t, double sigma) const {
+DenoisedWithJacobian SamplingTask::denoise_with_jacobian_if_any(const at::Tensor& x_t, double sigma) const {
   const Stopwatch stopwatch(network_seconds);
   ++nfe;
   const at::AutoGradMode graph(true);
   const at::Tensor x = x_t.detach().clone().requires_grad_(true);
   const at::Tensor denoised = prior.denoise(x, sigma);
-  if (!denoised.requires_grad())
-    throw Error(ErrorKind::kUnavailable, "prior '" + prior.info().name + "' cannot be differentiated", "choose a method without a Jacobian, such as bridge");
   const at::Tensor value = denoised.detach();
   check_finite(value, step, sigma);
+  if (!denoised.requires_grad()) return {value, {}};
   return {value, [this, x, denoised](const at::Tensor& v) {
             const Stopwatch stopwatch_of_product(network_seconds);
             ++nfe;
             const at::AutoGradMode with_graph(true);
             return torch::autograd::grad({denoised}, {x}, {v.detach()}, /*retain_graph=*/true)[0].detach();
           }};
+}
+
+DenoisedWithJacobian SamplingTask::denoise_with_jacobian(const at::Tensor& x_t, double sigma) const {
+  DenoisedWithJacobian denoised = denoise_with_jacobian_if_any(x_t, sigma);
+  if (!denoised.jacobian_product)
+    throw Error(ErrorKind::kUnavailable, "prior '" + prior.info().name + "' cannot be differentiated", "choose a method without a Jacobian, such as bridge");
+  return denoised;
 }
 
 at::Tensor SamplingMethod::start(double sigma) const {

@@ -20,7 +20,7 @@ namespace postrec {
 /// D(x_t, sigma) with its derivative.
 struct DenoisedWithJacobian {
   at::Tensor denoised;                         ///< [B, domain], without a graph
-  /// v -> (dD/dx_t)^T v in real components, [B, domain] -> [B, domain]; as often as wanted. The Jacobian of an exact denoiser is symmetric.
+  /// v -> (dD/dx_t)^T v in real components, [B, domain] -> [B, domain]; as often as wanted. The Jacobian of an exact denoiser is symmetric. Empty: not to be had.
   std::function<at::Tensor(const at::Tensor& v)> jacobian_product;
 };
 
@@ -57,6 +57,8 @@ struct SamplingTask {
   SpectralCovariance error_covariance(double sigma) const { return prior.error_covariance(sigma, image.shape).to(device); }
   /// D(x_t, sigma) with its Jacobian; each product counts as an evaluation. Throws Error(kUnavailable) with a prior that cannot be differentiated.
   DenoisedWithJacobian denoise_with_jacobian(const at::Tensor& x_t, double sigma) const;
+  /// The same, without a product where the prior cannot be differentiated.
+  DenoisedWithJacobian denoise_with_jacobian_if_any(const at::Tensor& x_t, double sigma) const;
 };
 
 /// The positions of a sample's random stream: what is drawn at which step. Fixed for ever, so that a seed means the same samples.
@@ -81,6 +83,7 @@ struct LevelRecord {
   std::vector<double> misfit;                  ///< reduced chi-square of the denoised image per sample; empty when not known
   SolveReport solve;
   std::vector<double> inflation;               ///< of the denoiser's error per sample, see error_inflation.hpp; empty when not estimated
+  bool lacks_jacobian = false;                 ///< the method does without, though it would have used it
   double effective_share = 1.0;                ///< smallest effective sample size of a group over its size
 };
 

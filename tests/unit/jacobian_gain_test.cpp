@@ -6,9 +6,13 @@
 
 #include <cmath>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "beds.hpp"
+#include "postrec/gaussian_prior.hpp"
 #include "postrec/random.hpp"
+#include "postrec/sampler.hpp"
 
 namespace postrec::test {
 namespace {
@@ -108,6 +112,37 @@ TEST(JacobianGain, DoesNotFollowAJacobianThatIsFarOff) {
   EXPECT_LT(distance(large.by_jacobian, large.by_table), distance(large.by_table, table.apply_factor(white_image)));
   const auto negative = problem.draws(table, white_image, white_data, [&](const at::Tensor& v) { return -problem.right.apply(v) * 100.0; });
   EXPECT_TRUE(at::equal(negative.by_jacobian, negative.by_table));
+}
+
+/// A prior whose table was measured and whose answers have no derivative.
+struct Opaque : GaussianPrior {
+  using GaussianPrior::GaussianPrior;
+  bool error_covariance_is_measured() const override { return true; }
+  at::Tensor denoise(const at::Tensor& x, double sigma) const override { return GaussianPrior::denoise(x.detach(), sigma); }
+};
+
+TEST(JacobianGain, IsDoneWithoutWhereThereIsNoJacobian) {
+  struct Messages : Observer {
+    void on_message(const std::string& text) override { all.push_back(text); }
+    std::vector<std::string> all;
+  };
+  const Problem problem;
+  const Opaque prior(SpectralBasis::kDct, lorentzian_spectrum(kSize, 0.25).roll({-kSize / 2, -kSize / 2}, {-2, -1}), at::zeros({1}), 0.0, PriorInfo{"opaque"});
+  SamplerOptions options;
+  options.n_samples = 4;
+  options.batch_size = 2;
+  options.n_steps = 5;
+  const auto walk = [&](double to, Messages& messages) {
+    options.settings = {{"jacobian-from", 0.0}, {"jacobian-to", to}};
+    return sample(prior, &problem.likelihood, {1, kSize, kSize}, options, messages);
+  };
+  Messages wanted, unwanted;
+  const Samples without = walk(1.0, wanted), by_table = walk(0.0, unwanted);
+  EXPECT_TRUE(at::equal(without.x, by_table.x));
+  EXPECT_EQ(without.report.nfe, 5);
+  ASSERT_EQ(wanted.all.size(), 1u);
+  EXPECT_NE(wanted.all[0].find("cannot be differentiated"), std::string::npos);
+  EXPECT_TRUE(unwanted.all.empty());
 }
 
 }  // namespace

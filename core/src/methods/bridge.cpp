@@ -14,12 +14,13 @@ namespace postrec {
 
 at::Tensor Bridge::advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) {
   const bool by_jacobian = task_.likelihood && jacobian_says_more(task_.prior, task_.image.shape, level.sigma, task_.settings);
-  const DenoisedWithJacobian prior = by_jacobian ? task_.denoise_with_jacobian(x_t, level.sigma) : DenoisedWithJacobian{task_.denoise(x_t, level.sigma), {}};
-  const SpectralCovariance covariance = error_covariance(prior.denoised, level, record);
+  const DenoisedWithJacobian denoised = by_jacobian ? task_.denoise_with_jacobian_if_any(x_t, level.sigma) : DenoisedWithJacobian{task_.denoise(x_t, level.sigma), {}};
+  const SpectralCovariance covariance = error_covariance(denoised.denoised, level, record);
   const double sigma_y = annealed_sigma_y(covariance.basis(), level);
-  at::Tensor x0 = draw(prior.denoised, covariance, sigma_y, level, record);
-  if (by_jacobian)
-    x0 = with_gain_of_jacobian(x0, prior, level.sigma, task_.likelihood->with_sigma_y(sigma_y), covariance, white_data(level), solve_options(sigma_y, level), record.solve);
+  at::Tensor x0 = draw(denoised.denoised, covariance, sigma_y, level, record);
+  record.lacks_jacobian = by_jacobian && !denoised.jacobian_product;
+  if (denoised.jacobian_product)
+    x0 = with_gain_of_jacobian(x0, denoised, level.sigma, task_.likelihood->with_sigma_y(sigma_y), covariance, white_data(level), solve_options(sigma_y, level), record.solve);
   return level.next_sigma == 0.0 ? x0 : cross(x_t, x0, level);
 }
 
