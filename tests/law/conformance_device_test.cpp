@@ -39,7 +39,7 @@ TEST_P(OnAPretendDevice, KeepsTheLaws) {
   int n_there = 0;
   for (const LawResult& result : results) {
     EXPECT_TRUE(result.passed) << result.law << " errs by " << result.error << ": " << result.detail;
-    n_there += result.detail.find(" on privateuseone:0: ") != std::string::npos;
+    n_there += result.detail.find(" on pretend:0: ") != std::string::npos;
   }
   EXPECT_EQ(n_there, 13);  // every law and "make"; bad parameters have no device
 }
@@ -112,8 +112,8 @@ TEST(ConformanceOnADevice, FindsWhatIsWrongThereOnly) {
 
 TEST(ConformanceOnADevice, SaysWhatIsWrong) {
   const auto detail = [](const std::string& defect) { return failed(defect, {.device = pretend::device()}).at(0).detail; };
-  EXPECT_NE(detail("stays on the host").find("adjoint gave its result on cpu; its input lies on privateuseone:0"), std::string::npos);
-  EXPECT_NE(detail("writes its input").find("an input was changed on privateuseone:0"), std::string::npos);
+  EXPECT_NE(detail("stays on the host").find("adjoint gave its result on cpu; its input lies on pretend:0"), std::string::npos);
+  EXPECT_NE(detail("writes its input").find("an input was changed on pretend:0"), std::string::npos);
   EXPECT_NEAR(failed("another operator", {.device = pretend::device()}).at(0).error, 1e-3, 1e-6);  // normal: 1.999^2 against 2^2
 }
 
@@ -135,7 +135,7 @@ TEST(ConformanceOnADevice, ATypeHasOneResultOfEachLawForEachDevice) {
   EXPECT_TRUE(adjoint[0].passed);
   EXPECT_EQ(adjoint[0].detail.find(" on "), std::string::npos) << adjoint[0].detail;
   EXPECT_FALSE(adjoint[1].passed);
-  EXPECT_NE(adjoint[1].detail.find(" on privateuseone:0: "), std::string::npos) << adjoint[1].detail;
+  EXPECT_NE(adjoint[1].detail.find(" on pretend:0: "), std::string::npos) << adjoint[1].detail;
 }
 
 TEST(ConformanceOnADevice, ADeviceThatTheOperatorCannotUseIsAFailureAndNotTheEnd) {
