@@ -11,7 +11,7 @@ namespace postrec {
 
 /// The bridge sampler (BR): x0 is drawn exactly from p(x0 | y) for x0 ~ N(D, C(sigma)), C the measured covariance of the denoiser's error,
 /// and x moves to the next level by the law of x_t given x_s and x0, which for x_t = x0 + t n is Gaussian. Exact, whatever the number of
-/// steps, where x0 given x_t is Gaussian with covariance C. [core/README.md; Song 2021b, eq. 7 for the bridge]
+/// steps, where x0 given x_t is Gaussian with covariance C. Where C was measured, the denoiser's Jacobian sharpens the draw (jacobian_gain.hpp). [core/README.md; Song 2021b, eq. 7 for the bridge]
 class Bridge : public SamplingMethod {
  public:
   using SamplingMethod::SamplingMethod;
