@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 
@@ -72,7 +73,14 @@ at::Tensor without_graph(const UNet& network, const at::Tensor& x, const at::Ten
   return network.forward(x, c_noise);
 }
 
-TEST(UNet, InferenceIsTheDifferentiablePath) {
+/// With weights that take gradients, a network goes through ATen's operations one by one.
+UNet layer_by_layer(const UNetConfig& config) {
+  Weights weights = busy_weights(config);
+  for (auto& [name, weight] : weights) weight.set_requires_grad(true);
+  return UNet(config, weights);
+}
+
+std::vector<UNetConfig> prepared_and_not() {
   std::vector<UNetConfig> all = variants();
   all.push_back(small());
   all.back().widths = {48, 16, 32, 16};  // as many panels as not, deeper than wide, several blocks a level
@@ -82,27 +90,62 @@ TEST(UNet, InferenceIsTheDifferentiablePath) {
   all.push_back(small());
   all.back().widths = {32};
   all.back().blocks = {2};
-  for (const UNetConfig& config : all) {
-    const UNet network(config, busy_weights(config));
-    for (const auto& [height, width] : {std::pair{32, 48}, {17, 23}, {1, 1}, {3, 40}}) {
-      const at::Tensor x = input(3, height, width), c = levels(3);
-      const at::Tensor differentiable = network.forward(x, c), inference = without_graph(network, x, c);
+  return all;
+}
+
+double distance(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>() / b.abs().max().item<double>(); }
+
+constexpr std::pair<int, int> kSizes[] = {{32, 48}, {17, 23}, {1, 1}, {3, 40}};
+
+TEST(UNet, FixedWeightsComputeWhatTheLayersDo) {
+  for (const UNetConfig& config : prepared_and_not()) {
+    const UNet network(config, busy_weights(config)), layers = layer_by_layer(config);
+    for (const auto& [height, width] : kSizes) {
+      const at::Tensor x = input(3, height, width), c = levels(3), expected = layers.forward(x, c).detach();
       // Float32 rounding, summed in another order: sums of a few hundred terms, some twenty layers deep.
-      EXPECT_LT((inference - differentiable).abs().max().item<double>(), 1e-5 * differentiable.abs().max().item<double>()) << height << "x" << width;
+      EXPECT_LT(distance(without_graph(network, x, c), expected), 1e-5) << height << "x" << width;
+      EXPECT_LT(distance(network.forward(x, c), expected), 1e-5) << "where a graph is allowed; " << height << "x" << width;
+    }
+  }
+}
+
+struct Derivative {
+  at::Tensor y, product;
+};
+
+/// The network's answer about x and the adjoint of its derivative there, applied to v; taken twice, for whoever asks again.
+Derivative derivative(const UNet& network, const at::Tensor& image, const at::Tensor& c, const at::Tensor& v) {
+  const at::Tensor x = image.detach().clone().requires_grad_(true), y = network.forward(x, c);
+  torch::autograd::grad({y}, {x}, {v * 3.0}, /*retain_graph=*/true);
+  return {y.detach(), torch::autograd::grad({y}, {x}, {v})[0]};
+}
+
+TEST(UNet, FixedWeightsHaveTheDerivativeOfTheLayers) {
+  for (const UNetConfig& config : prepared_and_not()) {
+    const UNet network(config, busy_weights(config)), layers = layer_by_layer(config);
+    for (const auto& [height, width] : kSizes) {
+      const at::Tensor x = input(3, height, width), c = levels(3), v = RandomStreams(6, 0, 3).normal(0, {1, height, width}, at::kFloat);
+      const Derivative found = derivative(network, x, c, v), expected = derivative(layers, x, c, v);
+      // As above, and as deep again on the way back.
+      EXPECT_LT(distance(found.y, expected.y), 1e-5) << height << "x" << width;
+      EXPECT_LT(distance(found.product, expected.product), 2e-5) << height << "x" << width;
     }
   }
 }
 
 // A batch is NetworkPrior's concern: it takes the images one by one, since products of matrices of other sizes are summed in another order.
-TEST(UNet, InferenceHasTheSameBitsForAnyNumberOfThreads) {
+TEST(UNet, FixedWeightsGiveTheSameBitsForAnyNumberOfThreads) {
   const int before = at::get_num_threads();
   const UNet network(small(), busy_weights(small()));
-  const at::Tensor x = input(3, 33, 50), c = levels(3);
+  const at::Tensor x = input(3, 33, 50), c = levels(3), v = RandomStreams(6, 0, 3).normal(0, {1, 33, 50}, at::kFloat);
   at::set_num_threads(1);
-  const at::Tensor alone = without_graph(network, x, c);
-  for (const int threads : {2, 3, 5}) {
+  const Derivative alone = derivative(network, x, c, v);
+  for (const int threads : {1, 2, 3, 5}) {
     at::set_num_threads(threads);
-    EXPECT_TRUE(without_graph(network, x, c).equal(alone)) << threads;
+    EXPECT_TRUE(without_graph(network, x, c).equal(alone.y)) << threads;
+    const Derivative found = derivative(network, x, c, v);
+    EXPECT_TRUE(found.y.equal(alone.y)) << threads;
+    EXPECT_TRUE(found.product.equal(alone.product)) << threads;
   }
   at::set_num_threads(before);
 }

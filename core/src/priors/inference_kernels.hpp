@@ -11,12 +11,13 @@ constexpr std::int64_t kPanel = 16;           ///< the number of output channels
 constexpr std::int64_t kTiles = 24;           ///< tiles of 2x2 pixels that are transformed at a time
 constexpr std::int64_t kMostChannels = 4096;
 
-/// One image through a 3x3 convolution with zeros around it: v = scale (kernel * x) + shift + residual, all with one number a channel.
+/// One image through a 3x3 convolution with zeros around it: v = silu'(slope_at) (scale (kernel * x) + shift) + residual, scale and shift with one number a channel.
 struct Convolution {
   const float* x;         ///< [height, width, in_channels]
   const float* kernel;    ///< [16, out_channels / kPanel, in_channels, kPanel], Winograd's transform of it
   const float* scale;     ///< [out_channels]
   const float* shift;     ///< [out_channels]
+  const float* slope_at;  ///< as `out`: where the derivative of silu is taken; null: 1 in its place
   const float* residual;  ///< as `out`, which it may be; null: none
   float* out;             ///< v, [height, width, out_channels]; null: not wanted
   float* activated;       ///< silu(v); null: not wanted

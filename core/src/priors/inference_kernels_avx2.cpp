@@ -25,9 +25,15 @@ POSTREC_INLINE __m256 exponential(__m256 x) {
   return _mm256_mul_ps(series, _mm256_castsi256_ps(exponent));
 }
 
-POSTREC_INLINE __m256 silu_of(__m256 x) {
-  const __m256 one = _mm256_set1_ps(1.0f);
-  return _mm256_div_ps(x, _mm256_add_ps(one, exponential(_mm256_sub_ps(_mm256_setzero_ps(), x))));
+// 1 + exp(-x), one over the logistic function.
+POSTREC_INLINE __m256 logistic_divisor(__m256 x) { return _mm256_add_ps(_mm256_set1_ps(1.0f), exponential(_mm256_sub_ps(_mm256_setzero_ps(), x))); }
+
+POSTREC_INLINE __m256 silu_of(__m256 x) { return _mm256_div_ps(x, logistic_divisor(x)); }
+
+// s + x s (1 - s), s the logistic function.
+POSTREC_INLINE __m256 silu_slope_of(__m256 x) {
+  const __m256 one = _mm256_set1_ps(1.0f), s = _mm256_div_ps(one, logistic_divisor(x));
+  return _mm256_mul_ps(s, _mm256_fmadd_ps(x, _mm256_sub_ps(one, s), one));
 }
 
 // What separates the 16 matrices: a cache line more than they hold, so that they do not fall on the same lines of the cache.
@@ -95,6 +101,7 @@ POSTREC_INLINE void store_tile(const Convolution& c, std::int64_t tile_y, std::i
       for (std::int64_t x = 0; x < columns; ++x) {
         const std::int64_t at = ((2 * tile_y + y) * c.width + 2 * tile_x + x) * c.out_channels + channel;
         __m256 value = _mm256_fmadd_ps(v[y][x], scale, shift);
+        if (c.slope_at) value = _mm256_mul_ps(value, silu_slope_of(_mm256_loadu_ps(c.slope_at + at)));
         if (c.residual) value = _mm256_add_ps(value, _mm256_loadu_ps(c.residual + at));
         if (c.out) _mm256_storeu_ps(c.out + at, value);
         if (c.activated) _mm256_storeu_ps(c.activated + at, silu_of(value));

@@ -237,7 +237,8 @@ at::Tensor UNet::attended(const at::Tensor& x) const {
 
 at::Tensor UNet::features(const at::Tensor& x, const at::Tensor& embedding) const {
 #ifdef __x86_64__
-  if (inference_ && in_fixed_order(x)) return inference_->forward(x, embedding);
+  if (inference_ && x.is_cpu() && x.scalar_type() == at::kFloat)
+    return at::GradMode::is_enabled() && x.requires_grad() ? InferenceNetwork::differentiable(inference_, x, embedding) : inference_->forward(x, embedding);
 #endif
   const auto levels = static_cast<std::int64_t>(config_.widths.size());
   at::Tensor h = convolution("input", x);
