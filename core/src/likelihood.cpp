@@ -151,56 +151,55 @@ GaussianLikelihood::WhiteSystem GaussianLikelihood::white_system(const SpectralC
   return system;
 }
 
+at::Tensor GaussianLikelihood::white_backprojection(const at::Tensor& r, const SpectralCovariance& covariance) const {
+  const at::Tensor backprojected = covariance.apply_factor_adjoint(op_->adjoint(r));
+  return linear_combination(1.0 / (sigma_y_ * sigma_y_), backprojected, 0.0, backprojected);
+}
+
+SolveReport GaussianLikelihood::solve(const at::Tensor& right_side, const SpectralCovariance& covariance, at::Tensor& u, const SolveOptions& options) const {
+  const WhiteSystem system = white_system(covariance, right_side.device());
+  // u ~ N(H^-1 b, H^-1): the draw is spread about its mean by sqrt(n) in the norm of H, n real components. The solver's error e has the norm
+  // e^H H e = r^H H^-1 r, about r^H M r. So a tolerance relative to sqrt(n) bounds the error by what it must be small against, at every sigma.
+  const double spread = std::sqrt(static_cast<double>(real_components(right_side)));
+  return conjugate_gradients(system.apply, system.precondition, right_side, u, options, spread);
+}
+
 at::Tensor GaussianLikelihood::draw_posterior(const at::Tensor& mean, const SpectralCovariance& covariance, const at::Tensor& white_image,
                                               const at::Tensor& white_data, const SolveOptions& options, SolveReport& report,
                                               std::vector<double>* mean_chi2) const {
-  const at::Tensor residual = y_ - op_->forward(mean);
+  const at::Tensor residual = y_ - op_->forward(mean), perturbed = linear_combination(1.0, residual, sigma_y_, white_data);
   if (mean_chi2) *mean_chi2 = chi2_of_residual(residual);
-  const at::Tensor perturbed = op_->adjoint(linear_combination(1.0, residual, sigma_y_, white_data));
 
   const double flat = op_->traits().has_normal_solve ? flat_eigenvalue(covariance) : 0.0;
   if (flat > 0.0) {
     // C = c I: (A^H A + lambda I)(x0 - mean) = A^H (y - A mean + sigma_y n2) + lambda sqrt(c) n1, lambda = sigma_y^2/c
     const double lambda = sigma_y_ * sigma_y_ / flat;
     report = {};
-    return mean + op_->normal_solve(lambda, linear_combination(1.0, perturbed, lambda, covariance.apply_factor(white_image)));
+    return mean + op_->normal_solve(lambda, linear_combination(1.0, op_->adjoint(perturbed), lambda, covariance.apply_factor(white_image)));
   }
 
-  return mean + solve(perturbed, covariance, white_image, options, report);
+  // x0 = mean + F u with (I + F^H A^H A F/sigma_y^2) u = F^H A^H (y - A mean + sigma_y n2)/sigma_y^2 + n1
+  at::Tensor u = white_image;
+  report = solve(linear_combination(1.0, white_backprojection(perturbed, covariance), 1.0, white_image), covariance, u, options);
+  return mean + covariance.apply_factor(u);
 }
 
 at::Tensor GaussianLikelihood::gain(const at::Tensor& r, const SpectralCovariance& covariance, const SolveOptions& options, SolveReport& report) const {
-  const at::Tensor backprojected = op_->adjoint(r);
-  return solve(backprojected, covariance, at::zeros_like(backprojected), options, report);
-}
-
-// F u with (I + F^H A^H A F/sigma_y^2) u = F^H b/sigma_y^2 + n1
-at::Tensor GaussianLikelihood::solve(const at::Tensor& b, const SpectralCovariance& covariance, const at::Tensor& white_image, const SolveOptions& options,
-                                     SolveReport& report) const {
-  const at::Tensor right_side = linear_combination(1.0 / (sigma_y_ * sigma_y_), covariance.apply_factor_adjoint(b), 1.0, white_image);
-  const WhiteSystem system = white_system(covariance, b.device());
-  at::Tensor u = white_image;
-  // u ~ N(H^-1 b, H^-1): the draw is spread about its mean by sqrt(n) in the norm of H, n real components. The solver's error e has the norm
-  // e^H H e = r^H H^-1 r, about r^H M r. So a tolerance relative to sqrt(n) bounds the error by what it must be small against, at every sigma.
-  const double spread = std::sqrt(static_cast<double>(real_components(b)));
-  report = conjugate_gradients(system.apply, system.precondition, right_side, u, options, spread);
+  const at::Tensor right_side = white_backprojection(r, covariance);
+  at::Tensor u = at::zeros_like(right_side);
+  report = solve(right_side, covariance, u, options);
   return covariance.apply_factor(u);
 }
 
 std::vector<double> GaussianLikelihood::data_distance(const at::Tensor& mean, const SpectralCovariance& covariance, at::Tensor& u,
                                                       const SolveOptions& options, SolveReport& report) const {
-  const double precision = 1.0 / (sigma_y_ * sigma_y_);
-  const at::Tensor residual = y_ - op_->forward(mean);
-  const at::Tensor backprojected = covariance.apply_factor_adjoint(op_->adjoint(residual));
-  const at::Tensor right_side = linear_combination(precision, backprojected, 0.0, backprojected);
-  const WhiteSystem system = white_system(covariance, mean.device());
+  const at::Tensor residual = y_ - op_->forward(mean), right_side = white_backprojection(residual, covariance);
   if (!u.defined()) u = at::zeros_like(right_side);
-  const double spread = std::sqrt(static_cast<double>(real_components(mean)));
-  report = conjugate_gradients(system.apply, system.precondition, right_side, u, options, spread);
+  report = solve(right_side, covariance, u, options);
   const at::Tensor unexplained = residual - op_->forward(covariance.apply_factor(u));
   const std::vector<double> in_data = dots(unexplained, unexplained), in_image = dots(u, u);
   std::vector<double> distance(in_data.size());
-  for (std::size_t i = 0; i < distance.size(); ++i) distance[i] = precision * in_data[i] + in_image[i];
+  for (std::size_t i = 0; i < distance.size(); ++i) distance[i] = in_data[i] / (sigma_y_ * sigma_y_) + in_image[i];
   return distance;
 }
 

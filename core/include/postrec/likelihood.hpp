@@ -61,8 +61,10 @@ class GaussianLikelihood {
   struct WhiteSystem;
 
   WhiteSystem white_system(const SpectralCovariance& covariance, const at::Device& device) const;
-  at::Tensor solve(const at::Tensor& b, const SpectralCovariance& covariance, const at::Tensor& white_image, const SolveOptions& options, SolveReport& report) const;
-
+  /// F^H A^H r/sigma_y^2, [B, codomain] -> [B, domain].
+  at::Tensor white_backprojection(const at::Tensor& r, const SpectralCovariance& covariance) const;
+  /// u with (I + F^H A^H A F/sigma_y^2) u = right_side, [B, domain], from the first guess that it holds.
+  SolveReport solve(const at::Tensor& right_side, const SpectralCovariance& covariance, at::Tensor& u, const SolveOptions& options) const;
   std::vector<double> chi2_of_residual(const at::Tensor& residual) const;
 
   std::shared_ptr<const Operator> op_;
