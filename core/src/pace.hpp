@@ -14,8 +14,8 @@ class Pace {
  public:
   static constexpr int kFewestLevels = 8;
 
-  /// `deadline_s` from now; 0: no deadline. `clock`: seconds, rising.
-  Pace(double deadline_s, std::function<double()> clock);
+  /// `deadline_s` from now; 0: no deadline. `clock`: seconds, rising. `work`: of a level, by its sigma, in any unit.
+  Pace(double deadline_s, std::function<double()> clock, std::function<double(double sigma)> work);
 
   bool limited() const { return deadline_s_ > 0.0; }
 
@@ -26,21 +26,23 @@ class Pace {
   /// The levels still to walk, from levels[next] on, thinned where the time does not last for all: the one at hand and the last stay.
   /// True when some were left out.
   bool thin(std::vector<double>& levels, std::size_t next);
-  /// A level of the batch is done.
-  void finished_level();
+  /// The level at sigma is done for the batch.
+  void finished_level(double sigma);
 
  private:
   double left() const { return begin_ + deadline_s_ - clock_(); }
-  double seconds_per_level(std::int64_t n_samples) const;
+  bool has_time_for(const std::vector<double>& levels, std::size_t next) const;
 
   double deadline_s_;
   std::function<double()> clock_;
+  std::function<double(double)> work_;
   double begin_;
   double level_begin_ = 0.0;
   double batch_end_ = 0.0;                     ///< when the batch's share of the time is over, by the clock
   std::int64_t n_samples_ = 0;
   double level_seconds_ = 0.0;                 ///< of all levels so far
   std::int64_t sample_levels_ = 0;             ///< each counted once a sample
+  double sample_work_ = 0.0;                   ///< theirs
 };
 
 }  // namespace postrec

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -177,7 +178,7 @@ class Run {
       task.step = level.step;
       state.x = method.advance(state.x, level, record);
       check_finite(state.x, level);
-      pace_.finished_level();
+      pace_.finished_level(level.sigma);
       progress.finished(level, record, state.x.size(0));
       state.records.push_back(std::move(record));
       ++i;
@@ -334,7 +335,12 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   const NoiseProcess process = process_for(level_range(prior, options), options);
   const auto settings = complete_settings(entry, solver, options.settings);
   const auto levels_of = [&](int n) { return levels_for(process, n, options.levels, entry.leaps && likelihood, kLanding * prior.image_deviation(image_shape)); };
-  const auto takes_two = [&](double sigma) { return entry.takes_two && likelihood && entry.takes_two(prior, image_shape, sigma, settings); };
+  std::map<double, bool> known_to_take_two;
+  const auto takes_two = [&](double sigma) {
+    if (!entry.takes_two || !likelihood) return false;
+    const auto found = known_to_take_two.find(sigma);
+    return found != known_to_take_two.end() ? found->second : known_to_take_two[sigma] = entry.takes_two(prior, image_shape, sigma, settings);
+  };
   const std::vector<double> levels = levels_within_budget(level_count(entry, solver, options, settings), options.nfe, levels_of, takes_two);
   const std::int64_t group = entry.group_setting.empty() ? entry.group_size : static_cast<std::int64_t>(settings.at(entry.group_setting));
   const std::int64_t asked = options.batch_size > 0 ? options.batch_size : options.n_samples;
@@ -342,7 +348,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   BatchSize batch_size(solver && solver->adaptive ? 1 : asked, group, bytes_of(image), options.batch_limit);
   const at::Device device = likelihood ? likelihood->y().device() : options.device;
 
-  Pace pace(options.deadline_s, options.clock ? options.clock : Run::steady_seconds);
+  Pace pace(options.deadline_s, options.clock ? options.clock : Run::steady_seconds, [&](double sigma) { return takes_two(sigma) ? 2.0 : 1.0; });
   Run run(options, options.checkpoint.empty() ? "" : run_identity(prior, likelihood, image_shape, options), pace);
   std::optional<Progress> progress;
   bool interrupted = false, out_of_time = false;
