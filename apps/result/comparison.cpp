@@ -74,8 +74,14 @@ std::vector<Case> single_slices(const Case& all, const std::filesystem::path& tr
   return cases;
 }
 
-SliceResult run_once(const Case& input, Session& session) {
-  Progress progress(1);
+/// Of a run of which nothing is kept.
+class SilentProgress : public Progress {
+ public:
+  SilentProgress() : Progress(1) {}
+  void on_message(const std::string& /*text*/) override {}
+};
+
+SliceResult run_once(const Case& input, Session& session, Progress&& progress) {
   CaseResult result = reconstruct_case(input, session, progress);
   if (result.interrupted) throw Error(ErrorKind::kInterrupted, "interrupted", "");
   return std::move(result.slices.front());
@@ -89,7 +95,7 @@ SessionOptions with_levels(SessionOptions options, int levels) {
 
 double seconds_taken(const Case& input, const SessionOptions& options, int levels) {
   Session session(with_levels(options, levels));
-  return run_once(input, session).report.seconds;
+  return run_once(input, session, SilentProgress()).report.seconds;
 }
 
 /// The number of levels that takes about `seconds` on this slice: along the straight line through two measured runs, since what happens once costs too.
@@ -172,7 +178,7 @@ void attempt(Row& row, const Body& body) {
 void prepare(Row& row, const Case& first, double seconds) {
   attempt(row, [&] {
     Session warm_up(with_levels(row.options, kWarmUpLevels));
-    run_once(first, warm_up);
+    run_once(first, warm_up, SilentProgress());
     if (seconds > 0) row.options = with_levels(row.options, levels_that_fit(first, row.options, seconds));
     row.session = std::make_unique<Session>(row.options);
   });
@@ -184,7 +190,7 @@ void run_slice(std::vector<Row>& rows, const Case& input, const std::string& ima
   for (std::size_t i = 0; i < rows.size(); ++i)
     if (rows[i].failure.empty())
       attempt(rows[i], [&] {
-        const SliceResult result = run_once(input, *rows[i].session);
+        const SliceResult result = run_once(input, *rows[i].session, Progress(1));
         finished[i] = {{"image", image}, {"slice", result.number},
                        {"figures", figures_of(result, input.truth, input.measurement.unit, rows[i].options.interval_level)}};
       });

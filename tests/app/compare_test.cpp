@@ -1,6 +1,7 @@
 // postrec evaluate --compare.
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <sstream>
 
@@ -141,6 +142,20 @@ TEST_F(Compare, EqualTimeChoosesTheLevels) {
     EXPECT_GE(row["mean"]["levels"].get<double>(), 1.0);
     EXPECT_LE(row["mean"]["levels"].get<double>(), 1000.0);
     EXPECT_NE(row["mean"]["levels"].get<double>(), 4.0);
+  }
+}
+
+// Without annealing, next to no noise leaves conjugate gradients on their way: the run that counts says so, those that warm up or find out the time do not.
+TEST_F(Compare, OnlyTheRunThatCountsComplains) {
+  for (const std::vector<std::string>& time : {std::vector<std::string>{}, {"--seconds", "0.5"}}) {
+    std::vector<std::string> words = arguments("bridge:anneal=0", {"--slices", "1"});
+    *(std::find(words.begin(), words.end(), "--noise") + 1) = "1e-5";
+    words.insert(words.end(), time.begin(), time.end());
+    const Ended ended = run_postrec(words);
+    ASSERT_EQ(ended.code, 0) << ended.err;
+    std::size_t complaints = 0;
+    for (std::size_t at = ended.err.find("conjugate gradients"); at != std::string::npos; at = ended.err.find("conjugate gradients", at + 1)) ++complaints;
+    EXPECT_EQ(complaints, 1u) << ended.err;
   }
 }
 
