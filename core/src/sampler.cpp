@@ -6,18 +6,17 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "batch_size.hpp"
 #include "batched_vectors.hpp"
-#include "postrec/error.hpp"
-#include "postrec/noise_schedule.hpp"
+#include "level_choice.hpp"
 #include "method_table.hpp"
 #include "pace.hpp"
+#include "postrec/error.hpp"
 #include "sampler_checkpoint.hpp"
 
 namespace postrec {
@@ -42,51 +41,6 @@ void check_needs(const MethodEntry& method, bool has_measurement) {
     throw Error(ErrorKind::kUsage, "method '" + method.info.name + "' needs a measurement", "without one use bridge or prior");
   if (method.needs == Needs::kNoMeasurement && has_measurement)
     throw Error(ErrorKind::kUsage, "method '" + method.info.name + "' samples the prior alone", "with a measurement use bridge");
-}
-
-SigmaRange level_range(const Prior& prior, const SamplerOptions& options) {
-  const SigmaRange range = prior.range();
-  return {options.sigma_min > 0.0 ? options.sigma_min : range.minimum, options.sigma_max > 0.0 ? options.sigma_max : range.maximum};
-}
-
-/// Levels for the budget: a level costs evaluations of the method times calls by its solver, which calls once at the last level.
-int level_count(const MethodEntry& method, const SolverEntry* solver, const SamplerOptions& options, const std::map<std::string, double>& settings) {
-  if (options.nfe == 0) return options.n_steps;
-  const double call = method.evaluations.with(settings), calls = solver ? solver->evaluations.with(settings) : 1.0;
-  const double least = call + method.evaluations_besides.with(settings), left = static_cast<double>(options.nfe) - least;
-  require(left >= 0.0, "nfe", std::to_string(options.nfe),
-          "method '" + method.info.name + "' needs at least " + std::to_string(static_cast<std::int64_t>(std::ceil(least))) + " with these settings");
-  return 1 + static_cast<int>(std::floor(left / (call * calls) + 1e-9));
-}
-
-NoiseProcess process_for(const SigmaRange& range, const SamplerOptions& options) {
-  NoiseProcessOptions process;
-  process.sigma_min = range.minimum;
-  process.sigma_max = range.maximum;
-  return make_noise_process(options.process, process);
-}
-
-/// Where a leap lands, in standard deviations of a pixel of the prior's images: above it, levels cost as much and change nothing (core/README.md).
-constexpr double kLanding = 6.0;
-
-/// auto: a leap for the methods that are made for it.
-std::vector<double> levels_for(const NoiseProcess& process, int n_levels, const std::string& kind, bool leaps, double landing) {
-  const SigmaRange range = process.range();
-  if (kind == "leap" || (kind == "auto" && leaps)) return NoiseSchedule::leap(n_levels, range.maximum, landing, range.minimum).sigmas();
-  if (kind == "karras" || kind == "auto") return NoiseSchedule::karras(n_levels, range.maximum, range.minimum).sigmas();
-  if (kind == "geometric") return NoiseSchedule::geometric(n_levels, range.maximum, range.minimum).sigmas();
-  return NoiseSchedule::even_in_time(n_levels, process).sigmas();
-}
-
-/// `n` levels, or as many of them as `nfe` evaluations allow where some levels take two, and the others one.
-template <class LevelsOf, class TakesTwo>
-std::vector<double> levels_within_budget(int n, std::int64_t nfe, const LevelsOf& levels_of, const TakesTwo& takes_two) {
-  for (;;) {
-    std::vector<double> levels = levels_of(n);
-    const std::int64_t over = nfe == 0 ? 0 : n + std::count_if(levels.begin(), levels.end(), takes_two) - nfe;
-    if (over <= 0 || n == 1) return levels;
-    n -= static_cast<int>((over + 1) / 2);     // a level less saves two evaluations at most
-  }
 }
 
 void check_finite(const at::Tensor& x, const Level& level) {
@@ -244,62 +198,19 @@ class Run {
   std::optional<SamplerCheckpoint> file_;
 };
 
+/// What is finished, at most n_samples: a last group may hold more than were asked for.
+Samples finished_samples(const SamplerState& state, const TensorSpec& image, const at::Device& device, std::int64_t n_samples) {
+  std::vector<std::int64_t> none = {0};
+  none.insert(none.end(), image.shape.begin(), image.shape.end());
+  Samples samples{state.finished.defined() ? state.finished.to(device) : at::empty(none, at::TensorOptions().dtype(image.dtype).device(device)), state.report};
+  const auto n = static_cast<double>(std::max<std::int64_t>(samples.x.size(0), 1));
+  for (std::vector<double>* trace : {&samples.report.misfit_trace, &samples.report.inflation_trace})
+    for (double& value : *trace) value /= n;
+  samples.x = samples.x.narrow(0, 0, std::min(samples.x.size(0), n_samples));
+  return samples;
+}
+
 std::int64_t bytes_of(const TensorSpec& image) { return c10::multiply_integers(image.shape) * static_cast<std::int64_t>(c10::elementSize(image.dtype)); }
-
-/// How many samples are computed together: fewer where the device has no memory for as many, or had none in an earlier call.
-class BatchSize {
- public:
-  BatchSize(std::int64_t n, std::int64_t group, std::int64_t image_bytes, std::shared_ptr<BatchLimit> limit)
-      : group_(group), image_bytes_(image_bytes), limit_(std::move(limit)), n_(std::min(whole_groups(n, group), known_limit())) {}
-
-  std::int64_t get() const { return n_; }
-  std::int64_t of(std::int64_t n_left) const { return whole_groups(std::min(n_, n_left), group_); }
-
-  /// Calls work() for n samples. False, and a smaller size, when memory ran out; throws on when there is nothing to halve.
-  template <class Work>
-  bool has_memory_for(std::int64_t n, const Work& work) {
-    try {
-      work();
-      return true;
-    } catch (const c10::OutOfMemoryError&) {
-      if (!halve(n)) throw;
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kOutOfMemory || !halve(n)) throw;
-    }
-    return false;
-  }
-
-  /// Says it once, and keeps it for later calls, when a size has proved right.
-  void tell(Observer& observer) {
-    if (first_ == 0) return;
-    if (limit_) limit_->image_bytes = n_ * image_bytes_;
-    if (told_) return;
-    observer.on_message("the device has no memory for " + std::to_string(first_) + " samples together: going on with " + std::to_string(n_) + " (--batch-size)");
-    told_ = true;
-  }
-
- private:
-  /// The smallest multiple of `group` that holds n.
-  static std::int64_t whole_groups(std::int64_t n, std::int64_t group) { return (n + group - 1) / group * group; }
-
-  /// Whole groups that an earlier call leaves room for; one at least.
-  std::int64_t known_limit() const {
-    if (!limit_ || limit_->image_bytes == 0) return std::numeric_limits<std::int64_t>::max();
-    return std::max(limit_->image_bytes / image_bytes_ / group_, std::int64_t{1}) * group_;
-  }
-
-  bool halve(std::int64_t n) {
-    if (n <= group_) return false;
-    if (first_ == 0) first_ = n;
-    n_ = whole_groups(n / 2, group_);
-    return true;
-  }
-
-  std::int64_t group_, image_bytes_;
-  std::shared_ptr<BatchLimit> limit_;
-  std::int64_t n_, first_ = 0;
-  bool told_ = false;
-};
 
 }  // namespace
 
@@ -332,23 +243,15 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   check_needs(entry, likelihood != nullptr);
   const at::NoGradGuard no_graph;
   const auto start = std::chrono::steady_clock::now();
-  const NoiseProcess process = process_for(level_range(prior, options), options);
   const auto settings = complete_settings(entry, solver, options.settings);
-  const auto levels_of = [&](int n) { return levels_for(process, n, options.levels, entry.leaps && likelihood, kLanding * prior.image_deviation(image_shape)); };
-  std::map<double, bool> known_to_take_two;
-  const auto takes_two = [&](double sigma) {
-    if (!entry.takes_two || !likelihood) return false;
-    const auto found = known_to_take_two.find(sigma);
-    return found != known_to_take_two.end() ? found->second : known_to_take_two[sigma] = entry.takes_two(prior, image_shape, sigma, settings);
-  };
-  const std::vector<double> levels = levels_within_budget(level_count(entry, solver, options, settings), options.nfe, levels_of, takes_two);
+  LevelChoice choice({prior, image_shape, likelihood != nullptr, entry, solver, settings}, options);
   const std::int64_t group = entry.group_setting.empty() ? entry.group_size : static_cast<std::int64_t>(settings.at(entry.group_setting));
   const std::int64_t asked = options.batch_size > 0 ? options.batch_size : options.n_samples;
   const TensorSpec image{image_shape, prior.domain().dtype};
   BatchSize batch_size(solver && solver->adaptive ? 1 : asked, group, bytes_of(image), options.batch_limit);
   const at::Device device = likelihood ? likelihood->y().device() : options.device;
 
-  Pace pace(options.deadline_s, options.clock ? options.clock : Run::steady_seconds, [&](double sigma) { return takes_two(sigma) ? 2.0 : 1.0; });
+  Pace pace(options.deadline_s, options.clock ? options.clock : Run::steady_seconds, [&](double sigma) { return choice.work(sigma); });
   Run run(options, options.checkpoint.empty() ? "" : run_identity(prior, likelihood, image_shape, options), pace);
   std::optional<Progress> progress;
   bool interrupted = false, out_of_time = false;
@@ -357,7 +260,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
     out_of_time = !pace.another_batch(n);
     if (out_of_time) break;
     const bool fits = batch_size.has_memory_for(n, [&] {
-      const SamplingTask task{prior, likelihood, image, device, options.seed, run.n_finished(), n, options.solve, process, levels, settings, options.classifier};
+      const SamplingTask task{prior, likelihood, image, device, options.seed, run.n_finished(), n, options.solve, choice.process(), choice.levels(), settings, options.classifier};
       const auto method = make_method(entry, solver, task);
       if (!progress) {
         const auto n_levels = static_cast<std::int64_t>(method->levels().size());
@@ -375,17 +278,9 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   }
   if (!interrupted) run.keep();                // whoever comes back finds the samples
 
-  Samples samples;
-  samples.report = run.state.report;
+  Samples samples = finished_samples(run.state, image, device, options.n_samples);
   samples.report.interrupted = interrupted;
   samples.report.samples_left_out = out_of_time;
-  for (std::vector<double>* trace : {&samples.report.misfit_trace, &samples.report.inflation_trace})
-    for (double& value : *trace) value /= static_cast<double>(std::max<std::int64_t>(run.n_finished(), 1));
-  std::vector<std::int64_t> none = {0};
-  none.insert(none.end(), image_shape.begin(), image_shape.end());
-  samples.x = run.n_finished() == 0 ? at::empty(none, at::TensorOptions().dtype(image.dtype).device(device)) : run.state.finished.to(device);
-  // A last group may hold more samples than were asked for.
-  samples.x = samples.x.narrow(0, 0, std::min(samples.x.size(0), options.n_samples));
   samples.report.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return samples;
 }
