@@ -10,13 +10,21 @@
 namespace postrec {
 namespace {
 
-// The length of the step along v, double [B] where the data are: v^H S v over v^H (A V A^H + sigma_y^2 I) v, at most 1; 0 where the latter is not positive, which a
-// network's Jacobian may bring about. `left_over` is sigma_y^2 v, `pull` A^H of it, `change` V A^H v.
-at::Tensor step_length(const at::Tensor& left_over, const at::Tensor& pull, const at::Tensor& change, const SpectralCovariance& covariance, double sigma_y) {
-  const at::Tensor by_table = covariance.apply_factor_adjoint(pull);
-  const at::Tensor noise = batched_dot(left_over, left_over);
-  const at::Tensor of_table = noise + batched_dot(by_table, by_table) / (sigma_y * sigma_y), of_jacobian = noise + batched_dot(pull, change);
-  return (of_table / of_jacobian).clamp_max(1.0).where(of_jacobian.gt(0.0), at::zeros_like(noise));
+// What the step may be longer than the one that leaves the least, of which gain it then keeps 1 - (kLonger - 1)^2 = .84; at 2 nothing is gained.
+constexpr double kLonger = 1.4;
+
+/// v^H S' v and its like, double [B] where the data are: S' by the Jacobian, S by the table.
+struct Curvatures {
+  at::Tensor of_table;                         ///< v^H S v
+  at::Tensor of_jacobian;                      ///< v^H S' v
+  at::Tensor of_image;                         ///< (S' v)^H S^-1 S' v
+};
+
+// Conjugate gradients for S', preconditioned by S, would take of_table / of_jacobian, for which S' must be symmetric. Of whatever a network's Jacobian makes, a step of
+// of_jacobian / of_image leaves the least in the norm of S^-1. None without positive curvature.
+at::Tensor step_length(const Curvatures& along) {
+  const at::Tensor conjugate = along.of_table / along.of_jacobian, least = along.of_jacobian / along.of_image;
+  return at::minimum(conjugate, kLonger * least).clamp_max(1.0).where(along.of_jacobian.gt(0.0), at::zeros_like(conjugate));
 }
 
 at::Tensor scaled(const at::Tensor& factors, const at::Tensor& x) {
@@ -48,17 +56,18 @@ std::vector<SamplerSetting> jacobian_settings() {
 at::Tensor with_gain_of_jacobian(const at::Tensor& x0, const DenoisedWithJacobian& denoised, double sigma, const GaussianLikelihood& likelihood,
                                  const SpectralCovariance& covariance, const at::Tensor& white_data, const SolveOptions& options, SolveReport& report) {
   const Operator& op = likelihood.op();
-  const double sigma_y = likelihood.sigma_y(), ratio = sigma / sigma_y;
-  const at::Tensor left_over = linear_combination(1.0, likelihood.y() - op.forward(x0), sigma_y, white_data);
-  const at::Tensor pull = op.adjoint(left_over), product = denoised.jacobian_product(pull);
-  at::Tensor change = linear_combination(ratio * ratio, product, 0.0, product);
-  const at::Tensor step = step_length(left_over, pull, change, covariance, sigma_y);
-  change = scaled(step, change);
-  const at::Tensor explained = scaled(step, left_over) + op.forward(change);
+  const double variance = likelihood.sigma_y() * likelihood.sigma_y();
+  const at::Tensor left_over = linear_combination(1.0, likelihood.y() - op.forward(x0), likelihood.sigma_y(), white_data);
+  const at::Tensor pull = op.adjoint(left_over), by_table = covariance.apply_factor_adjoint(pull), product = denoised.jacobian_product(pull);
+  const at::Tensor change = linear_combination(sigma * sigma / variance, product, 0.0, product);
   SolveReport solve;
-  const at::Tensor of_table = likelihood.gain(explained, covariance, options, solve);
+  at::Tensor u;
+  const GaussianLikelihood::Explanation of_change = likelihood.explain(left_over + op.forward(change), covariance, u, options, solve);
   keep_the_worse(report, solve);
-  return x0 + (change - of_table);
+  const at::Tensor noise = batched_dot(left_over, left_over) / variance;
+  const at::Tensor step = step_length({noise + batched_dot(by_table, by_table) / (variance * variance), noise + batched_dot(pull, change) / variance,
+                                       at::tensor(of_change.distance, noise.options())});
+  return x0 + scaled(step, change - of_change.gain);
 }
 
 }  // namespace postrec
