@@ -1,8 +1,5 @@
 #include "pace.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <utility>
 
 namespace postrec {
@@ -34,19 +31,21 @@ void Pace::begin_batch(std::int64_t n_samples, std::int64_t n_batches) {
 }
 
 bool Pace::has_time_for(const std::vector<double>& levels, std::size_t next) const {
-  const double work = std::accumulate(levels.begin() + static_cast<std::ptrdiff_t>(next), levels.end(), 0.0, [&](double sum, double sigma) { return sum + work_(sigma); });
-  const double needed = work * level_seconds_ / sample_work_ * static_cast<double>(n_samples_);
-  return needed <= (levels.size() <= kFewestLevels ? left() : batch_end_ - clock_());
+  const double time = levels.size() <= kFewestLevels ? left() : batch_end_ - clock_(), work = time * sample_work_ / (level_seconds_ * static_cast<double>(n_samples_));
+  double needed = 0.0;
+  for (std::size_t i = next; i < levels.size() && needed <= work; ++i) needed += work_(levels[i]);
+  return needed <= work;
 }
 
 bool Pace::thin(std::vector<double>& levels, std::size_t next) {
-  if (!limited() || level_seconds_ == 0.0) return false;
-  const std::size_t n = levels.size() - next;
-  std::size_t fit = n;
-  std::vector<double> kept = levels;
-  while (fit > 1 && !has_time_for(kept, next)) kept = thinned(levels, next, --fit);
-  if (fit == n) return false;
-  levels = std::move(kept);
+  if (!limited() || level_seconds_ == 0.0 || has_time_for(levels, next)) return false;
+  std::size_t fit = 1, too_many = levels.size() - next;
+  while (too_many - fit > 1) {
+    const std::size_t middle = fit + (too_many - fit) / 2;
+    (has_time_for(thinned(levels, next, middle), next) ? fit : too_many) = middle;
+  }
+  if (too_many == fit) return false;           // the one level that is left is walked
+  levels = thinned(levels, next, fit);
   return true;
 }
 
