@@ -3,7 +3,6 @@
 #include <utility>
 
 namespace postrec {
-
 namespace {
 
 /// levels, of which `fit` are left from levels[next] on: that one, and the last unless there is no other.
