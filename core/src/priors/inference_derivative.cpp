@@ -7,21 +7,18 @@
 
 #include "inference_kernels.hpp"
 #include "inference_network.hpp"
+#include "unet_layer_names.hpp"
 
 namespace postrec {
 namespace {
 
-at::Tensor features_like(const at::Tensor& image, std::int64_t channels) {
-  return at::empty({1, channels, image.size(2), image.size(3)}, image.options().memory_format(at::MemoryFormat::ChannelsLast));
-}
-
-std::string adjoint_of(const char* layer, std::int64_t level, const char* half = "") { return layer + std::to_string(level) + half + ".adjoint"; }
+std::string adjoint_of(const char* layer, std::int64_t level, const char* half = "") { return level_name(layer, level) + half + ".adjoint"; }
 
 }  // namespace
 
 void InferenceNetwork::blocks_adjoint(const char* way, std::int64_t level, at::Tensor& gradient, BlocksBackwards& record) const {
   for (std::int64_t i = config_.blocks[level] - 1; i >= 0; --i, ++record) {
-    const std::string name = way + std::to_string(level) + ".block" + std::to_string(i);
+    const std::string name = block_name(way, level, i);
     const at::Tensor &nothing = layers_.at(name + ".conv1.adjoint").bias, inner = at::empty_like(gradient);
     convolve(name + ".conv2.adjoint", gradient, {record->scale, nothing, {}, inner, {}, record->modulated});
     convolve(name + ".conv1.adjoint", inner, {at::ones_like(nothing), nothing, gradient, gradient, {}, record->x});
@@ -50,7 +47,7 @@ at::Tensor InferenceNetwork::adjoint_one(const at::Tensor& gradient, const Recor
   }
   blocks_adjoint("down", 0, g, block);
   const at::Tensor& no_bias = layers_.at("input.adjoint").bias;
-  const at::Tensor out = features_like(g, no_bias.size(0));
+  const at::Tensor out = empty_features(g, no_bias.size(0));
   convolve("input.adjoint", g, {at::ones_like(no_bias), no_bias, {}, out, {}});
   return out.narrow(1, 0, config_.in_channels * config_.unshuffle * config_.unshuffle);
 }

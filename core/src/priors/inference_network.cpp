@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "inference_kernels.hpp"
+#include "unet_layer_names.hpp"
 
 namespace postrec {
 namespace {
@@ -33,8 +34,6 @@ at::Tensor transformed_kernel(const at::Tensor& kernel) {
   const at::Tensor filled = at::constant_pad_nd(spread, {0, 0, 0, in - kernel.size(1), 0, out - kernel.size(0)});
   return filled.view({out / inference::kPanel, inference::kPanel, in, 16}).permute({3, 0, 2, 1}).to(at::kFloat).contiguous();
 }
-
-std::string level_name(const char* way, std::int64_t level) { return way + std::to_string(level); }
 
 }  // namespace
 
@@ -84,6 +83,10 @@ void InferenceNetwork::prepare_joins() {
 }
 
 InferenceNetwork::Layer InferenceNetwork::layer(const std::string& name) const { return {weights_.at(name + ".weight"), weights_.at(name + ".bias")}; }
+
+at::Tensor InferenceNetwork::empty_features(const at::Tensor& image, std::int64_t channels) {
+  return at::empty({1, channels, image.size(2), image.size(3)}, image.options().memory_format(at::MemoryFormat::ChannelsLast));
+}
 
 at::Tensor InferenceNetwork::plain(const Layer& layer, const at::Tensor& x, std::int64_t stride) {
   const std::int64_t padding = layer.kernel.size(2) == 3 ? 1 : 0;
@@ -141,8 +144,7 @@ void InferenceNetwork::block(const std::string& name, Features& features, const 
 
 void InferenceNetwork::blocks(const char* way, std::int64_t level, Features& features, const at::Tensor& embedding, bool activate, Record* record) const {
   const std::int64_t count = config_.blocks[level];
-  for (std::int64_t i = 0; i < count; ++i)
-    block(level_name(way, level) + ".block" + std::to_string(i), features, embedding, activate || i + 1 < count, record);
+  for (std::int64_t i = 0; i < count; ++i) block(block_name(way, level, i), features, embedding, activate || i + 1 < count, record);
 }
 
 at::Tensor InferenceNetwork::forward(const at::Tensor& x, const at::Tensor& embedding) const {
@@ -167,7 +169,7 @@ at::Tensor InferenceNetwork::forward_one(const at::Tensor& x, const at::Tensor& 
   }
   if (record) record->last = features.x;
   const at::Tensor& bias = layers_.at("output").bias;
-  const at::Tensor out = at::empty({x.size(0), bias.size(0), x.size(2), x.size(3)}, x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  const at::Tensor out = empty_features(x, bias.size(0));
   convolve("output", features.activated, {at::ones_like(bias), bias, {}, out, {}});
   return out.narrow(1, 0, weights_.at("output.bias").size(0));
 }

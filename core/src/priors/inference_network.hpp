@@ -64,6 +64,8 @@ class InferenceNetwork {
   void prepare_adjoint(const std::string& name);
   void prepare_joins();
   Layer layer(const std::string& name) const;
+  /// Room for [1, channels, H, W] at the pixels of [1, C, H, W].
+  static at::Tensor empty_features(const at::Tensor& image, std::int64_t channels);
   static at::Tensor plain(const Layer& layer, const at::Tensor& x, std::int64_t stride = 1);
   Features activated(const at::Tensor& x) const;
   Features joined(std::int64_t level, const at::Tensor& coarse, const at::Tensor& skip) const;

@@ -13,6 +13,7 @@
 #include "inference_network.hpp"
 #include "postrec/error.hpp"
 #include "postrec/random.hpp"
+#include "unet_layer_names.hpp"
 
 namespace postrec {
 namespace {
@@ -85,9 +86,6 @@ void add_block(Shapes& shapes, const UNetConfig& config, const std::string& name
   add_norm(shapes, name + ".norm1", width);
   add_norm(shapes, name + ".norm2", width);
 }
-
-std::string level_name(const char* way, std::int64_t level) { return way + std::to_string(level); }
-std::string block_name(const char* way, std::int64_t level, std::int64_t i) { return level_name(way, level) + ".block" + std::to_string(i); }
 
 bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
