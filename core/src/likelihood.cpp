@@ -184,21 +184,23 @@ at::Tensor GaussianLikelihood::draw_posterior(const at::Tensor& mean, const Spec
   return mean + covariance.apply_factor(u);
 }
 
-GaussianLikelihood::Explanation GaussianLikelihood::explain(const at::Tensor& r, const SpectralCovariance& covariance, at::Tensor& u, const SolveOptions& options,
-                                                             SolveReport& report) const {
+at::Tensor GaussianLikelihood::gain(const at::Tensor& r, const SpectralCovariance& covariance, const SolveOptions& options, SolveReport& report) const {
   const at::Tensor right_side = white_backprojection(r, covariance);
-  if (!u.defined()) u = at::zeros_like(right_side);
+  at::Tensor u = at::zeros_like(right_side);
   report = solve(right_side, covariance, u, options);
-  Explanation found{covariance.apply_factor(u), dots(u, u)};
-  const at::Tensor unexplained = r - op_->forward(found.gain);
-  const std::vector<double> in_data = dots(unexplained, unexplained);
-  for (std::size_t i = 0; i < in_data.size(); ++i) found.distance[i] += in_data[i] / (sigma_y_ * sigma_y_);
-  return found;
+  return covariance.apply_factor(u);
 }
 
 std::vector<double> GaussianLikelihood::data_distance(const at::Tensor& mean, const SpectralCovariance& covariance, at::Tensor& u, const SolveOptions& options,
                                                       SolveReport& report) const {
-  return explain(y_ - op_->forward(mean), covariance, u, options, report).distance;
+  const at::Tensor residual = y_ - op_->forward(mean), right_side = white_backprojection(residual, covariance);
+  if (!u.defined()) u = at::zeros_like(right_side);
+  report = solve(right_side, covariance, u, options);
+  const at::Tensor unexplained = residual - op_->forward(covariance.apply_factor(u));
+  const std::vector<double> in_data = dots(unexplained, unexplained);
+  std::vector<double> distance = dots(u, u);
+  for (std::size_t i = 0; i < distance.size(); ++i) distance[i] += in_data[i] / (sigma_y_ * sigma_y_);
+  return distance;
 }
 
 }  // namespace postrec

@@ -40,6 +40,15 @@ SpectralCovariance SpectralCovariance::with_envelope(const at::Tensor& envelope)
   return result;
 }
 
+at::Tensor SpectralCovariance::mean_variance() const {
+  const auto mean_square = [](const at::Tensor& x) {
+    const at::Tensor batch = x.dim() == 3 ? x.unsqueeze(0) : x;
+    return batched_dot(batch, batch) / static_cast<double>(batch[0].numel());
+  };
+  const at::Tensor of_spectrum = mean_square(natural_sqrt_);
+  return envelope_.defined() ? of_spectrum * mean_square(envelope_) : of_spectrum;
+}
+
 at::Tensor SpectralCovariance::enveloped(const at::Tensor& x) const { return envelope_.defined() ? times_table(x, envelope_) : x; }
 
 at::Tensor SpectralCovariance::apply(const at::Tensor& x) const {

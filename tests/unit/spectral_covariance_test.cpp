@@ -46,6 +46,26 @@ TEST(SpectralCovariance, orthonormal) {
     }
 }
 
+TEST(SpectralCovariance, MeanVarianceIsTheTraceOverThePixels) {
+  const at::Tensor factor = 0.5 + RandomStreams(4, 0, 2).uniform(0, {2, 5, 6}), envelope = 0.5 + RandomStreams(5, 0, 2).uniform(0, {1, 5, 6});
+  for (const Kind& kind : kKinds) {
+    const auto trace_of = [&](const SpectralCovariance& c) {
+      const at::Tensor dense = dense_matrix([&](const at::Tensor& x) { return c.apply(x); }, {{2, 5, 6}, kind.dtype});
+      return dense.trace().item<double>() / static_cast<double>(dense.size(0));
+    };
+    const SpectralCovariance alike(kind.basis, table(kind.basis, 2, 5, 6));
+    ASSERT_EQ(alike.mean_variance().numel(), 1);
+    EXPECT_NEAR(alike.mean_variance()[0].item<double>(), trace_of(alike), kRounding);
+    const at::Tensor plain = alike.scaled(factor).mean_variance(), enveloped = alike.scaled(factor).with_envelope(envelope).mean_variance();
+    for (std::int64_t i = 0; i < 2; ++i) {
+      const SpectralCovariance one = alike.scaled(factor[i]);
+      EXPECT_NEAR(plain[i].item<double>(), trace_of(one), kRounding);
+      // Real images with the DFT need c(-k) = c(k), which this factor has not.
+      if (kind.dtype == at::kComplexFloat) EXPECT_NEAR(enveloped[i].item<double>(), trace_of(one.with_envelope(envelope.narrow(0, i, 1))), kRounding);
+    }
+  }
+}
+
 // A table for each element of the batch does what each table does alone, to the bit.
 TEST(SpectralCovariance, OneTableForEach) {
   for (const Kind& kind : kKinds) {

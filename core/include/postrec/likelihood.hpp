@@ -47,17 +47,14 @@ class GaussianLikelihood {
                             const at::Tensor& white_data, const SolveOptions& options, SolveReport& report,
                             std::vector<double>* mean_chi2 = nullptr) const;
 
-  /// What x0 ~ N(mean, C) makes of data that lie r from their expectation, S = A C A^H + sigma_y^2 I.
-  struct Explanation {
-    at::Tensor gain;                           ///< C A^H S^-1 r, [B, domain]: how far E[x0 | y] lies from the mean
-    std::vector<double> distance;              ///< r^H S^-1 r per sample
-  };
-  /// r [B, codomain]. `u` [B, domain] holds the first guess (0 when undefined) and receives the solution, of which F makes the gain.
-  /// The distance is the least ||r - A F u||^2/sigma_y^2 + ||u||^2 over u, so a solver's error enters squared: the figure is about
-  /// tolerance^2 n too large at most, n real components of the image.
-  Explanation explain(const at::Tensor& r, const SpectralCovariance& covariance, at::Tensor& u, const SolveOptions& options, SolveReport& report) const;
-  /// The distance of the data themselves, r = y - A mean, mean [B, domain].
-  std::vector<double> data_distance(const at::Tensor& mean, const SpectralCovariance& covariance, at::Tensor& u, const SolveOptions& options, SolveReport& report) const;
+  /// C A^H (A C A^H + sigma_y^2 I)^-1 r, [B, codomain] -> [B, domain]: how far E[x0 | y] of x0 ~ N(mean, C) moves when the data move by r.
+  at::Tensor gain(const at::Tensor& r, const SpectralCovariance& covariance, const SolveOptions& options, SolveReport& report) const;
+
+  /// r^H S^-1 r per sample, r = y - A mean, S = A C A^H + sigma_y^2 I: how far the data are from what x0 ~ N(mean, C) predicts, [B, domain] -> [B].
+  /// It is the least ||r - A F u||^2/sigma_y^2 + ||u||^2 over u, so a solver's error enters squared: the figure is about
+  /// tolerance^2 n too large at most, n real components of the image. `u` [B, domain] holds the first guess (0 when undefined) and receives the solution.
+  std::vector<double> data_distance(const at::Tensor& mean, const SpectralCovariance& covariance, at::Tensor& u, const SolveOptions& options,
+                                    SolveReport& report) const;
 
  private:
   class Spectrum;
