@@ -16,8 +16,7 @@ folder=$(realpath "$3")
 which=${4:-few}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=passive
 
-# Samples x levels that take as long as the bridge's 20 x 20, from the seconds of 4 samples and 8 levels (brsmc, twisted-smc: 8 samples) on one idle thread. Of several shares of the
-# time that were tried the best is kept. A walk's particles, and the evaluations of a level, are counted by the seconds.
+# Samples x levels that take as long as the bridge's 20 x 20, from the seconds of 4 samples and 8 levels (brsmc, twisted-smc: 8 samples) on one idle thread. A walk's particles, and the evaluations of a level, are counted by the seconds.
 near='bridge 20 20 20 20
 pigdm 12 40 8 57
 mmps 4 91 4 78
@@ -74,17 +73,17 @@ def cell(figures, best):
     text = "{psnr_mean_db:.2f} / {psnr_sample_db:.2f}, {ssim_mean:.3f}, {coverage:.2f}, {spread:.2f}, {reduced_chi2:.3g}".format(**mean_of(figures))
     behind = [best[key]["psnr_mean_db"] - each["psnr_mean_db"] for key, each in figures.items()]
     return text + (f"; {min(behind):.2f} to {max(behind):.2f} on {len(behind)}" if any(behind) else "")
-rows = {}
+rows, nothing = {}, (float("-inf"), ["", ""])
 for kind in ("mri", "ct"):
     start = f"{which}-{kind}-"
     tables = {path.stem[len(start):]: slices(path) for path in folder.glob(start + "*x*[0-9].json")}
     best = next(figures for name, figures in tables.items() if name.startswith("bridge-"))
     for name, figures in tables.items():
         method, size = name.rsplit("-", 1)
-        rows.setdefault(method.replace(",", ":"), {})[kind] = (mean_of(figures)["psnr_mean_db"], [size, cell(figures, best)])
+        row = rows.setdefault(method.replace(",", ":"), {})
+        row[kind] = max(row.get(kind, nothing), (mean_of(figures)["psnr_mean_db"], [size.replace("x", " x "), cell(figures, best)]))  # of several shares of the time the best
 print("PSNR of the mean / of a sample, SSIM, truth inside, spread over error, chi-square; decibels behind the bridge, on how many slices\n")
 print("| method | samples x levels | MRI, R = 8 | samples x levels | CT, 60 views |\n|---|---|---|---|---|")
-nothing = (float("-inf"), ["", ""])
 for method, cells in sorted(rows.items(), key=lambda row: -row[1].get("mri", nothing)[0]):
     print("| " + " | ".join([method, *cells.get("mri", nothing)[1], *cells.get("ct", nothing)[1]]) + " |")
 PYTHON
