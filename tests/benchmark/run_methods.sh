@@ -16,7 +16,8 @@ folder=$(realpath "$3")
 which=${4:-few}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=passive
 
-# Samples x levels that take as long as the bridge's 20 x 20, from the seconds of 4 samples and 8 levels (brsmc, twisted-smc: 8 samples) on one idle thread. A walk's particles, and the evaluations of a level, are counted by the seconds.
+# Samples x levels that take as long as the bridge's 20 x 20, from the seconds of 4 samples and 8 levels (brsmc, twisted-smc: 8 samples) on one
+# idle thread.
 near='bridge 20 20 20 20
 pigdm 12 40 8 57
 mmps 4 91 4 78
@@ -33,13 +34,13 @@ preconditioned-langevin 4 56 4 54
 twisted-smc:group=8 8 83 8 75
 split-gibbs:start-steps=0:sde-steps=10 1 12 1 12'
 
-compare() {  # kind, method, samples, levels, scan options...
+compare() {  # kind, method, samples, levels, scan options...; a method that fails is left out of the table
   local kind=$1 method=$2 samples=$3 levels=$4 table
   shift 4
   table="$folder/$which-$kind-${method//:/,}-${samples}x$levels"
   [ -e "$table.json" ] && return
   "$bin/postrec" evaluate "$@" --compare "$method" --steps "$levels" --samples "$samples" --batch-size 0 --table "$table.part.json" --on-existing overwrite --quiet > /dev/null &&
-    mv "$table.part.json" "$table.json"
+    mv "$table.part.json" "$table.json" || echo "failed: $kind $method" >&2
 }
 mri=(--prior brain-mr --phase smooth --operator mri-fourier --set mask-pattern=equispaced --set acceleration=8 --simulate-coils 8 --noise 0.02)
 ct=("$scans/ct/val/tcga_luad_slices.nii.gz" --prior ct --unit hu --operator ct-radon --set n-views=60 --noise 0.5)
@@ -58,9 +59,9 @@ on_one() {
   compare mri "$1" "$2" "$3" "${head}1036.nii.gz" --slices 70 "${mri[@]}"
   compare ct "$1" "$4" "$5" --slices 3 "${ct[@]}"
 }
-each() {  # function, table of methods; a method that fails is left out of the table
+each() {  # function, table of methods
   local method rest
-  while read -r method rest; do "$1" "$method" $rest || echo "failed: $method" >&2; done <<< "$2"
+  while read -r method rest; do "$1" "$method" $rest; done <<< "$2"
 }
 if [ "$which" = all ]; then each on_all "$near"; else each on_two "$near"; each on_one "$far"; fi
 

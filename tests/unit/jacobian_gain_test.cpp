@@ -103,18 +103,24 @@ TEST(JacobianGain, DrawsAreSpreadAsTheirMeanErrs) {
             0.02 * gain.norm().item<double>());
 }
 
-// A Jacobian that is far too large moves a draw no farther than the table's own gain does, one without positive curvature not at all.
+// A Jacobian that is far too large, or far from symmetric, moves a draw no farther than the table's own gain does, one without positive curvature not at all.
 TEST(JacobianGain, DoesNotFollowAJacobianThatIsFarOff) {
   const Problem problem;
   const at::Tensor white_image = problem.white_image(2), white_data = problem.white_data(2);
   const SpectralCovariance table = problem.off_by(0.2);
   const auto large = problem.draws(table, white_image, white_data, Problem::jacobian_of({SpectralBasis::kDft, problem.right.eigenvalues() * 1000.0}));
-  EXPECT_LT(distance(large.by_jacobian, large.by_table), distance(large.by_table, table.apply_factor(white_image)));
+  const double own_gain = distance(large.by_table, table.apply_factor(white_image));
+  EXPECT_LT(distance(large.by_jacobian, large.by_table), own_gain);
+  // v^H B v = 0, so curvature sees nothing of B.
+  const auto askew = problem.draws(table, white_image, white_data, [&](const at::Tensor& v) {
+    return Problem::jacobian_of(problem.right)(v) + 100.0 * (v.roll(1, -1) - v.roll(-1, -1));
+  });
+  EXPECT_LT(distance(askew.by_jacobian, askew.by_table), own_gain);
   const auto negative = problem.draws(table, white_image, white_data, [&](const at::Tensor& v) { return -problem.right.apply(v) * 100.0; });
   EXPECT_TRUE(at::equal(negative.by_jacobian, negative.by_table));
 }
 
-// v^H B v = 0, so curvature sees nothing of B in J + t B. Up to twice the error of the denoised image the draw is moved by as much as t says, and the less the farther beyond.
+// As above, J + t B. Up to twice the error of the denoised image the draw is moved by as much as t says, and the less the farther beyond.
 TEST(JacobianGain, IsHeldBackWhereTheJacobianTurnsAside) {
   const Problem problem;
   const at::Tensor white_image = problem.white_image(1), white_data = problem.white_data(1);

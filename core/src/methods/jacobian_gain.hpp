@@ -28,7 +28,7 @@ std::vector<SamplerSetting> jacobian_settings();
 /// V = C. The covariance of z remains C. Whatever the gain, the draw is then spread about its mean as that mean errs (see PigdmCalibrated).
 ///
 /// The move is as long as conjugate gradients for A V A^H + sigma_y^2 I, preconditioned by S, make their first step, but at most 1: where V is far too large, little is left of it.
-/// Were it longer than m > 2 root mean square errors of the denoised image by C, it is 4/m of them: J is then wrong where nothing was measured.
+/// Where the whole move would be m > 2 root mean square errors of the denoised image long, by C, it is at most 4/m of them: J is then wrong where nothing was measured.
 /// One product with J, one solve; `report` is of the worse of this and what it held.
 at::Tensor with_gain_of_jacobian(const at::Tensor& x0, const DenoisedWithJacobian& denoised, double sigma, const GaussianLikelihood& likelihood,
                                  const SpectralCovariance& covariance, const at::Tensor& white_data, const SolveOptions& options, SolveReport& report);
