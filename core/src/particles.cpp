@@ -77,7 +77,8 @@ void ParticleWeights::multiply(const std::vector<double>& log_factors) {
     for (std::int64_t i = 0; i < group_; ++i) sums[i] = log_weights_[first + i] + log_factors[first + i];
     const double largest = *std::max_element(sums.begin(), sums.end());
     if (!std::isfinite(largest))
-      throw Error(ErrorKind::kNumerical, "a particle weight is not finite", "check the prior, the measurement and sigma_y");
+      throw Error(ErrorKind::kNumerical, "a particle weight is not finite",
+                  "the walk may have overshot: take more levels (twisted-smc: or a larger image-variance); else check the prior, the measurement and sigma_y");
     for (std::int64_t i = 0; i < group_; ++i) log_weights_[first + i] = static_cast<float>(sums[i] - largest);
   }
 }

@@ -31,7 +31,7 @@ pigdm-calibrated 4 109 4 119
 daps-exact 4 34 4 34
 annealed-langevin 4 63 4 57
 preconditioned-langevin 4 56 4 54
-twisted-smc:group=8 8 83 8 75
+twisted-smc:group=8:image-variance=100 8 83 8 75
 split-gibbs:start-steps=0:sde-steps=10 1 12 1 12'
 
 compare() {  # kind, method, samples, levels, scan options...; a method that fails is left out of the table
