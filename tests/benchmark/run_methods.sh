@@ -44,26 +44,22 @@ compare() {  # kind, method, samples, levels, scan options...; a method that fai
 }
 mri=(--prior brain-mr --phase smooth --operator mri-fourier --set mask-pattern=equispaced --set acceleration=8 --simulate-coils 8 --noise 0.02)
 ct=("$scans/ct/val/tcga_luad_slices.nii.gz" --prior ct --unit hu --operator ct-radon --set n-views=60 --noise 0.5)
-heads=("$scans"/mr_brain_t1_stripped/val/*.nii.gz)
 head=$scans/mr_brain_t1_stripped/val/oasis_
 
-on_all() {
-  compare mri "$1" "$2" "$3" "${heads[@]}" --slices 50,70,90,110 "${mri[@]}"
-  compare ct "$1" "$4" "$5" "${ct[@]}"
+compare_each() {  # table of methods, slices of MRI, slices of CT, scans of MRI...
+  local methods=$1 mri_slices=$2 ct_slices=$3 method samples levels ct_samples ct_levels
+  shift 3
+  while read -r method samples levels ct_samples ct_levels; do
+    compare mri "$method" "$samples" "$levels" "$@" --slices "$mri_slices" "${mri[@]}"
+    compare ct "$method" "$ct_samples" "$ct_levels" --slices "$ct_slices" "${ct[@]}"
+  done <<< "$methods"
 }
-on_two() {
-  compare mri "$1" "$2" "$3" "${head}1036.nii.gz" "${head}1113.nii.gz" --slices 70 "${mri[@]}"
-  compare ct "$1" "$4" "$5" --slices 3,8 "${ct[@]}"
-}
-on_one() {
-  compare mri "$1" "$2" "$3" "${head}1036.nii.gz" --slices 70 "${mri[@]}"
-  compare ct "$1" "$4" "$5" --slices 3 "${ct[@]}"
-}
-each() {  # function, table of methods
-  local method rest
-  while read -r method rest; do "$1" "$method" $rest; done <<< "$2"
-}
-if [ "$which" = all ]; then each on_all "$near"; else each on_two "$near"; each on_one "$far"; fi
+if [ "$which" = all ]; then
+  compare_each "$near" 50,70,90,110 0-12 "$head"*.nii.gz
+else
+  compare_each "$near" 70 3,8 "${head}1036.nii.gz" "${head}1113.nii.gz"
+  compare_each "$far" 70 3 "${head}1036.nii.gz"
+fi
 
 python3 - "$folder" "$which" <<'PYTHON'
 import json, pathlib, sys
@@ -73,7 +69,8 @@ def mean_of(figures): return {key: sum(each[key] for each in figures.values()) /
 def cell(figures, best):
     text = "{psnr_mean_db:.2f} / {psnr_sample_db:.2f}, {ssim_mean:.3f}, {coverage:.2f}, {spread:.2f}, {reduced_chi2:.3g}".format(**mean_of(figures))
     behind = [best[key]["psnr_mean_db"] - each["psnr_mean_db"] for key, each in figures.items()]
-    return text + (f"; {min(behind):.2f} to {max(behind):.2f} on {len(behind)}" if any(behind) else "")
+    least, most = f"{min(behind):.2f}", f"{max(behind):.2f}"
+    return text + (f"; {least if least == most else f'{least} to {most}'} on {len(behind)}" if any(behind) else "")
 rows, nothing = {}, (float("-inf"), ["", ""])
 for kind in ("mri", "ct"):
     start = f"{which}-{kind}-"
