@@ -13,6 +13,7 @@
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/scan.hpp"
 #include "result/comparison.hpp"
+#include "result/comparison_table.hpp"
 #include "result/quality.hpp"
 #include "result/result_folder.hpp"
 

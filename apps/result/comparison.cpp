@@ -6,10 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <sstream>
 
 #include "cli/console.hpp"
 #include "cli/progress.hpp"
@@ -24,36 +22,6 @@ using nlohmann::ordered_json;
 
 constexpr int kWarmUpLevels = 2;
 constexpr int kMostLevels = 1000;
-
-/// One figure of a row: its name in JSON and CSV, its title in the table, how it is printed there.
-struct Figure {
-  const char* name;
-  const char* title;
-  const char* format;
-};
-constexpr Figure kFigures[] = {{"psnr_mean_db", "PSNR/dB", "%.2f"}, {"psnr_sample_db", "sample", "%.2f"}, {"ssim_mean", "SSIM", "%.3f"},  {"coverage", "inside", "%.3f"},
-                               {"spread", "spread", "%.2f"},        {"reduced_chi2", "chi2", "%.3f"},     {"nfe", "NFE", "%.0f"},         {"levels", "levels", "%.0f"},
-                               {"seconds", "seconds", "%.2f"},      {"network_share", "network", "%.2f"}};
-
-std::vector<std::string> parts_of(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
-  return parts;
-}
-
-double number(const std::string& text, const std::string& what) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0') throw Error(ErrorKind::kUsage, what + " is '" + text + "'", "it must be a number");
-  return value;
-}
-
-std::int64_t slice_number(const std::string& text, const std::string& list) {
-  const bool digits = !text.empty() && text.size() < 10 && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (!digits) throw Error(ErrorKind::kUsage, "--slices '" + list + "' is not a list of slices", "write e.g. 3,7,10-14");
-  return std::stoll(text);
-}
 
 double mean_of(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); }
 
@@ -229,56 +197,7 @@ ordered_json as_json(const std::vector<Row>& rows) {
   return methods;
 }
 
-std::string padded(const std::string& text, std::size_t width) { return std::string(width > text.size() ? width - text.size() : 0, ' ') + text; }
-
-std::string formatted(const char* format, const ordered_json& value) {
-  if (!value.is_number()) return "-";
-  char text[32];
-  std::snprintf(text, sizeof text, format, value.get<double>());
-  return text;
-}
-
-/// A field of a CSV file. [RFC 4180]
-std::string quoted(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string result = "\"";
-  for (const char c : text) result += c == '"' ? "\"\"" : std::string(1, c);
-  return result + "\"";
-}
-
 }  // namespace
-
-ComparedMethod parse_method(const std::string& text, const SamplerOptions& shared) {
-  const std::vector<std::string> parts = parts_of(text, ':');
-  if (parts.empty()) throw Error(ErrorKind::kUsage, "--compare has an empty method", "write METHOD[/SOLVER][:SETTING=NUMBER...],...");
-  ComparedMethod method{text, shared};
-  const auto slash = parts.front().find('/');
-  method.sampler.method = parts.front().substr(0, slash);
-  method.sampler.solver = slash == std::string::npos ? "" : parts.front().substr(slash + 1);
-  method.sampler.settings.clear();
-  for (std::size_t i = 1; i < parts.size(); ++i) {
-    const auto equals = parts[i].find('=');
-    if (equals == 0 || equals == std::string::npos) throw Error(ErrorKind::kUsage, "--compare '" + text + "': '" + parts[i] + "' is not a setting", "write SETTING=NUMBER");
-    const std::string key = parts[i].substr(0, equals);
-    method.sampler.settings[key] = number(parts[i].substr(equals + 1), "--compare '" + text + "': " + key);
-  }
-  method.sampler.validate();
-  return method;
-}
-
-std::vector<std::int64_t> parse_slices(const std::string& text) {
-  constexpr std::int64_t kMost = 100000;
-  std::vector<std::int64_t> slices;
-  for (const std::string& part : parts_of(text, ',')) {
-    const auto dash = part.find('-');
-    const std::int64_t first = slice_number(part.substr(0, dash), text);
-    const std::int64_t last = dash == std::string::npos ? first : slice_number(part.substr(dash + 1), text);
-    if (last < first || last - first > kMost) throw Error(ErrorKind::kUsage, "--slices has the range " + part, "write the lower number first");
-    for (std::int64_t slice = first; slice <= last; ++slice) slices.push_back(slice);
-  }
-  if (slices.empty()) throw Error(ErrorKind::kUsage, "--slices is empty", "write e.g. 3,7,10-14");
-  return slices;
-}
 
 at::Tensor matching_slices(const at::Tensor& volume, const std::vector<std::int64_t>& numbers, const std::string& what) {
   if (volume.size(0) == static_cast<std::int64_t>(numbers.size())) return volume;
@@ -328,49 +247,6 @@ ordered_json compare_methods(const ComparisonRequest& request, const std::functi
   ordered_json result = comparison(interrupted);
   if (result.is_null()) throw Error(ErrorKind::kInterrupted, "interrupted before the first slice was finished by all methods", "nothing is written");
   return result;
-}
-
-std::string comparison_table(const ordered_json& comparison) {
-  std::size_t width = 6;
-  for (const auto& row : comparison["methods"]) width = std::max(width, row["method"].get<std::string>().size());
-  const auto name = [&](const std::string& text) { return text + std::string(width - text.size(), ' '); };
-  std::string table = name("method");
-  for (const Figure& figure : kFigures) table += padded(figure.title, 9);
-  table += "\n";
-  ordered_json expected;
-  for (const auto& row : comparison["methods"]) {
-    table += name(row["method"]);
-    if (row.contains("failure")) {
-      table += "  " + row["failure"].get<std::string>() + "\n";
-      continue;
-    }
-    for (const Figure& figure : kFigures) table += padded(formatted(figure.format, row["mean"][figure.name]), 9);
-    table += "\n";
-    expected = row["mean"]["coverage_expected"];
-  }
-  return table + "Means over " + std::to_string(comparison["slices"].get<std::int64_t>()) + " slice(s)" + (comparison["simulated"].get<bool>() ? ", SIMULATED measurements" : "") +
-         (comparison["interrupted"].get<bool>() ? ", INTERRUPTED before the rest" : "") +
-         ". PSNR and SSIM of the posterior mean, PSNR of one sample; inside: true values of the object's pixels in the interval, right is " + formatted("%.3f", expected) +
-         ";\nspread: standard deviation over error of the mean, right is 1; chi2: reduced, of the samples, about 1; NFE: network evaluations per sample;\n"
-         "seconds a slice; network: the share of them in the prior.\n";
-}
-
-std::string comparison_csv(const ordered_json& comparison) {
-  std::string csv;
-  for (const auto& row : comparison["methods"]) {
-    if (row.contains("failure")) continue;
-    if (csv.empty()) {
-      csv = "method,image,slice";
-      for (const auto& [name, value] : row["mean"].items()) csv += "," + name;
-      csv += "\n";
-    }
-    for (const auto& slice : row["slices"]) {
-      csv += quoted(row["method"]) + "," + quoted(slice["image"]) + "," + slice["slice"].dump();
-      for (const auto& [name, value] : slice["figures"].items()) csv.append(",").append(value.is_null() ? "" : value.dump());
-      csv += "\n";
-    }
-  }
-  return csv;
 }
 
 }  // namespace postrec

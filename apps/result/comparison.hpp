@@ -1,41 +1,18 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
-#include "case/case.hpp"
-#include "run/session.hpp"
+#include "result/comparison_request.hpp"
 
 namespace postrec {
-
-/// A method with its settings, one row of the table.
-struct ComparedMethod {
-  std::string text;                            ///< as the user wrote it
-  SamplerOptions sampler;
-};
-
-/// "METHOD[/SOLVER][:SETTING=NUMBER...]"; samples, levels, tolerance and all else as in `shared`.
-/// Throws Error(kUsage) on a method, solver or setting that does not exist.
-ComparedMethod parse_method(const std::string& text, const SamplerOptions& shared);
-
-/// "3,7,10-14" -> 3, 7, 10, 11, 12, 13, 14. Throws Error(kUsage).
-std::vector<std::int64_t> parse_slices(const std::string& text);
 
 /// The slices of a truth that belong to slices with these numbers: all of them when there are as many, otherwise those numbers. [slice, C, H, W]
 /// Throws Error(kBadData) that names `what` when there is no such slice.
 at::Tensor matching_slices(const at::Tensor& volume, const std::vector<std::int64_t>& numbers, const std::string& what);
-
-struct ComparisonRequest {
-  std::vector<CaseOptions> cases;
-  std::vector<ComparedMethod> methods;
-  SessionOptions session;                      ///< its sampler is that of no row
-  double seconds = 0.0;                        ///< as many levels as fit this time a slice, instead of those of the rows; 0: those of the rows
-  std::filesystem::path truth;                 ///< of measurements that were acquired; simulated ones know theirs
-};
 
 /// Every method on the same measurements of the same slices with the same random numbers, judged against the truth.
 ///
@@ -46,9 +23,5 @@ struct ComparisonRequest {
 /// were the comparison to end there.
 /// Throws Error: what reading and session throw; kInterrupted when no slice was finished; what the last method threw when all of them failed.
 nlohmann::ordered_json compare_methods(const ComparisonRequest& request, const std::function<void(const nlohmann::ordered_json&)>& keep = {});
-
-/// The averages as a table for people, and every slice as lines of comma-separated values.
-std::string comparison_table(const nlohmann::ordered_json& comparison);
-std::string comparison_csv(const nlohmann::ordered_json& comparison);
 
 }  // namespace postrec
