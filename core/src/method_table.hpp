@@ -31,8 +31,7 @@ struct MethodEntry {
   EvaluationCount evaluations_besides = {0.0}; ///< of a run: a start, or what the last level takes more; less when negative
   /// For methods of one evaluation a level: whether a level at sigma takes two, of images of a shape, with a measurement. Empty: none does.
   std::function<bool(const Prior&, const std::vector<std::int64_t>& image_shape, double sigma, const std::map<std::string, double>& settings)> takes_two;
-  std::int64_t group_size = 1;                 ///< samples that know of each other; when `group_setting` is not empty, that setting has it
-  std::string group_setting;
+  std::string group_setting;                   ///< which setting has the number of samples that know of each other; empty where none do
   bool leaps = false;                          ///< its first draw of x0 follows y, so that the high levels after it say little: see NoiseSchedule::leap
   std::function<std::unique_ptr<SamplingMethod>(const SamplingTask&)> walk;
   std::function<std::unique_ptr<Guidance>(const SamplingTask&)> guide;

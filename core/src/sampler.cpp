@@ -245,9 +245,12 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   const auto start = std::chrono::steady_clock::now();
   const auto settings = complete_settings(entry, solver, options.settings);
   LevelChoice choice({prior, image_shape, likelihood != nullptr, entry, solver, settings}, options);
-  const std::int64_t group = entry.group_setting.empty() ? entry.group_size : static_cast<std::int64_t>(settings.at(entry.group_setting));
+  const std::int64_t group = entry.group_setting.empty() ? 1 : static_cast<std::int64_t>(settings.at(entry.group_setting));
   const std::int64_t asked = options.batch_size > 0 ? options.batch_size : options.n_samples;
   const TensorSpec image{image_shape, prior.domain().dtype};
+  if (options.n_samples % group != 0)
+    observer.on_message("samples of " + entry.info.name + " come in groups of " + std::to_string(group) + " (its setting " + entry.group_setting + "): whole groups are computed for the " +
+                        std::to_string(options.n_samples) + " that are asked for");
   BatchSize batch_size(solver && solver->adaptive ? 1 : asked, group, bytes_of(image), options.batch_limit);
   const at::Device device = likelihood ? likelihood->y().device() : options.device;
 

@@ -205,13 +205,30 @@ TEST(Sampler, RefusesWhatDoesNotFitTogether) {
   expect_error(ErrorKind::kBadData, "shape", [&] { sample(*real.prior, nullptr, {3, 37, 37}, options(1, 0), observer); });
 }
 
+struct Watch : Observer {
+  void on_message(const std::string& text) override { messages.push_back(text); }
+  std::vector<std::string> messages;
+};
+
+TEST(Sampler, SaysWhenMoreSamplesAreComputedThanAskedFor) {
+  const Problem problem = coil_problem();
+  const GaussianLikelihood likelihood(problem.op, problem.y, problem.sigma_y);
+  SamplerOptions how = options(3, 1);
+  how.method = "brsmc";
+  how.settings["group"] = 2;
+  Watch watch;
+  EXPECT_EQ(sample(*problem.prior, &likelihood, {1, 30, 34}, how, watch).x.size(0), 3);
+  ASSERT_EQ(watch.messages.size(), 1u);
+  EXPECT_NE(watch.messages[0].find("brsmc come in groups of 2"), std::string::npos) << watch.messages[0];
+  how.n_samples = 4;
+  sample(*problem.prior, &likelihood, {1, 30, 34}, how, watch);
+  EXPECT_EQ(watch.messages.size(), 1u);
+}
+
 TEST(Sampler, SaysWhenTheSolveDoesNotConverge) {
   const Problem problem = coil_problem();
   const GaussianLikelihood likelihood(problem.op, problem.y, problem.sigma_y);
-  struct Watch : Observer {
-    void on_message(const std::string& text) override { messages.push_back(text); }
-    std::vector<std::string> messages;
-  } watch;
+  Watch watch;
   SamplerOptions how = options(2, 1);
   how.solve.max_iterations = 2;
   sample(*problem.prior, &likelihood, {1, 30, 34}, how, watch);
