@@ -124,12 +124,6 @@ at::Tensor object_pixels(const at::Tensor& truth) {
   return truth.gt(low + kObject * (high - low));
 }
 
-/// The regions of which half lies in the object; all when there is none.
-at::Tensor regions_in(const at::Tensor& regions, const at::Tensor& object) {
-  const at::Tensor inside = means_over_regions(object.to(at::kFloat).unsqueeze(0), regions)[0].ge(0.5);
-  return inside.any().item<bool>() ? regions.index_select(0, inside.nonzero().flatten()) : regions;
-}
-
 CalibrationProblem scan_problem(const ScanSlice& slice, const RegionOptions& regions, Session& session) {
   const Case input = read_case(slice.how, session.registry());
   const Measurement& measurement = input.measurement;
@@ -148,7 +142,7 @@ CalibrationProblem scan_problem(const ScanSlice& slice, const RegionOptions& reg
   problem.y = y / scale.scale;
   problem.sigma_y = problem.told_sigma_y = measurement.sigma_y / scale.scale;
   problem.pixels = object_pixels(stored);
-  problem.regions = regions_in(regions_of(regions, *slice.how.slice, stored.size(1), stored.size(2)), problem.pixels);
+  problem.regions = regions_inside(regions_of(regions, *slice.how.slice, stored.size(1), stored.size(2)), problem.pixels.any(0));
   problem.seed = derive_seed(slice.how.seed, *slice.how.slice, SeedPurpose::kSampling);
   return problem;
 }

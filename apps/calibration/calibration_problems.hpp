@@ -45,7 +45,7 @@ struct CalibrationProblems {
 CalibrationProblems prior_problems(const PriorProblemOptions& options, const RegionOptions& regions, Session& session, Observer& observer);
 
 /// Up to `n_slices` slices of each scan (0: all), evenly spread over those that are not almost empty, and simulated measurements of them; a
-/// pixel counts where the truth is over a tenth of its range, a region where half of its pixels do.
+/// pixel counts where the truth is over a tenth of its range, a region when half of its pixels do, with these.
 /// Throws Error: what read_case, the prior and the plugins throw, kBadData when nothing is left.
 CalibrationProblems scan_problems(const std::vector<std::filesystem::path>& scans, const CaseOptions& how, std::int64_t n_slices, const RegionOptions& regions, Session& session);
 

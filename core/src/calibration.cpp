@@ -258,6 +258,11 @@ at::Tensor disc_regions(std::int64_t height, std::int64_t width, std::int64_t ro
   return blocks.logical_and(distance.le(radius * radius));
 }
 
+at::Tensor regions_inside(const at::Tensor& regions, const at::Tensor& object) {
+  const at::Tensor share = means_over_regions(object.to(at::kFloat).view({1, 1, object.size(0), object.size(1)}), regions)[0], half = share.ge(0.5);
+  return half.any().item<bool>() ? regions.index_select(0, half.nonzero().flatten()).logical_and(object) : regions;
+}
+
 at::Tensor means_over_regions(const at::Tensor& x, const at::Tensor& regions) {
   const at::Tensor weights = regions.to(at::kDouble).flatten(1), sizes = weights.sum(1);
   require(sizes.gt(0).all().item<bool>(), "a region has no pixel", "give regions that lie in the image");

@@ -187,6 +187,19 @@ TEST(Regions, MeansAreOfTheirPixels) {
   expect_error(ErrorKind::kUsage, "no pixel", [&] { means_over_regions(x, regions); });
 }
 
+TEST(Regions, ThoseInTheObjectAreCutToIt) {
+  const at::Tensor blocks = block_regions(4, 4, 2, 2), corner = blocks[0].clone();
+  at::Tensor object = corner.clone();
+  object[0][2] = object[1][2] = true;           // half of the second block
+  object[2][0] = true;                          // a quarter of the third
+  const at::Tensor inside = regions_inside(blocks, object);
+  ASSERT_EQ(inside.size(0), 2);
+  EXPECT_TRUE(inside[0].equal(corner));
+  EXPECT_TRUE(inside[1].equal(blocks[1].logical_and(object)));
+  EXPECT_EQ(inside[1].sum().item<std::int64_t>(), 2);
+  EXPECT_TRUE(regions_inside(blocks, at::zeros({4, 4}, at::kBool)).equal(blocks));
+}
+
 // Two points x, z in one dimension: c^2 = (x - z)^2, and u = s s' k + (s' - s) k' - k'' with r = x - z, k = (c^2 + r^2)^(-1/2).
 TEST(SteinDiscrepancyTest, TwoPointsByHand) {
   const double x = 0.3, z = 1.1, sx = -0.7, sz = 0.4, r = x - z, b = 2 * r * r, b0 = r * r;

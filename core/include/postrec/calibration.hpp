@@ -99,6 +99,8 @@ at::Tensor unmeasured_part(const Operator& op, double lambda, const at::Tensor& 
 /// when there are more blocks than pixels along an axis.
 at::Tensor block_regions(std::int64_t height, std::int64_t width, std::int64_t rows, std::int64_t columns);
 at::Tensor disc_regions(std::int64_t height, std::int64_t width, std::int64_t rows, std::int64_t columns);
+/// The regions of which at least half lies in `object`, bool [H, W], and of them what does; all as they are when there is none.
+at::Tensor regions_inside(const at::Tensor& regions, const at::Tensor& object);
 /// Mean of each region over pixels and channels, x real [B, C, H, W] -> double [B, K]. Throws Error(kUsage) on a region without a pixel.
 at::Tensor means_over_regions(const at::Tensor& x, const at::Tensor& regions);
 
