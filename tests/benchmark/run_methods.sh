@@ -3,7 +3,7 @@
 #
 #   run_methods.sh BIN_FOLDER SCANS_FOLDER FOLDER [few|all]
 #
-# BIN_FOLDER holds postrec, SCANS_FOLDER mr_brain_t1_stripped/val and ct/val. `few` (unless told): 2 slices of each kind, the methods far behind 1; an hour and a half.
+# BIN_FOLDER holds postrec, SCANS_FOLDER mr_brain_t1_stripped/val and ct/val. `few` (unless told): 2 slices of each kind, the methods far behind 1; about two hours.
 # `all`: 20 slices of MRI and the 13 of CT, for the methods that come near. FOLDER keeps a table for each method, so that a second run costs nothing, and one that was
 # killed goes on. Prints a markdown table. One thread.
 set -euo pipefail
@@ -20,6 +20,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=passive
 # idle thread.
 near='bridge 20 20 20 20
 pigdm 12 40 8 57
+pigdm-calibrated 8 54 8 59
 mmps 4 91 4 78
 dds 8 137 8 131
 daps 4 43 4 45
@@ -27,12 +28,11 @@ brsmc:group=8 8 30 8 34'
 far='dps 4 151 4 127
 projection 4 137 4 129
 diffpir 4 49 4 53
-pigdm-calibrated 4 109 4 119
 daps-exact 4 34 4 34
 annealed-langevin 4 63 4 57
 preconditioned-langevin 4 56 4 54
 twisted-smc:group=8:image-variance=100 8 83 8 75
-split-gibbs:start-steps=0:sde-steps=10 1 12 1 12'
+split-gibbs:group=4:start-steps=0:sde-steps=10 4 24 4 24'
 
 compare() {  # kind, method, samples, levels, scan options...; a method that fails is left out of the table
   local kind=$1 method=$2 samples=$3 levels=$4 table
