@@ -79,7 +79,7 @@ std::string formatted(double value) {
 }  // namespace
 
 void add_question_options(CommandOptions& options) {
-  options.add()("region", po::value<std::vector<std::string>>()->composing()->value_name("NAME=FILE"), "mean and credible interval in a mask (repeatable)")  //
+  options.add()("region", po::value<std::vector<std::string>>()->composing()->value_name("NAME=FILE"), "mean and credible interval in a mask that keeps within the body (repeatable)")  //
       ("threshold", po::value<std::vector<double>>()->composing()->value_name("X"), "map of the probability to lie above X (repeatable)")                     //
       ("force", po::bool_switch(), "say how uncertain it is even where the prior does not fit");
 }
