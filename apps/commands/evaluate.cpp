@@ -14,6 +14,7 @@
 #include "postrec/data/scan.hpp"
 #include "result/comparison.hpp"
 #include "result/comparison_table.hpp"
+#include "result/matching_slices.hpp"
 #include "result/quality.hpp"
 #include "result/result_folder.hpp"
 

@@ -12,6 +12,7 @@
 #include "cli/console.hpp"
 #include "cli/progress.hpp"
 #include "postrec/data/scan.hpp"
+#include "result/matching_slices.hpp"
 #include "result/quality.hpp"
 #include "result/reconstruct_case.hpp"
 
@@ -198,14 +199,6 @@ ordered_json as_json(const std::vector<Row>& rows) {
 }
 
 }  // namespace
-
-at::Tensor matching_slices(const at::Tensor& volume, const std::vector<std::int64_t>& numbers, const std::string& what) {
-  if (volume.size(0) == static_cast<std::int64_t>(numbers.size())) return volume;
-  for (const auto number : numbers)
-    if (number < 0 || number >= volume.size(0))
-      throw Error(ErrorKind::kBadData, what + " has no slice " + std::to_string(number), "give the image that the result is of");
-  return volume.index_select(0, at::tensor(numbers, at::kLong));
-}
 
 ordered_json compare_methods(const ComparisonRequest& request, const std::function<void(const ordered_json&)>& keep) {
   std::vector<Row> rows = rows_of(request);

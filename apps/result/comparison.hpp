@@ -10,10 +10,6 @@
 
 namespace postrec {
 
-/// The slices of a truth that belong to slices with these numbers: all of them when there are as many, otherwise those numbers. [slice, C, H, W]
-/// Throws Error(kBadData) that names `what` when there is no such slice.
-at::Tensor matching_slices(const at::Tensor& volume, const std::vector<std::int64_t>& numbers, const std::string& what);
-
 /// Every method on the same measurements of the same slices with the same random numbers, judged against the truth.
 ///
 /// Each method first runs two levels unmeasured, so that none pays for what happens once; a method that cannot do this operator drops out with its reason.

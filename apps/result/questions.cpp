@@ -10,7 +10,7 @@
 
 #include "postrec/answers.hpp"
 #include "postrec/data/scan.hpp"
-#include "result/comparison.hpp"
+#include "result/matching_slices.hpp"
 
 namespace postrec {
 namespace {

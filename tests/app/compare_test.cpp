@@ -7,6 +7,7 @@
 
 #include "app_fixture.hpp"
 #include "result/comparison.hpp"
+#include "result/matching_slices.hpp"
 #include "result/quality.hpp"
 
 namespace postrec {
