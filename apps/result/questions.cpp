@@ -95,6 +95,7 @@ Questions read_questions(const CommandOptions& options, const Case& input, Plugi
     if (!names.insert(threshold_text(threshold)).second) throw Error(ErrorKind::kUsage, "--threshold " + threshold_text(threshold) + " is given twice", "say it once");
   if (!options.has("region")) return questions;
   const TensorSpec domain = make_operator(registry, input.measurement, input.slices.front().index)->domain();
+  questions.of_magnitudes = at::isComplexType(domain.dtype);
   for (const auto& text : options.get<std::vector<std::string>>("region")) {
     Region region = read_region(text, input, domain);
     for (const Region& other : questions.regions)
@@ -119,6 +120,7 @@ ordered_json region_answers(const Questions& questions, const at::Tensor& sample
       const std::vector<double> means = means_in_region(samples, mask);
       const NumberAnswer number = answer_of(means, level);
       answer["mean"] = number.mean;
+      if (questions.of_magnitudes && samples.size(0) > 1) answer["voxels_without_signal"] = voxels_without_signal(samples, mask);
       if (lies_in(mask, trusted)) {
         answer["standard_deviation"] = number.standard_deviation;
         answer["lower"] = number.lower;
@@ -131,6 +133,14 @@ ordered_json region_answers(const Questions& questions, const at::Tensor& sample
     answers.push_back(answer);
   }
   return answers;
+}
+
+std::string empty_region_text(const ordered_json& region) {
+  constexpr double kManyAreEmpty = 0.05;  // ten times their share of a body
+  const auto voxels = region["voxels"].get<std::int64_t>(), empty = region.value("voxels_without_signal", std::int64_t{0});
+  if (static_cast<double>(empty) <= kManyAreEmpty * static_cast<double>(voxels)) return "";
+  return "region " + region["name"].get<std::string>() + ": " + std::to_string(empty) + " of its " + std::to_string(voxels) +
+         " voxels show no signal; the magnitude of their noise raises its mean, which the interval does not allow for. Keep it within the body";
 }
 
 std::string region_text(const ordered_json& regions) {
@@ -149,6 +159,7 @@ std::string region_text(const ordered_json& regions) {
       for (const auto& [threshold, probability] : region["probability_above"].items()) text += ", above " + threshold + " with probability " + formatted(probability);
     if (region.contains("truth")) text += "; truth " + formatted(region["truth"]);
     text += "\n";
+    if (const std::string empty = empty_region_text(region); !empty.empty()) text += "WARNING: " + empty + "\n";
   }
   return text;
 }

@@ -24,6 +24,7 @@ struct Region {
 struct Questions {
   std::vector<Region> regions;
   std::vector<double> thresholds;              ///< as stored: HU for CT
+  bool of_magnitudes = false;                  ///< of complex images: noise alone has a mean
   bool force = false;                          ///< say how uncertain it is even where the prior does not fit
 };
 
@@ -38,9 +39,12 @@ Questions read_questions(const CommandOptions& options, const Case& input, Plugi
 std::string threshold_text(double threshold);
 
 /// For each region: voxels, mean, standard deviation, credible interval of probability `level` and the probability to lie above each threshold; with the
-/// truth, its mean. samples [n, slice, C, H, W] as stored, truth [slice, C, H, W] or undefined. A region that reaches into slices which were not
+/// truth, its mean; of magnitudes, the voxels without signal (answers.hpp). samples [n, slice, C, H, W] as stored, truth [slice, C, H, W] or undefined. A region that reaches into slices which were not
 /// finished has a null mean; one that reaches into slices which are not `trusted` has a mean alone.
 nlohmann::ordered_json region_answers(const Questions& questions, const at::Tensor& samples, const at::Tensor& truth, double level, const std::vector<bool>& trusted);
+
+/// What to tell the user of one of these answers when many of its voxels show no signal; otherwise empty.
+std::string empty_region_text(const nlohmann::ordered_json& region);
 
 /// The same in lines for people.
 std::string region_text(const nlohmann::ordered_json& regions);

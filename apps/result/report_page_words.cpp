@@ -8,6 +8,7 @@
 #include "postrec/sampler.hpp"
 #include "report/html.hpp"
 #include "report/report_page_names.hpp"
+#include "result/questions.hpp"
 #include "result/result_folder.hpp"
 
 namespace postrec {
@@ -56,7 +57,10 @@ std::string region_table(const ordered_json& run) {
     table += "<tr><td>" + html_escaped(region["name"]) + "</td><td>" + region["voxels"].dump() + "</td><td>" + number_or_dash(region["mean"], "%.4g") + (region["mean"].is_number() ? unit : " (not finished)") +
              "</td><td>" + deviation + "</td><td>" + interval + "</td><td>" + html_escaped(other) + "</td></tr>\n";
   }
-  return "<h3>Regions</h3>\n" + table + "</table>\n";
+  std::string warnings;
+  for (const auto& region : run["regions"])
+    if (const std::string empty = empty_region_text(region); !empty.empty()) warnings += paragraph(empty + ".", "bad");
+  return "<h3>Regions</h3>\n" + table + "</table>\n" + warnings;
 }
 
 std::string parameter_text(const ordered_json& value) {

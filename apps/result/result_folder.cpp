@@ -302,6 +302,8 @@ ordered_json write_result(const fs::path& folder, const std::vector<std::string>
     run["quality"] = judge(images, truth, measurement.unit);
   }
   if (!questions.regions.empty()) run["regions"] = region_answers(questions, volumes.samples, truth, session.options().interval_level, trust.told());
+  for (const auto& region : run.value("regions", ordered_json::array()))
+    if (const std::string empty = empty_region_text(region); !empty.empty()) console().warning(empty);
   if (dicom != nullptr) {
     const DicomMaps maps = {volumes.mean, volumes.standard_deviation, probabilities, trust.told()};
     run["dicom"] = write_dicom(folder / "dicom", *dicom, maps, run);

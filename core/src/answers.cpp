@@ -27,6 +27,11 @@ std::vector<double> means_in_region(const at::Tensor& samples, const at::Tensor&
   return means;
 }
 
+std::int64_t voxels_without_signal(const at::Tensor& magnitudes, const at::Tensor& region) {
+  constexpr double kLeast = 3.0;
+  return magnitudes.mean(0).lt(magnitudes.std(0) * kLeast).logical_and(region).sum().item<std::int64_t>();
+}
+
 at::Tensor probability_above(const at::Tensor& samples, double threshold) {
   return displayed(samples).gt(threshold).to(at::kFloat).mean(0);
 }

@@ -124,6 +124,22 @@ TEST_F(Answers, AMaskOfTheResultsSlicesWillDo) {
   EXPECT_TRUE(at::equal(both.regions[0].mask, both.regions[1].mask));
 }
 
+TEST_F(Answers, ARegionThatReachesBeyondTheBodyIsToldOf) {
+  Case input = simulated(1);
+  const Questions asked = questions({"--region", "lesion=" + path("mask.nii.gz")}, input);
+  CaseResult result = reconstructed(input);
+  EXPECT_EQ(written("inside", input, result, asked)["regions"][0]["voxels_without_signal"], 0);
+  EXPECT_EQ(content("inside/report.txt").find("no signal"), std::string::npos);
+  // One row of the four by five voxels becomes noise alone.
+  const at::Tensor noise = RandomStreams(2, 0, 9).normal(0, {5}, at::kComplexFloat, at::kCPU).abs();
+  result.volumes.samples.select(1, 0).select(1, 0).select(1, 6).slice(1, 7, 12).copy_(noise);
+  const auto run = written("beyond", input, result, asked);
+  EXPECT_GE(run["regions"][0]["voxels_without_signal"], 2);  // each of the five passes with probability .9: 1 seed in 2,000
+  EXPECT_LE(run["regions"][0]["voxels_without_signal"], 5);
+  EXPECT_NE(content("beyond/report.txt").find("of its 20 voxels show no signal"), std::string::npos) << content("beyond/report.txt");
+  EXPECT_NE(content("beyond/report.html").find("of its 20 voxels show no signal"), std::string::npos);
+}
+
 TEST_F(Answers, MistakesInRegions) {
   const Case input = simulated(1);
   const auto expect = [&](const std::vector<std::string>& words, ErrorKind kind, const std::string& named) {

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <vector>
 
 namespace postrec {
@@ -21,6 +22,11 @@ NumberAnswer answer_of(const std::vector<double>& values, double level);
 /// The mean of each sample over a region, of the magnitude of complex samples: samples [n, ...], region boolean [...] -> n numbers, in the
 /// unit of the samples. Throws Error: kBadData (the region is of another shape), kUsage (it is empty).
 std::vector<double> means_in_region(const at::Tensor& samples, const at::Tensor& region);
+
+/// How many voxels of a region show no signal: the mean of their magnitudes is less than three times the standard deviation. Magnitudes of noise alone have 1.9 times (Rayleigh) and do
+/// not average out, so that where the truth is 0 every sample's mean lies above it. Of OASIS brains at R = 8, 8 samples: .5 % of the voxels of the body, all of the empty surroundings.
+/// magnitudes [n, ...] with n at least 2, region boolean [...].
+std::int64_t voxels_without_signal(const at::Tensor& magnitudes, const at::Tensor& region);
 
 /// The probability that a voxel is above the threshold, |x| > threshold for complex samples: samples [n, ...] -> float32 [...].
 /// The share of samples, which is unbiased; its standard error is (p (1 - p)/n)^(1/2), and 0 of n samples excludes no p below about 3/n.
