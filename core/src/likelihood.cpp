@@ -12,6 +12,7 @@
 #include "batched_vectors.hpp"
 #include "postrec/shape_text.hpp"
 #include "spectral_transform.hpp"
+#include "white_preconditioner.hpp"
 
 namespace postrec {
 
@@ -144,10 +145,8 @@ GaussianLikelihood::WhiteSystem GaussianLikelihood::white_system(const SpectralC
   system.apply = [this, covariance, precision](const at::Tensor& u) {
     return linear_combination(1.0, u, precision, covariance.apply_factor_adjoint(op_->normal(covariance.apply_factor(u))));
   };
-  if (const at::Tensor diagonal = spectrum_->diagonal(*op_, covariance.basis(), device); diagonal.defined()) {
-    const at::Tensor inverse = (covariance.factor_eigenvalues() * diagonal * precision).add(1.0).reciprocal();
-    system.precondition = [inverse](const at::Tensor& r) { return times_table(r, inverse); };
-  }
+  if (const at::Tensor diagonal = spectrum_->diagonal(*op_, covariance.basis(), device); diagonal.defined())
+    system.precondition = white_preconditioner(covariance, diagonal * precision);
   return system;
 }
 

@@ -39,6 +39,7 @@ class SpectralCovariance {
   /// eigenvalues and the basis remain those of C.
   SpectralCovariance with_envelope(const at::Tensor& envelope) const;
   bool has_envelope() const { return envelope_.defined(); }
+  const at::Tensor& envelope() const { return envelope_; }
   /// Variance of a real component, mean over pixels and channels: double [1], or [B] for each element its own. With an envelope and kDct that of envelope and spectrum, each on average.
   at::Tensor mean_variance() const;
   /// c in the coordinates of the factor.
