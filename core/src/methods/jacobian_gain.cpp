@@ -15,18 +15,16 @@ namespace {
 // where nothing was measured. Right ones were seen to go to 1.9, wrong ones from 2.2 to 6 (core/README.md).
 constexpr double kFarthest = 2.0;
 
-/// What the step depends on, double [B] where the data are; v is the direction, S' has V where S has C.
-struct Along {
-  at::Tensor of_table;                         ///< v^H S v
-  at::Tensor of_jacobian;                      ///< v^H S' v
-  at::Tensor move, error;                      ///< squared: how far the whole step leads; how far, by C, the denoised image errs
-};
+/// The first step of conjugate gradients for S', preconditioned by S, but at most 1; none without positive curvature. v^H S v and v^H S' v, double [B] where the data are.
+at::Tensor conjugate_step(const at::Tensor& along_table, const at::Tensor& along_jacobian) {
+  return (along_table / along_jacobian).where(along_jacobian.gt(0.0), at::zeros_like(along_table)).clamp_max(1.0);
+}
 
-// The first step of conjugate gradients for S', preconditioned by S: none without positive curvature. Beyond kFarthest the move gets shorter again, and less of it the wronger it is.
-at::Tensor step_length(const Along& along) {
-  const at::Tensor conjugate = (along.of_table / along.of_jacobian).where(along.of_jacobian.gt(0.0), at::zeros_like(along.of_table));
-  const at::Tensor farthest = kFarthest * kFarthest * along.error / along.move.clamp_min(std::numeric_limits<double>::min());
-  return at::minimum(conjugate, farthest).clamp_max(1.0);
+/// What to take of a move of that step, whose square is `move`, the denoised image's error having the square `error`: all, but where a whole step leads beyond kFarthest, the less the
+/// farther.
+at::Tensor held_back(const at::Tensor& step, const at::Tensor& move, const at::Tensor& error) {
+  const at::Tensor farthest = kFarthest * kFarthest * step * error / move.clamp_min(std::numeric_limits<double>::min());
+  return farthest.clamp_max(1.0);
 }
 
 at::Tensor scaled(const at::Tensor& factors, const at::Tensor& x) {
@@ -60,16 +58,14 @@ at::Tensor with_gain_of_jacobian(const at::Tensor& x0, const DenoisedWithJacobia
   const Operator& op = likelihood.op();
   const double variance = likelihood.sigma_y() * likelihood.sigma_y();
   const at::Tensor left_over = linear_combination(1.0, likelihood.y() - op.forward(x0), likelihood.sigma_y(), white_data);
-  const at::Tensor pull = op.adjoint(left_over), by_table = covariance.apply_factor_adjoint(pull), product = denoised.jacobian_product(pull);
-  const at::Tensor change = linear_combination(sigma * sigma / variance, product, 0.0, product);
+  const at::Tensor pull = op.adjoint(left_over), by_table = covariance.apply_factor_adjoint(pull);
+  const at::Tensor difference = linear_combination(sigma * sigma / variance, denoised.jacobian_product(pull), -1.0 / variance, covariance.apply_factor(by_table));
+  const at::Tensor along_table = batched_dot(left_over, left_over) / variance + batched_dot(by_table, by_table) / (variance * variance);
+  const at::Tensor step = conjugate_step(along_table, along_table + batched_dot(pull, difference) / variance), change = scaled(step, difference);
   SolveReport solve;
-  const at::Tensor move = change - likelihood.gain(left_over + op.forward(change), covariance, options, solve);
+  const at::Tensor move = change - likelihood.gain(op.forward(change), covariance, options, solve);
   keep_the_worse(report, solve);
-  const at::Tensor noise = batched_dot(left_over, left_over) / variance;
-  const double n_components = static_cast<double>(x0[0].numel()) * (x0.is_complex() ? 2.0 : 1.0);
-  const at::Tensor step = step_length({noise + batched_dot(by_table, by_table) / (variance * variance), noise + batched_dot(pull, change) / variance,
-                                       batched_dot(move, move), n_components * covariance.mean_variance()});
-  return x0 + scaled(step, move);
+  return x0 + scaled(held_back(step, batched_dot(move, move), static_cast<double>(real_components(x0)) * covariance.mean_variance()), move);
 }
 
 }  // namespace postrec
