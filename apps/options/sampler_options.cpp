@@ -76,7 +76,7 @@ void add_sampler_options(CommandOptions& options) {
       ("levels", po::value<std::string>()->default_value("auto")->value_name("KIND"), "noise levels: auto, leap, karras, geometric, process")                         //
       ("sigma-max", po::value<double>()->default_value(0.0, "0")->value_name("X"), "first noise level; 0: the prior's")                                     //
       ("sigma-min", po::value<double>()->default_value(0.0, "0")->value_name("X"), "last noise level; 0: the prior's")                                      //
-      ("tolerance", po::value<double>()->default_value(1e-3, "1e-3")->value_name("X"), "of the linear solver; see core/README.md");
+      ("tolerance", po::value<double>()->default_value(3e-4, "3e-4")->value_name("X"), "of the linear solver; see core/README.md");
   add_precision_option(topic);
 }
 

@@ -7,7 +7,7 @@
 namespace postrec {
 
 struct SolveOptions {
-  double tolerance = 1e-3;                     ///< see conjugate_gradients, and Bridge for what it means at a noise level
+  double tolerance = 3e-4;                     ///< see conjugate_gradients, and Bridge for what it means at a noise level
   int max_iterations = 200;
 };
 
