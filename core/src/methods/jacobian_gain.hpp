@@ -24,7 +24,8 @@ std::vector<SamplerSetting> jacobian_settings();
 /// A draw `x0` of likelihood.draw_posterior(denoised, covariance, ., white_data), [B, domain], with the gain that V has instead of C's.
 ///
 /// x0 = z + G r, z ~ N(D, C), r = y + sigma_y n2 - A z, G = C A^H S^-1, S = A C A^H + sigma_y^2 I. With V for C the gain is G + (I - G A)(V - C) A^H S^-1 and terms with
-/// higher powers of V - C. Let v = S^-1 r, of which sigma_y^2 v = y + sigma_y n2 - A x0 is left over: then x0 moves by (I - G A)(V - C) A^H v. The covariance of z remains C. Whatever the gain, the draw is then spread about its mean as that mean errs (see PigdmCalibrated).
+/// higher powers of V - C. Let v = S^-1 r, of which sigma_y^2 v = y + sigma_y n2 - A x0 is left over: then x0 moves by (I - G A)(V - C) A^H v. The covariance of
+/// z remains C. Whatever the gain, the draw is then spread about its mean as that mean errs (see PigdmCalibrated).
 ///
 /// The move is as long as conjugate gradients for A V A^H + sigma_y^2 I, preconditioned by S, make their first step, but at most 1: where V is far too large, little is left of it.
 /// Where the whole move would be m > 2 root mean square errors of the denoised image long, by C, it is at most 4/m of them: J is then wrong where nothing was measured.
