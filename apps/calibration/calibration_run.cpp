@@ -72,6 +72,13 @@ at::Tensor functions_of(const CalibrationProblem& problem, std::uint64_t seed) {
 
 at::Tensor object_columns(const at::Tensor& x, const at::Tensor& pixels) { return x.flatten(1).index_select(1, pixels.flatten().nonzero().flatten()); }
 
+/// Means of x [B, C, H, W] over what of the quarters of the image counts, double [B, quarters]; NaN where nothing does.
+at::Tensor quarter_means(const at::Tensor& x, const at::Tensor& pixels) {
+  const at::Tensor quarters = block_regions(x.size(2), x.size(3), kQuarters, kQuarters).logical_and(pixels.any(0)), is_empty = quarters.flatten(1).any(1).logical_not();
+  const at::Tensor means = means_over_regions(x, quarters.logical_or(is_empty.view({-1, 1, 1})));
+  return means.masked_fill(is_empty, std::numeric_limits<double>::quiet_NaN());
+}
+
 std::vector<std::int64_t> ranks_with_gaps(const at::Tensor& truth, const at::Tensor& samples, std::uint64_t seed) {
   const at::Tensor uniform = RandomStreams(seed, 0, 1).uniform(0, truth.sizes().vec()).squeeze(0);
   const at::Tensor ranks = at::where(truth.isnan(), at::full({1}, -1, at::kLong), ranks_of(truth, samples, uniform)).contiguous();
@@ -141,9 +148,8 @@ at::Tensor TestFunctions::values(const CalibrationProblem& problem, const at::Te
     functions_ = functions_of(problem, seed_);
     op_ = problem.op;
   }
-  const at::Tensor quarters = block_regions(x.size(2), x.size(3), kQuarters, kQuarters);
   const GaussianLikelihood likelihood(problem.op, problem.y, problem.sigma_y);
-  return at::cat({rows_of(x).matmul(functions_.t()), means_over_regions(displayed(x.cpu()), quarters), likelihood.reduced_chi2(x).to(at::kDouble).unsqueeze(1)}, 1);
+  return at::cat({rows_of(x).matmul(functions_.t()), quarter_means(displayed(x.cpu()), problem.pixels), likelihood.reduced_chi2(x).to(at::kDouble).unsqueeze(1)}, 1);
 }
 
 std::optional<CalibrationRecord> calibrate_problem(const CalibrationProblem& problem, TestFunctions& functions, SamplerOptions options, Observer& observer) {

@@ -53,7 +53,7 @@ struct CalibrationRecord {
 };
 
 /// What is ranked, by name: inner products <w, x> with w random ("random 1"), smooth, rough, in the row space of A, in its null space; means
-/// of the four quarters; and the misfit.
+/// over the pixels that count in each of the four quarters; and the misfit.
 std::vector<std::string> ranked_quantities();
 
 /// The functions w of an operator. Made anew only when the operator changes.

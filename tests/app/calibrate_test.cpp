@@ -263,6 +263,23 @@ CalibrationProblem problem_on(at::Device device) {
   return problem;
 }
 
+// The surroundings of a brain are exactly 0, and samples have noise there whose magnitude does not average out. So means are over pixels that count.
+TEST(TestFunctionsOfAScan, QuartersAreOfTheObject) {
+  CalibrationProblem problem = problem_on(at::kCPU);
+  const at::Tensor everywhere = TestFunctions(7).values(problem, problem.truth.unsqueeze(0))[0];
+  problem.pixels.narrow(1, 8, 8).fill_(false);  // the lower half is empty
+  problem.pixels.narrow(2, 0, 4).fill_(false);  // and half of the left quarter
+  const at::Tensor within = TestFunctions(7).values(problem, problem.truth.unsqueeze(0))[0];
+  const auto quarter = [](std::int64_t number) {
+    const std::vector<std::string> names = ranked_quantities();
+    return std::find(names.begin(), names.end(), "quarter mean " + std::to_string(number)) - names.begin();
+  };
+  EXPECT_NEAR(within[quarter(1)].item<double>(), problem.truth.narrow(1, 0, 8).narrow(2, 4, 4).abs().mean().item<double>(), 1e-6);
+  EXPECT_NE(within[quarter(1)].item<double>(), everywhere[quarter(1)].item<double>());
+  EXPECT_EQ(within[quarter(2)].item<double>(), everywhere[quarter(2)].item<double>());
+  for (const std::int64_t empty : {3, 4}) EXPECT_TRUE(std::isnan(within[quarter(empty)].item<double>())) << empty;
+}
+
 CalibrationRecord record_on(at::Device device) {
   const CalibrationProblem problem = problem_on(device);
   EXPECT_EQ(problem.truth.device(), device);
