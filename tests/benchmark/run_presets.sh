@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the presets are chosen from: the bridge at several numbers of levels on validation scans with the shipped priors, and on the beds whose posteriors are known.
+# What the presets are chosen from: the bridge at several numbers of levels, with the network's Jacobian and without, on validation scans with the shipped priors, and on the beds
+# whose posteriors are known.
 #
 #   run_presets.sh BIN_FOLDER SCANS_FOLDER FOLDER [LEVELS...]
 #
@@ -7,7 +8,7 @@
 # costs nothing. Prints two markdown tables. Eight samples a slice, whose range holds .78 of the truth when it is right. One thread.
 set -euo pipefail
 
-[ $# -ge 3 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+[ $# -ge 3 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 bin=$(realpath "$1")
 scans=$(realpath "$2")
 mkdir -p "$3"
@@ -18,13 +19,16 @@ levels=("$@")
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 compare() {  # name, scan, slices, options
-  local name=$1 scan=$2 slices=$3 n
+  local name=$1 scan=$2 slices=$3 n method table
   shift 3
   if [ ! -e "$scan" ]; then echo "missing: $scan" >&2; return; fi
   for n in "${levels[@]}"; do
-    [ -e "$folder/$name-$n.json" ] && continue
-    "$bin/postrec" evaluate "$scan" --compare bridge --slices "$slices" --steps "$n" --samples 8 --batch-size 0 "$@" --table "$folder/$name-$n.part.json" --on-existing overwrite --quiet > /dev/null
-    mv "$folder/$name-$n.part.json" "$folder/$name-$n.json"
+    for method in bridge bridge:jacobian-to=0; do
+      table="$folder/$method-$name-$n"
+      [ -e "$table.json" ] && continue
+      "$bin/postrec" evaluate "$scan" --compare "$method" --slices "$slices" --steps "$n" --samples 8 --batch-size 0 "$@" --table "$table.part.json" --on-existing overwrite --quiet > /dev/null
+      mv "$table.part.json" "$table.json"
+    done
   done
 }
 compare mri-1036 "$scans/mr_brain_t1_stripped/val/oasis_1036.nii.gz" 60,80 --prior brain-mr --phase smooth --operator mri-fourier --set mask-pattern=equispaced --set acceleration=8 --simulate-coils 8 --noise 0.02
@@ -41,8 +45,8 @@ def cell(pattern):
     mean = {key: sum(each[key] for each in slices) / len(slices) for key in keys}
     return "{psnr_mean_db:.2f} / {psnr_sample_db:.2f}, {ssim_mean:.3f}, {coverage:.2f}, {spread:.2f}, {reduced_chi2:.2f}, {seconds:.0f}".format(**mean)
 print("PSNR of the mean / of a sample, SSIM, truth inside, spread over error, chi-square, seconds\n")
-print("| levels | MRI, R = 8, 3 slices | CT, 60 views, 3 slices |\n|---|---|---|")
-for n in levels: print(f"| {n} | {cell(f'mri-*-{n}.json')} | {cell(f'ct-{n}.json')} |")
+print("| levels | MRI, R = 8, 3 slices | without the Jacobian | CT, 60 views, 3 slices | without the Jacobian |\n|---|---|---|---|---|")
+for n in levels: print(f"| {n} | " + " | ".join(cell(f"{method}-{scan}-{n}.json") for scan in ("mri-*", "ct") for method in ("bridge", "bridge:jacobian-to=0")) + " |")
 PYTHON
 echo
 "$bin/postrec_sampler_study" --methods bridge --nfe "$(IFS=,; echo "${levels[*]}")"
