@@ -4,14 +4,13 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "cli/console.hpp"
 #include "cli/progress.hpp"
 #include "postrec/data/scan.hpp"
+#include "result/levels_that_fit.hpp"
 #include "result/matching_slices.hpp"
 #include "result/quality.hpp"
 #include "result/reconstruct_case.hpp"
@@ -20,9 +19,6 @@ namespace postrec {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr int kWarmUpLevels = 2;
-constexpr int kMostLevels = 1000;
 
 double mean_of(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); }
 
@@ -65,28 +61,6 @@ SessionOptions with_levels(SessionOptions options, int levels) {
 double seconds_taken(const Case& input, const SessionOptions& options, int levels) {
   Session session(with_levels(options, levels));
   return run_once(input, session, SilentProgress()).report.seconds;
-}
-
-/// The number of levels that takes about `seconds` on this slice: along the straight line through two measured runs, since what happens once costs too.
-/// Throws Error(kUsage) where the fewest levels take over twice the time.
-int levels_that_fit(const Case& input, const SessionOptions& options, double seconds) {
-  int levels = kWarmUpLevels;
-  double before = seconds_taken(input, options, levels);
-  if (before > 2 * seconds) {
-    char text[128];
-    std::snprintf(text, sizeof text, "%d levels take %.1f s, more than twice the %.1f s of --seconds", levels, before, seconds);
-    throw Error(ErrorKind::kUsage, text, "allow more time, or change its settings");
-  }
-  for (;;) {
-    levels *= 2;
-    const double taken = seconds_taken(input, options, levels), a_level = (taken - before) / (levels - levels / 2);
-    if (taken < seconds / 3 && 2 * levels <= kMostLevels) {
-      before = taken;
-      continue;
-    }
-    if (!(a_level > 0)) return levels;         // the clock's noise
-    return std::clamp(static_cast<int>(std::lround(levels + (seconds - taken) / a_level)), 1, kMostLevels);
-  }
 }
 
 ordered_json figures_of(const SliceResult& result, const at::Tensor& truth, IntensityUnit unit, double level) {
@@ -148,7 +122,7 @@ void prepare(Row& row, const Case& first, double seconds) {
   attempt(row, [&] {
     Session warm_up(with_levels(row.options, kWarmUpLevels));
     run_once(first, warm_up, SilentProgress());
-    if (seconds > 0) row.options = with_levels(row.options, levels_that_fit(first, row.options, seconds));
+    if (seconds > 0) row.options = with_levels(row.options, levels_that_fit(seconds, [&](int levels) { return seconds_taken(first, row.options, levels); }));
     row.session = std::make_unique<Session>(row.options);
   });
 }

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <cmath>
+#include <functional>
 #include <set>
 
 #include "app_fixture.hpp"
@@ -17,6 +18,7 @@
 #include "expect_error.hpp"
 #include "networks.hpp"
 #include "postrec/random.hpp"
+#include "result/levels_that_fit.hpp"
 #include "result/quality.hpp"
 #include "run/output_folder.hpp"
 #include "run/session.hpp"
@@ -154,6 +156,18 @@ TEST(Quality, CoverageKnowsTheObject) {
   EXPECT_EQ(quality["interval_coverage"]["object"], 1.0);
   EXPECT_NEAR(quality["interval_coverage"]["all"].get<double>(), truth.gt(0).to(at::kDouble).mean().item<double>(), 1e-12);
   EXPECT_NEAR(quality["interval_coverage"]["expected"].get<double>(), 0.8, 1e-12);  // nine samples bound (9 - 1)/(9 + 1)
+}
+
+TEST(LevelsThatFit, FillTheTimeWhateverLevelsCost) {
+  const auto even = [](int n) { return 1.0 + 0.5 * n; };
+  const auto dearer_from_eight = [](int n) { return 4.0 + 0.1 * n + (n < 8 ? 0.0 : 0.5 * n); };  // as walks that are long enough for the Jacobian
+  const auto the_first_is_dearest = [](int n) { return 3.0 / n + 0.4 * n; };
+  for (const std::function<double(int)>& seconds_of : {std::function<double(int)>(even), std::function<double(int)>(dearer_from_eight), std::function<double(int)>(the_first_is_dearest)})
+    for (const double seconds : {10.0, 20.0, 100.0}) EXPECT_NEAR(seconds_of(levels_that_fit(seconds, seconds_of)), seconds, 0.1 * seconds);
+  // Where eight levels take 8.8 s and seven 4.7 there is nothing nearer.
+  EXPECT_EQ(levels_that_fit(7.5, dearer_from_eight), 8);
+  EXPECT_EQ(levels_that_fit(4.0, dearer_from_eight), 2);
+  test::expect_error(ErrorKind::kUsage, "2 levels take 2.0 s, more than twice the 0.9 s", [&] { levels_that_fit(0.9, even); });
 }
 
 TEST(OutputFolder, ParentsAreNotTakenForSeparate) {
