@@ -24,11 +24,11 @@ NoiseProcess process_for(const Prior& prior, const SamplerOptions& options) {
 LevelChoice::LevelChoice(const For& what, const SamplerOptions& options)
     : for_(what), process_(process_for(what.prior, options)), levels_(within_budget(most_levels(options), options)) {}
 
-int LevelChoice::work(double sigma) {
+int LevelChoice::work(double sigma, std::size_t n_levels) {
   if (!for_.method.takes_two || !for_.has_measurement) return 1;
-  const auto found = work_.find(sigma);
+  const auto found = work_.find({sigma, n_levels});
   if (found != work_.end()) return found->second;
-  return work_[sigma] = for_.method.takes_two(for_.prior, for_.image_shape, sigma, for_.settings) ? 2 : 1;
+  return work_[{sigma, n_levels}] = for_.method.takes_two(for_.prior, for_.image_shape, sigma, n_levels, for_.settings) ? 2 : 1;
 }
 
 // A level costs evaluations of the method times calls by its solver, which calls once at the last level.
@@ -58,7 +58,7 @@ std::vector<double> LevelChoice::within_budget(int n, const SamplerOptions& opti
     std::vector<double> levels = levels_of(n, options.levels);
     if (options.nfe == 0 || n == 1) return levels;
     std::int64_t over = -options.nfe;
-    for (const double sigma : levels) over += work(sigma);
+    for (const double sigma : levels) over += work(sigma, levels.size());
     if (over <= 0) return levels;
     n -= static_cast<int>((over + 1) / 2);     // a level less saves two evaluations at most
   }

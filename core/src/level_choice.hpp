@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "method_table.hpp"
@@ -32,16 +34,17 @@ class LevelChoice {
   const std::vector<double>& levels() const { return levels_; }
 
   /// Evaluations of the level at sigma over those of most levels: 1, or 2 where the method takes two.
-  int work(double sigma);
+  int work(double sigma) { return work(sigma, levels_.size()); }
 
  private:
+  int work(double sigma, std::size_t n_levels);
   int most_levels(const SamplerOptions& options) const;
   std::vector<double> levels_of(int n, const std::string& kind) const;
   std::vector<double> within_budget(int n, const SamplerOptions& options);
 
   For for_;
   NoiseProcess process_;
-  std::map<double, int> work_;                 ///< as far as it was asked for
+  std::map<std::pair<double, std::size_t>, int> work_;  ///< by level and how many there are, as far as it was asked for
   std::vector<double> levels_;
 };
 

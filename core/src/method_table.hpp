@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,8 +30,8 @@ struct MethodEntry {
   Needs needs = Needs::kMeasurement;
   EvaluationCount evaluations;                 ///< a level (walks) or a call (guidance), at most; products with the Jacobian count
   EvaluationCount evaluations_besides = {0.0}; ///< of a run: a start, or what the last level takes more; less when negative
-  /// For methods of one evaluation a level: whether a level at sigma takes two, of images of a shape, with a measurement. Empty: none does.
-  std::function<bool(const Prior&, const std::vector<std::int64_t>& image_shape, double sigma, const std::map<std::string, double>& settings)> takes_two;
+  /// For methods of one evaluation a level: whether a level at sigma, of a walk of `n_levels`, takes two, of images of a shape, with a measurement. Empty: none does.
+  std::function<bool(const Prior&, const std::vector<std::int64_t>& image_shape, double sigma, std::size_t n_levels, const std::map<std::string, double>& settings)> takes_two;
   std::string group_setting;                   ///< which setting has the number of samples that know of each other; empty where none do
   bool leaps = false;                          ///< its first draw of x0 follows y, so that the high levels after it say little: see NoiseSchedule::leap
   std::function<std::unique_ptr<SamplingMethod>(const SamplingTask&)> walk;

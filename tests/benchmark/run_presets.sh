@@ -23,7 +23,7 @@ compare() {  # name, scan, slices, options
   shift 3
   if [ ! -e "$scan" ]; then echo "missing: $scan" >&2; return; fi
   for n in "${levels[@]}"; do
-    for method in bridge bridge:jacobian-to=0; do
+    for method in bridge:jacobian-levels=1 bridge:jacobian-to=0; do
       table="$folder/$method-$name-$n"
       [ -e "$table.json" ] && continue
       "$bin/postrec" evaluate "$scan" --compare "$method" --slices "$slices" --steps "$n" --samples 8 --batch-size 0 "$@" --table "$table.part.json" --on-existing overwrite --quiet > /dev/null
@@ -46,7 +46,7 @@ def cell(pattern):
     return "{psnr_mean_db:.2f} / {psnr_sample_db:.2f}, {ssim_mean:.3f}, {coverage:.2f}, {spread:.2f}, {reduced_chi2:.2f}, {seconds:.0f}".format(**mean)
 print("PSNR of the mean / of a sample, SSIM, truth inside, spread over error, chi-square, seconds\n")
 print("| levels | MRI, R = 8, 3 slices | without the Jacobian | CT, 60 views, 3 slices | without the Jacobian |\n|---|---|---|---|---|")
-for n in levels: print(f"| {n} | " + " | ".join(cell(f"{method}-{scan}-{n}.json") for scan in ("mri-*", "ct") for method in ("bridge", "bridge:jacobian-to=0")) + " |")
+for n in levels: print(f"| {n} | " + " | ".join(cell(f"{method}-{scan}-{n}.json") for scan in ("mri-*", "ct") for method in ("bridge:jacobian-levels=1", "bridge:jacobian-to=0")) + " |")
 PYTHON
 echo
 "$bin/postrec_sampler_study" --methods bridge --nfe "$(IFS=,; echo "${levels[*]}")"

@@ -75,11 +75,28 @@ TEST_F(Budget, CountsTheLevelsThatTakeTwo) {
   Observer observer;
   for (const std::int64_t nfe : {15, 16, 60})
     for (const double to : {0.0, 0.3, 1.0}) {
-      const SamplerReport report = sample(measured, &likelihood_, {1, 16, 16}, options("bridge", nfe, {{"jacobian-from", 0.1}, {"jacobian-to", to}}), observer).report;
+      const SamplerReport report = sample(measured, &likelihood_, {1, 16, 16}, options("bridge", nfe, {{"jacobian-from", 0.1}, {"jacobian-to", to}, {"jacobian-levels", 1.0}}), observer).report;
       EXPECT_LE(report.nfe, nfe) << to;
       EXPECT_GE(report.nfe, nfe - 2) << to;
       EXPECT_EQ(report.nfe > static_cast<std::int64_t>(report.sigmas.size()), to > 0.0) << to;
     }
+}
+
+// Levels that take two belong to walks of `jacobian-levels` at least, whether the user says how many levels or how many evaluations.
+TEST_F(Budget, LevelsOfAShortWalkTakeOne) {
+  const WrongTable measured(*bed_.prior, 1.0, true);
+  Observer observer;
+  SamplerOptions how = options("bridge", 0, {{"jacobian-from", 0.1}, {"jacobian-to", 1.0}});
+  for (const int n : {7, 8}) {
+    how.n_steps = n;
+    const std::int64_t nfe = sample(measured, &likelihood_, {1, 16, 16}, how, observer).report.nfe;
+    EXPECT_EQ(nfe > n, n >= 8) << n;
+    SamplerOptions within = how;
+    within.nfe = nfe;
+    const SamplerReport report = sample(measured, &likelihood_, {1, 16, 16}, within, observer).report;
+    EXPECT_EQ(report.sigmas.size(), static_cast<std::size_t>(n));
+    EXPECT_EQ(report.nfe, nfe);
+  }
 }
 
 TEST_F(Budget, SaysTheLeast) {

@@ -13,7 +13,7 @@
 namespace postrec {
 
 at::Tensor Bridge::advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) {
-  const bool by_jacobian = task_.likelihood && jacobian_says_more(task_.prior, task_.image.shape, level.sigma, task_.settings);
+  const bool by_jacobian = task_.likelihood && jacobian_says_more(task_.prior, task_.image.shape, level.sigma, task_.sigmas.size(), task_.settings);
   const DenoisedWithJacobian denoised = by_jacobian ? task_.denoise_with_jacobian_if_any(x_t, level.sigma) : DenoisedWithJacobian{task_.denoise(x_t, level.sigma), {}};
   const SpectralCovariance covariance = error_covariance(denoised.denoised, level, record);
   const double sigma_y = annealed_sigma_y(covariance.basis(), level);

@@ -41,16 +41,17 @@ void keep_the_worse(SolveReport& report, const SolveReport& other) {
 
 }  // namespace
 
-bool jacobian_says_more(const Prior& prior, const std::vector<std::int64_t>& image_shape, double sigma, const std::map<std::string, double>& settings) {
+bool jacobian_says_more(const Prior& prior, const std::vector<std::int64_t>& image_shape, double sigma, std::size_t n_levels, const std::map<std::string, double>& settings) {
   const double from = settings.at("jacobian-from"), to = settings.at("jacobian-to");
-  if (!prior.error_covariance_is_measured() || from >= to) return false;
+  if (!prior.error_covariance_is_measured() || from >= to || static_cast<double>(n_levels) < settings.at("jacobian-levels")) return false;
   const double share = std::sqrt(prior.error_covariance(sigma, image_shape).eigenvalues().mean().item<double>()) / sigma;
   return from <= share && share < to;
 }
 
 std::vector<SamplerSetting> jacobian_settings() {
   return {{"jacobian-from", 0.09, 0.0, 1.0, "the denoiser's Jacobian shapes the draw at levels where the RMS error of the denoised image is at least so many times sigma"},
-          {"jacobian-to", 0.3, 0.0, 1.0, "and less than so many times; 0: never"}};
+          {"jacobian-to", 0.3, 0.0, 1.0, "and less than so many times; 0: never"},
+          {"jacobian-levels", 8.0, 1.0, 1e6, "in runs of at least so many levels"}};
 }
 
 at::Tensor with_gain_of_jacobian(const at::Tensor& x0, const DenoisedWithJacobian& denoised, double sigma, const GaussianLikelihood& likelihood,

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -15,10 +16,12 @@ namespace postrec {
 // What the denoiser's Jacobian J says of its error beyond a measured covariance C: for an exact denoiser the error given x_t has the covariance V = sigma^2 J [Meng 2021],
 // which knows this image, where C is the mean over images.
 
-/// Whether V is worth its price at a level: C was measured, and the RMS error of the denoised image lies between settings `jacobian-from` and `jacobian-to` times sigma.
+/// Whether V is worth its price at a level of a walk of `n_levels`: C was measured, the RMS error of the denoised image lies between settings `jacobian-from` and `jacobian-to` times
+/// sigma, and there are `jacobian-levels` levels at least.
 ///
-/// Below, sigma^2 J is a small difference of large numbers that no network has learned; above, the image is so well known that both give the same draw (core/README.md).
-bool jacobian_says_more(const Prior& prior, const std::vector<std::int64_t>& image_shape, double sigma, const std::map<std::string, double>& settings);
+/// Below, sigma^2 J is a small difference of large numbers that no network has learned; above, the image is so well known that both give the same draw. In a walk of fewer levels x_t
+/// still has the texture of the first draws where J would matter (core/real_scans.md).
+bool jacobian_says_more(const Prior& prior, const std::vector<std::int64_t>& image_shape, double sigma, std::size_t n_levels, const std::map<std::string, double>& settings);
 std::vector<SamplerSetting> jacobian_settings();
 
 /// A draw `x0` of likelihood.draw_posterior(denoised, covariance, ., white_data), [B, domain], with the gain that V has instead of C's.
