@@ -55,7 +55,7 @@ at::Tensor between(const at::Tensor& left, const at::Tensor& x, const at::Tensor
 }
 
 // By FFT. Along an axis, with v = x[0], x[2], x[4], ..., x[5], x[3], x[1], V its DFT and w = exp(-i pi/2n), coefficient k is Re(w^k V[k]) and coefficient n - k is
-// -Im(w^k V[k]), before the scale that makes them orthonormal. Image by image: MKL rounds a batch of 16x16 or 32x32 otherwise than one.
+// -Im(w^k V[k]), before the scale that makes them orthonormal. Image by image: MKL was seen to round a batch otherwise than one image (16x16, 32x32; nothing says where else).
 
 // Where entry i of v comes from.
 std::int64_t source_of(std::int64_t i, std::int64_t n) { return 2 * i < n ? 2 * i : 2 * (n - i) - 1; }

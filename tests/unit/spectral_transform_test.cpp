@@ -18,7 +18,7 @@ TEST(SpectralTransform, reproducible) {
   const int n_threads = at::get_num_threads();
   for (const SpectralBasis basis : {SpectralBasis::kDct, SpectralBasis::kDft})
     for (std::int64_t rows = 1; rows <= 41; ++rows)
-      for (const std::int64_t columns : {rows, std::int64_t{13}, std::int64_t{64}, std::int64_t{rows % 8 == 0 ? 256 : 192}}) {  // the last: cosines by FFT
+      for (const std::int64_t columns : {rows, std::int64_t{13}, std::int64_t{64}, std::int64_t{rows % 8 == 0 || rows == 41 ? 256 : 192}}) {  // the last: cosines by FFT
         at::set_num_threads(2);
         const at::Tensor x = RandomStreams(1, 0, 6).normal(0, {1, rows, columns}, at::kFloat);
         const at::Tensor all = to_natural_basis(basis, x), back = from_natural_basis(basis, all);
