@@ -48,9 +48,23 @@ std::vector<std::int64_t> chosen_slices(const std::optional<std::int64_t>& slice
 
 double pixel_mm(const ImageGeometry& geometry, std::vector<std::string>& notes) {
   const auto& spacing = geometry.spacing_mm;
-  if (std::abs(spacing[0] - spacing[1]) > 1e-3 * spacing[0])
+  if (!same_pixel_size(spacing[1], spacing[0]))
     notes.push_back("pixels are not square (" + std::to_string(spacing[0]) + " x " + std::to_string(spacing[1]) + " mm); the first is used as pixel size");
   return spacing[0];
+}
+
+/// What the user says is the size of a pixel, which goes before the file: that of a sinogram knows the spacing of the detector.
+void take_pixel_size(const CaseOptions& options, Measurement& measurement) {
+  for (const auto& [key, value] : options.settings)
+    if (key == "pixel-mm") measurement.geometry.spacing_mm[0] = measurement.geometry.spacing_mm[1] = measurement.parameters.real(key);
+}
+
+/// A simulated measurement is of the scan as it is.
+void require_pixel_size(const Parameters& parameters, double pixel_mm, const std::filesystem::path& input) {
+  if (!parameters.has("pixel-mm")) return;
+  const double said = parameters.real("pixel-mm");
+  if (!same_pixel_size(said, pixel_mm))
+    throw Error(ErrorKind::kConfiguration, "pixel-mm is " + std::to_string(said) + ", the pixels of '" + input.string() + "' have " + std::to_string(pixel_mm) + " mm", "leave it out: it is the scan's");
 }
 
 /// A stack of per-slice tensors cut to one of its slices, so that it goes with a measurement of that slice alone.
@@ -133,7 +147,9 @@ Case simulate_case(const CaseOptions& options, PluginRegistry& registry) {
     if (!parameters.has("sens-maps"))
       throw Error(ErrorKind::kUsage, "--simulate-coils is given, but operator '" + type.name + "' has no coils", "leave it out");
   }
-  fill_from_image(parameters, type, image.pixels.size(1), height, width, pixel_mm(image.geometry, result.notes));
+  const double pixel = pixel_mm(image.geometry, result.notes);
+  fill_from_image(parameters, type, image.pixels.size(1), height, width, pixel);
+  require_pixel_size(parameters, pixel, options.input);
 
   const auto simulated = [&](const Operator& op, std::int64_t number) {
     const at::Tensor physical = physical_pixels(image, number);
@@ -285,6 +301,7 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   if (options.unit) measurement.unit = *options.unit;
   const OperatorType& type = required_operator(registry, measurement.operator_name, options.input);
   apply_settings(measurement.parameters, type, options.settings);
+  take_pixel_size(options, measurement);
   if (raw.around_isocentre) place_around_isocentre(measurement);
   const double pixel = pixel_mm(measurement.geometry, result.notes);
   result.noise = acquired_noise(options, raw, measurement);
@@ -293,6 +310,7 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
     result.notes.push_back(std::to_string(n_dead) + " detector element(s) count no photon above the background in any view and are left out");
   for (const auto& note : result.noise.notes()) result.notes.push_back(note);
   if (bare) fill_from_measurement(measurement.parameters, type, measurement.y, pixel);
+  fill_from_sinogram(measurement.parameters, type, measurement.y);
   fill_parameter(measurement.parameters, type, "pixel-mm", pixel);
   find_sigma_y(options, result);
   const auto slices = chosen_slices(options.slice, measurement.y.size(0), options.input);

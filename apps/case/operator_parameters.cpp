@@ -56,4 +56,10 @@ void fill_from_measurement(Parameters& parameters, const OperatorType& type, con
   fill_parameter(parameters, type, "mask", acquired.to(at::kFloat));
 }
 
+void fill_from_sinogram(Parameters& parameters, const OperatorType& type, const at::Tensor& y) {
+  if (y.dim() != 3 || y.is_complex() || !find_spec(type, "n-detectors")) return;
+  for (const char* key : {"n-detectors", "height", "width"}) fill_parameter(parameters, type, key, y.size(2));
+  if (!parameters.has("angles-rad")) fill_parameter(parameters, type, "n-views", y.size(1));
+}
+
 }  // namespace postrec

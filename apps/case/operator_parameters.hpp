@@ -25,4 +25,7 @@ void fill_from_image(Parameters& parameters, const OperatorType& type, std::int6
 /// exactly zero in every coil were not acquired.
 void fill_from_measurement(Parameters& parameters, const OperatorType& type, const at::Tensor& y, double pixel_mm);
 
+/// What real [slice, view, detector] of a projector say about themselves: the views and detector elements; and an image of as many columns and rows as elements.
+void fill_from_sinogram(Parameters& parameters, const OperatorType& type, const at::Tensor& y);
+
 }  // namespace postrec

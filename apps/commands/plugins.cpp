@@ -96,7 +96,7 @@ void print_parameter(const ParameterSpec& spec) {
   if (const std::string range = range_text(spec); !range.empty()) facts += ", " + range;
   if (!spec.default_text.empty()) facts += ", default " + spec.default_text;
   if (is_scan_parameter(spec.key)) {
-    facts += ", filled from the scan";
+    facts += ", filled from the scan or the data";
   } else if (spec.required) {
     facts += ", required";
   }

@@ -44,7 +44,7 @@ void require_fit(const Prior& prior, const TensorSpec& domain) {
   const auto kind = [](at::ScalarType dtype) { return at::isComplexType(dtype) ? std::string("complex") : std::string("real"); };
   if (known.dtype != domain.dtype)
     throw Error(ErrorKind::kConfiguration, "prior '" + prior.info().name + "' is for " + kind(known.dtype) + " images, the operator measures " + kind(domain.dtype) + " ones",
-                "give a --prior for " + kind(domain.dtype) + " images");
+                "give a --prior for " + kind(domain.dtype) + " images" + (at::isComplexType(domain.dtype) ? "" : ", or say --unit hu of CT"));
   bool same = known.shape.size() == domain.shape.size();
   for (std::size_t i = 0; same && i < known.shape.size(); ++i) same = known.shape[i] == -1 || known.shape[i] == domain.shape[i];
   if (!same)

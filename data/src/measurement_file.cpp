@@ -277,6 +277,19 @@ void read_parameters(const Reader& json, ReadMeasurement& read) {
   }
 }
 
+/// The size of a pixel has two places, the operator's "pixel-mm" and the image's geometry: what one of them says holds for both.
+void agree_on_pixel_size(const Reader& json, ReadMeasurement& read) {
+  Parameters& parameters = read.measurement.parameters;
+  auto& spacing = read.measurement.geometry.spacing_mm;
+  const bool says_spacing = json.has("geometry") && json.object("geometry").has("spacing_mm"), says_pixel = json.has("parameters") && json.object("parameters").has("pixel-mm");
+  if (read.projections && says_spacing && !says_pixel) parameters.set("pixel-mm", spacing[0]);
+  if (!parameters.has("pixel-mm")) return;
+  const double pixel = parameters.real("pixel-mm");
+  if (!says_spacing) spacing[0] = spacing[1] = pixel;
+  if (!same_pixel_size(pixel, spacing[0]))
+    json.object("parameters").refuse("pixel-mm", "is " + std::to_string(pixel) + ", but 'geometry.spacing_mm' says " + std::to_string(spacing[0]) + " mm", "take one of them out");
+}
+
 ReadMeasurement from_json(const Reader& json, const ProjectionOptions& options, const fs::path& scratch) {
   json.allow({"format", "data", "shape", "origin", "sigma_y", "unit", "operator", "parameters", "geometry", "counts", "geometry_file", "mid_plane"});
   if (json.text("format") != kFormat) json.refuse("format", "is not one that is read", std::string("it is '") + kFormat + "'");
@@ -290,10 +303,11 @@ ReadMeasurement from_json(const Reader& json, const ProjectionOptions& options, 
   if (json.has("operator")) m.operator_name = json.text("operator");
   if (read.projections && m.operator_name != "ct-radon") json.refuse("operator", "is not 'ct-radon', but the data have a geometry file", "take one of them out");
   read_parameters(json, read);
-  if (!json.has("geometry")) return read;
-  m.geometry = read_geometry(json.object("geometry"));
-  read.around_isocentre = false;
-  if (read.projections && !(json.has("parameters") && json.object("parameters").has("pixel-mm"))) m.parameters.set("pixel-mm", m.geometry.spacing_mm[0]);
+  if (json.has("geometry")) {
+    m.geometry = read_geometry(json.object("geometry"));
+    read.around_isocentre = false;
+  }
+  agree_on_pixel_size(json, read);
   return read;
 }
 

@@ -151,6 +151,60 @@ TEST_F(CtInput, CountsOfAMidPlaneWithAFlatFieldAndADeadDetector) {
   expect_nothing_written("bad");
 }
 
+// A parallel beam of kViews over half a turn, pixels and detector elements of 3.5 mm, slices of 5 mm; the disc is twice as large.
+class HandWritten : public CtInput {
+ protected:
+  static constexpr double kMm = 3.5;
+
+  void SetUp() override {
+    CtInput::SetUp();
+    Image disc{at::full({1, 1, 64, 64}, -1000.0f), {}, IntensityUnit::kHounsfield};
+    disc.geometry.spacing_mm = {kMm, kMm, 5.0};
+    const at::Tensor x = at::arange(64).mul(kMm).sub(kX).square(), y = at::arange(64).mul(kMm).sub(kY).square();
+    disc.pixels.masked_fill_((x.unsqueeze(0) + y.unsqueeze(1)).lt(kDisc * kDisc), 0.0);
+    write_nifti(path("disc.nii.gz"), disc);
+    const Ended ended = run_postrec({"simulate", path("disc.nii.gz"), "--unit", "hu", "--operator", "ct-radon", "--set", "n-views=48", "--set", "first-angle-rad=0.1", "--noise", "0.5", "--output", path("simulated")});
+    ASSERT_EQ(ended.code, 0) << ended.err;
+    Image sinogram = read_scan(path("simulated/data.mha")).image;
+    sinogram.geometry.spacing_mm = {kMm, 1.0, 5.0};  // of the detector, the views and the slices
+    write_nifti(path("sinogram.nii.gz"), sinogram);
+  }
+
+  static constexpr double kX = 90.0, kY = 120.0, kDisc = 30.0;
+  const std::vector<std::string> kSize = {"height=64", "width=64", "first-angle-rad=0.1"};
+};
+
+// The first file in JSON of the page about measurements.
+TEST_F(HandWritten, TheExampleOfThePageIsEnough) {
+  const std::string page = content(POSTREC_SOURCE_DIR "/data/README.md"), fence = "```json\n";
+  const std::size_t begin = page.find(fence, page.find("## A measurement folder")) + fence.size();
+  write_text("measurement.json", page.substr(begin, page.find("```", begin) - begin));
+  const Ended ended = reconstruct("measurement.json", "out", {}, {});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  expect_water_disc("out/mean.nii.gz", 0, {kX, kY, 0.0}, kDisc, 0.5 * kMm);
+}
+
+TEST_F(HandWritten, PixelsOfABareSinogramAreAsTheUserSays) {
+  const std::vector<std::string> more = {"--operator", "ct-radon", "--unit", "hu", "--sigma-y", "0.01"};
+  const auto spacing = [&](const std::string& output) { return read_scan(path(output + "/mean.nii.gz")).image.geometry.spacing_mm; };
+  ASSERT_EQ(reconstruct("sinogram.nii.gz", "as_stored", more, kSize).code, 0);
+  EXPECT_NEAR(spacing("as_stored")[0], kMm, 1e-5);
+  auto size = kSize;
+  size.push_back("pixel-mm=7");  // everything twice as large
+  ASSERT_EQ(reconstruct("sinogram.nii.gz", "said", more, size).code, 0);
+  EXPECT_NEAR(spacing("said")[0], 2 * kMm, 1e-5);
+  EXPECT_NEAR(spacing("said")[1], 2 * kMm, 1e-5);
+  EXPECT_NEAR(spacing("said")[2], 5.0, 1e-5);
+}
+
+TEST_F(HandWritten, TwoSizesOfPixelsAreRefused) {
+  write_text("measurement.json", R"({"format": "postrec-measurement/1", "data": "sinogram.nii.gz", "operator": "ct-radon", "unit": "hounsfield", "sigma_y": 0.01,
+    "parameters": {"pixel-mm": 4}, "geometry": {"spacing_mm": [3.5, 3.5, 5]}})");
+  expect_error(reconstruct("measurement.json", "bad", {}, {}), 65, {"pixel-mm", "4.0", "3.5", "measurement.json"});
+  expect_error(run_postrec({"simulate", path("disc.nii.gz"), "--unit", "hu", "--operator", "ct-radon", "--set", "pixel-mm=4", "--noise", "0.5", "--output", path("bad")}), 78, {"pixel-mm", "4.0", "3.5", "leave it out"});
+  expect_nothing_written("bad");
+}
+
 TEST_F(CtInput, WrongUseIsOneClearError) {
   write_geometry(/*parallel=*/true);
   write_stack("stack.nii.gz", line_integrals(true, 1));

@@ -85,20 +85,30 @@ TEST(MeasurementFile, TheSmallestHandWrittenFile) {
     "format": "postrec-measurement/1",
     "data": "sinogram.mha",
     "operator": "ct-radon",
-    "parameters": {"views": 5, "detector-mm": 0.5, "angles-rad": [0.0, 0.6, 1.2, 1.8, 2.4]},
+    "parameters": {"height": 5, "detector-spacing-mm": 0.5, "angles-rad": [0.0, 0.6, 1.2, 1.8, 2.4]},
     "sigma_y": 0.01,
     "geometry": {"spacing_mm": [0.7, 0.7, 5.0]}
   })");
   const Measurement m = read_measurement(folder.path());
   EXPECT_TRUE(m.y.equal(at::tensor(voxels()).reshape({kNz, kNy, kNx})));
-  EXPECT_EQ(m.parameters.integer("views"), 5);
-  EXPECT_EQ(m.parameters.real("detector-mm"), 0.5);
+  EXPECT_EQ(m.parameters.integer("height"), 5);
+  EXPECT_EQ(m.parameters.real("height"), 5.0);
+  EXPECT_EQ(m.parameters.real("detector-spacing-mm"), 0.5);
   EXPECT_EQ(m.parameters.real_list("angles-rad"), (std::vector<double>{0.0, 0.6, 1.2, 1.8, 2.4}));
   EXPECT_EQ(m.operator_name, "ct-radon");
   EXPECT_EQ(m.origin, MeasurementOrigin::kAcquired);
   EXPECT_EQ(m.unit, IntensityUnit::kArbitrary);
   EXPECT_EQ(m.geometry.spacing_mm, (std::array<double, 3>{0.7, 0.7, 5.0}));
   EXPECT_EQ(m.geometry.origin_mm, (std::array<double, 3>{0, 0, 0}));
+}
+
+TEST(MeasurementFile, PixelsAreSaidOnce) {
+  const TempFolder folder;
+  write_bytes_to(folder / "s.mha", meta_header(ImageGeometry{}, "", "LOCAL") + bytes_of(voxels()));
+  for (const auto& [geometry, z] : {std::pair{"", 1.0}, {R"(, "geometry": {"origin_mm": [1, 2, 3]})", 1.0}, {R"(, "geometry": {"spacing_mm": [4, 4, 5]})", 5.0}}) {
+    write_bytes_to(folder / "measurement.json", R"({"format": "postrec-measurement/1", "data": "s.mha", "parameters": {"pixel-mm": 4})" + std::string(geometry) + "}");
+    EXPECT_EQ(read_measurement(folder.path()).geometry.spacing_mm, (std::array<double, 3>{4.0, 4.0, z})) << geometry;
+  }
 }
 
 TEST(MeasurementFile, BareData) {
@@ -137,6 +147,7 @@ TEST(MeasurementFile, ErrorsNameTheKey) {
   refused(start + R"(, "sigmay": 1})", {"'sigmay'", "not known", "sigma_y"});
   refused(start + R"(, "sigma_y": "1"})", {"'sigma_y'", "not a number"});
   refused(start + R"(, "sigma_y": -1})", {"'sigma_y'", "below 0"});
+  refused(start + R"(, "parameters": {"pixel-mm": 4}, "geometry": {"spacing_mm": [0.7, 0.7, 5]}})", {"pixel-mm", "0.7", "spacing_mm"});
   refused(start + R"(, "operator": 3})", {"'operator'", "not a text"});
   refused(start + R"(, "origin": "guessed"})", {"'origin'", "guessed", "acquired"});
   refused(start + R"(, "unit": "HU"})", {"'unit'", "hounsfield"});

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <cmath>
 #include <string>
 
 namespace postrec {
@@ -14,6 +15,9 @@ struct ImageGeometry {
   std::array<double, 3> origin_mm{0.0, 0.0, 0.0};
   std::array<double, 9> direction{1, 0, 0, 0, 1, 0, 0, 0, 1};
 };
+
+/// Whether two sizes of pixels are one, but for what headers in float32 and printed numbers lose.
+inline bool same_pixel_size(double a_mm, double b_mm) { return std::abs(a_mm - b_mm) <= 1e-3 * b_mm; }
 
 /// What the numbers of an image mean.
 enum class IntensityUnit { kArbitrary, kHounsfield };

@@ -44,7 +44,12 @@ class Parameters {
 
   bool boolean(const std::string& key) const { return get<bool>(key, "a boolean"); }
   std::int64_t integer(const std::string& key) const { return get<std::int64_t>(key, "an integer"); }
-  double real(const std::string& key) const { return get<double>(key, "a number"); }
+  /// An integer is a number, too.
+  double real(const std::string& key) const {
+    const auto found = values_.find(key);
+    const auto* integer = found == values_.end() ? nullptr : std::get_if<std::int64_t>(&found->second);
+    return integer ? static_cast<double>(*integer) : get<double>(key, "a number");
+  }
   const std::string& text(const std::string& key) const { return get<std::string>(key, "a text"); }
   const std::vector<double>& real_list(const std::string& key) const { return get<std::vector<double>>(key, "a list of numbers"); }
   const at::Tensor& tensor(const std::string& key) const { return get<at::Tensor>(key, "a tensor"); }
