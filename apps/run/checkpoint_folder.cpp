@@ -22,7 +22,8 @@ void CheckpointFolder::clear() {
   std::error_code failure;                     // what cannot be removed stays: the result does not depend on it
   for (const auto& entry : fs::directory_iterator(folder_, failure)) {
     const std::string name = entry.path().filename().string();
-    if (name.rfind("slice_", 0) == 0 && entry.path().extension() == ".safetensors") fs::remove(entry.path(), failure);
+    // .part-: one that was being written when the process was killed.
+    if ((name.rfind("slice_", 0) == 0 || name.rfind(".part-", 0) == 0) && entry.path().extension() == ".safetensors") fs::remove(entry.path(), failure);
   }
 }
 

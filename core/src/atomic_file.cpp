@@ -39,10 +39,23 @@ class Descriptor {
   int fd_;
 };
 
-/// Removes the file unless it was renamed away.
+/// A new empty file beside `path`, removed unless it was renamed away. What a killed process of the same number left is passed over.
 struct Temporary {
-  fs::path path;
+  explicit Temporary(const fs::path& named) {
+    static std::atomic<unsigned> counter{0};
+    const fs::path folder = named.has_parent_path() ? named.parent_path() : fs::path(".");
+    for (;;) {
+      path = folder / (".part-" + std::to_string(::getpid()) + "-" + std::to_string(counter++) + "-" + named.filename().string());
+      // Made here, because only here the reason of a failure is known.
+      if (Descriptor(path, O_WRONLY | O_CREAT | O_EXCL).valid()) return;
+      if (errno != EEXIST) fail(named, "created", errno);
+    }
+  }
   ~Temporary() { ::unlink(path.c_str()); }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+
+  fs::path path;
 };
 
 void sync(const fs::path& path, const fs::path& named) {
@@ -87,14 +100,10 @@ std::string quoted_path(const fs::path& path) {
 }
 
 void write_atomically(const fs::path& path, const std::function<void(const fs::path&)>& write) {
-  static std::atomic<unsigned> counter{0};
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) throw Error(ErrorKind::kCannotCreate, quoted_path(path) + " is a folder", "give the name of a file");
-  const Temporary temporary{folder /
-                            (".part-" + std::to_string(::getpid()) + "-" + std::to_string(counter++) + "-" + path.filename().string())};
-  // Made here first, because only here the reason of a failure is known.
-  if (!Descriptor(temporary.path, O_WRONLY | O_CREAT | O_EXCL).valid()) fail(path, "created", errno);
+  const Temporary temporary(path);
   try {
     write(temporary.path);
   } catch (const Error& error) {

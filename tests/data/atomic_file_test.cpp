@@ -24,6 +24,17 @@ TEST(AtomicFile, WritesReplacesAndLeavesNothingElse) {
   EXPECT_EQ(folder.names(), std::set<std::string>{"a.txt"});
 }
 
+// In a container the next process has the number of the one that was killed.
+TEST(AtomicFile, PassesOverWhatAKilledProcessLeft) {
+  const TempFolder folder;
+  const auto left = [&](int i) { return folder / (".part-" + std::to_string(::getpid()) + "-" + std::to_string(i) + "-a.txt"); };
+  constexpr int kMany = 1000;                  // more than this program has written yet
+  for (int i = 0; i < kMany; ++i) write_bytes_to(left(i), "half");
+  write_text_atomically(folder / "a.txt", "one");
+  EXPECT_EQ(read_bytes(folder / "a.txt"), "one");
+  for (int i = 0; i < kMany; ++i) EXPECT_TRUE(fs::exists(left(i))) << i;
+}
+
 TEST(AtomicFile, TheTemporaryIsBesideItWithTheSameEnding) {
   const TempFolder folder;
   write_atomically(folder / "a.nii.gz", [&](const fs::path& temporary) {
