@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -69,6 +70,12 @@ class Progress {
 };
 
 }  // namespace
+
+void keep_the_worse(SolveReport& report, const SolveReport& other) {
+  report.iterations = std::max(report.iterations, other.iterations);
+  report.converged = report.converged && other.converged;
+  report.worst_residual = std::max(report.worst_residual, other.worst_residual);
+}
 
 SolveReport conjugate_gradients(const LinearMap& apply, const LinearMap& precondition, const at::Tensor& b, at::Tensor& x,
                                 const SolveOptions& options, double reference) {

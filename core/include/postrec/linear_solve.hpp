@@ -17,6 +17,9 @@ struct SolveReport {
   double worst_residual = 0.0;                 ///< of all samples, relative as the tolerance is
 };
 
+/// Of several solves for one thing, the worst of each figure.
+void keep_the_worse(SolveReport& report, const SolveReport& other);
+
 using LinearMap = std::function<at::Tensor(const at::Tensor&)>;
 
 /// Solves H x = b for Hermitian positive definite H by preconditioned conjugate gradients, every sample of the batch on its own. [Hestenes 1952]

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -31,12 +30,6 @@ at::Tensor scaled(const at::Tensor& factors, const at::Tensor& x) {
   at::Tensor result = at::zeros_like(x, at::MemoryFormat::Contiguous);
   add_scaled(result, factors, x);
   return result;
-}
-
-void keep_the_worse(SolveReport& report, const SolveReport& other) {
-  report.iterations = std::max(report.iterations, other.iterations);
-  report.converged = report.converged && other.converged;
-  report.worst_residual = std::max(report.worst_residual, other.worst_residual);
 }
 
 }  // namespace
