@@ -59,7 +59,7 @@ PriorFit examine_prior_fit(const Prior& prior, const GaussianLikelihood& likelih
   fit.reduced_chi2 = likelihood.reduced_chi2(samples).to(at::kDouble).mean().item<double>();
 
   fit.sigma = std::clamp(kShareOfDeviation * prior.image_deviation(domain.shape), prior.range().minimum, prior.range().maximum);
-  const SpectralCovariance covariance = prior.error_covariance(fit.sigma, domain.shape);
+  const SpectralCovariance covariance = prior.error_covariance(fit.sigma, domain.shape).to(samples.device());
   const at::Tensor x = samples.narrow(0, 0, std::min(samples.size(0), kExamined));
   const at::Tensor noise = RandomStreams(seed, 0, x.size(0)).normal(kDraw, domain.shape, domain.dtype, x.device());
   const at::Tensor denoised = prior.denoise(linear_combination(1.0, x, fit.sigma, noise), fit.sigma);

@@ -221,6 +221,29 @@ TEST(DeviceWalk, ARunGoesOnFromItsCheckpointUnderALimit) {
   std::filesystem::remove(options.checkpoint);
 }
 
+// A checkpoint's tensors lie on the host.
+TEST(DeviceWalk, WhatMethodsKeepGoesBackToTheDevice) {
+  const Problem problem;
+  const GaussianLikelihood likelihood = problem.likelihood(pretend::device());
+  Observer nobody;
+  for (const auto& [method, solver] : {std::pair{"brsmc", ""}, {"prior", "dpm-solver-2m"}, {"prior", "dpm-solver-2m-sde"}, {"prior", "adaptive-sde"}, {"prior", "flow-adaptive"}}) {
+    SCOPED_TRACE(std::string(method) + " " + solver);
+    const bool is_prior = method == std::string("prior");
+    SamplerOptions options = options_for(4, 5);
+    options.method = method;
+    options.solver = solver;
+    options.device = pretend::device();
+    if (!is_prior) options.settings["group"] = 4;
+    const auto samples = [&](Observer& observer) { return sample(problem.told, is_prior ? nullptr : &likelihood, {1, kSize, kSize}, options, observer); };
+    const at::Tensor whole = samples(nobody).x;
+    options.checkpoint = std::filesystem::temp_directory_path() / ("postrec_kept_" + std::to_string(::getpid()) + ".safetensors");
+    Stopping stopping(2);
+    EXPECT_TRUE(samples(stopping).report.interrupted);
+    EXPECT_TRUE(samples(nobody).x.cpu().equal(whole.cpu()));
+    std::filesystem::remove(options.checkpoint);
+  }
+}
+
 TEST(DeviceWalk, WhatWasDoneOfABatchWithoutMemoryDoesNotCount) {
   const Problem problem;
   const GaussianLikelihood likelihood = problem.likelihood(at::kCPU);

@@ -5,8 +5,11 @@
 #include <limits>
 
 #include "beds.hpp"
+#include "postrec/gaussian_prior.hpp"
 #include "postrec/prior_fit.hpp"
 #include "postrec/sampler.hpp"
+#include "pretend_device.hpp"
+#include "test_operators.hpp"
 
 namespace postrec::test {
 namespace {
@@ -109,6 +112,23 @@ TEST(PriorFit, NotANumberDoesNotFit) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   EXPECT_NE(prior_misfit({.reduced_chi2 = nan, .error_inflation = 1.0, .visible_share = 1.0, .sigma = 0.1, .n_measured = 1000}), "");
   EXPECT_NE(prior_misfit({.reduced_chi2 = 1.0, .error_inflation = nan, .visible_share = 1.0, .sigma = 0.1, .n_measured = 1000}), "");
+}
+
+// Where A^H A is nearly diagonal in the prior's basis the solver is preconditioned, with what the operator has there and the prior on the host.
+TEST(PriorFit, OnADeviceIsThatOfTheCpu) {
+  const GaussianPrior prior(SpectralBasis::kDft, lorentzian_spectrum(16, 0.25), at::zeros({1}), 0.0, PriorInfo{});
+  const at::Tensor mask = RandomStreams(9, 0, 1).uniform(0, {16, 16})[0].lt(0.5).to(at::kFloat), maps = ring_of_coils(3, 16, 16);
+  const at::Tensor x = RandomStreams(2, 0, 3).normal(0, {1, 16, 16}, at::kComplexFloat);
+  const auto fit_on = [&](at::Device device) {
+    const auto op = std::make_shared<CoilOperator>(maps.to(device), mask.to(device));
+    const GaussianLikelihood likelihood(op, op->forward(x.narrow(0, 0, 1).to(device)).squeeze(0), kSigmaY);
+    return examine_prior_fit(prior, likelihood, x.to(device), 4);
+  };
+  const PriorFit here = fit_on(at::kCPU), there = fit_on(pretend::device());
+  // Conjugate gradients stop a little later there; the rest is float32 roundings.
+  EXPECT_NEAR(there.reduced_chi2, here.reduced_chi2, 1e-4 * here.reduced_chi2);
+  EXPECT_NEAR(there.visible_share, here.visible_share, 1e-3 * here.visible_share);
+  EXPECT_NEAR(there.error_inflation, here.error_inflation, 1e-3 * here.error_inflation);
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ class BridgeSmc : public Bridge {
       next = cross(parents, x0, level);
       predict(parents, next, denoised, covariance, level, weighing);
     }
-    record.solve.iterations += weighing.iterations;
+    keep_the_worse(record.solve, weighing);
     return next;
   }
 
@@ -52,7 +52,7 @@ class BridgeSmc : public Bridge {
   void restore(const std::map<std::string, at::Tensor>& state) override {
     if (state.empty()) return;
     weights_.restore(state.at("log_weights"));
-    const at::Tensor explained = state.at("explained").contiguous();
+    const at::Tensor explained = state.at("explained").to(task_.device).contiguous();
     explained_ = task_.image.dtype == at::kComplexFloat ? at::view_as_complex(explained) : explained;
   }
 
@@ -69,7 +69,7 @@ class BridgeSmc : public Bridge {
     std::vector<double> distance = task_.likelihood->data_distance(mean, covariance, explained_, options, report);
     for (double& value : distance) value *= factor;
     weights_.multiply(distance);
-    total.iterations += report.iterations;
+    keep_the_worse(total, report);
   }
 
   // Divides the weights by p(y | D', C'): x0 given x_t and x' for x0 ~ N(D, C), x' = a x_t + b x0 + v^(1/2) n.

@@ -62,7 +62,8 @@ class AdaptiveSde : public Solver {
     return {{"before", before_}, {"length", at::full({1}, length_, at::kDouble)}};
   }
   void restore(const std::map<std::string, at::Tensor>& state) override {
-    before_ = state.at("before");
+    if (state.empty()) return;
+    before_ = state.at("before").to(task_.device);
     length_ = state.at("length").item<double>();
   }
 

@@ -10,6 +10,7 @@ namespace postrec {
 
 at::Tensor TwoPointLine::ahead(const at::Tensor& denoised, const Level& level) {
   const double length = std::log(level.sigma / level.next_sigma);
+  if (before_.defined()) before_ = before_.to(denoised.device());  // a checkpoint's lies on the host
   const double slope = before_.defined() ? 0.5 * length / length_before_ : 0.0;
   const at::Tensor image = before_.defined() ? linear_combination(1.0 + slope, denoised, -slope, before_) : denoised;
   before_ = denoised;
