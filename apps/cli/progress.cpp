@@ -75,7 +75,7 @@ void Progress::clear_bar() {
 }
 
 void Progress::draw_bar(double fraction, double seconds_left, const Step& step) {
-  const int full = static_cast<int>(fraction * kBarWidth);
+  const int full = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * kBarWidth);
   const std::string bar = std::string(full, '#') + std::string(kBarWidth - full, '.');
   std::fprintf(stderr, "\r\033[K[%s] %3.0f %%  %s left", bar.c_str(), 100 * fraction, clock_text(seconds_left).c_str());
   if (step.misfit > 0) std::fprintf(stderr, "  misfit %.2f", step.misfit);

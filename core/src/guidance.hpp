@@ -12,6 +12,7 @@ namespace postrec {
 struct GuidanceCall {
   int step = 0;
   std::uint64_t call = 0;                      ///< counts the calls of one level: a solver may ask several times
+  double sigma = 0.0;                          ///< of the level; a solver may ask at others
   double next_sigma = 0.0;                     ///< of the level
 };
 

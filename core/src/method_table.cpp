@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <utility>
 
 #include "entries.hpp"
@@ -40,7 +41,7 @@ class GuidedMethod : public SamplingMethod {
       : SamplingMethod(task), guidance_(std::move(guidance)), solver_(std::move(solver)) {}
 
   at::Tensor advance(const at::Tensor& x_t, const Level& level, LevelRecord& record) override {
-    GuidanceCall call{level.step, 0, level.next_sigma};
+    GuidanceCall call{level.step, 0, level.sigma, level.next_sigma};
     const Denoiser denoise = [&](const at::Tensor& x, double sigma) {
       const at::Tensor x0 = guidance_->denoise(x, sigma, call, record);
       ++call.call;
@@ -63,8 +64,9 @@ const SamplerSetting* declared(const std::vector<SamplerSetting>& settings, cons
 }
 
 std::string number_text(double value) {
-  std::string text = std::to_string(value);
-  return text.substr(0, text.find_last_not_of('0') + 1 + (text[text.find_last_not_of('0')] == '.' ? -1 : 0));
+  char text[32];
+  std::snprintf(text, sizeof text, "%.12g", value);
+  return text;
 }
 
 }  // namespace

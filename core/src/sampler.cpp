@@ -108,6 +108,7 @@ class Run {
     if (options.checkpoint.empty()) return;
     file_.emplace(options.checkpoint, identity);
     if (auto saved = file_->load()) state = std::move(*saved);
+    seconds_before_ = state.report.seconds;
     last_saved_ = clock_();
   }
 
@@ -146,9 +147,13 @@ class Run {
   /// Writes a state between batches: the samples that are finished.
   void keep() {
     if (!file_) return;
+    state.report.seconds = seconds();
     file_->save(state);
     last_saved_ = clock_();
   }
+
+  /// Of work on these samples, with what was done before the run was stopped.
+  double seconds() const { return seconds_before_ + steady_seconds() - begin_; }
 
   static double steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -156,6 +161,7 @@ class Run {
 
  private:
   void begin(const SamplingTask& task, SamplingMethod& method) {
+    network_seconds_before_ = state.report.network_seconds;
     if (state.x.defined()) {
       state.x = state.x.to(task.device);
       method.restore(state.method);
@@ -174,13 +180,14 @@ class Run {
     state.level = 0;
     if (state.report.sigmas.empty()) state.report.sigmas = state.levels;
     state.report.nfe = std::max(state.report.nfe, task.nfe);
-    state.report.network_seconds += task.network_seconds;
+    count_network(task);
     add_to_report(state.report, state.records);
   }
 
   bool due() const { return file_ && clock_() - last_saved_ >= interval_s_; }
 
   bool stop(const SamplingTask& task, const SamplingMethod& method) {
+    count_network(task);
     if (file_) save(task, method);
     return false;
   }
@@ -188,12 +195,17 @@ class Run {
   void save(const SamplingTask& task, const SamplingMethod& method) {
     state.method = method.state();
     state.nfe = task.nfe;
+    count_network(task);
     keep();
   }
+
+  void count_network(const SamplingTask& task) { state.report.network_seconds = network_seconds_before_ + task.network_seconds; }
 
   std::function<double()> clock_;
   double interval_s_;
   double last_saved_ = 0.0;
+  const double begin_ = steady_seconds();
+  double seconds_before_ = 0.0, network_seconds_before_ = 0.0;
   Pace& pace_;
   std::optional<SamplerCheckpoint> file_;
 };
@@ -242,7 +254,6 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   const SolverEntry* solver = solver_of(entry, options.solver);
   check_needs(entry, likelihood != nullptr);
   const at::NoGradGuard no_graph;
-  const auto start = std::chrono::steady_clock::now();
   const auto settings = complete_settings(entry, solver, options.settings);
   LevelChoice choice({prior, image_shape, likelihood != nullptr, entry, solver, settings}, options);
   const std::int64_t group = entry.group_setting.empty() ? 1 : static_cast<std::int64_t>(settings.at(entry.group_setting));
@@ -267,7 +278,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
       const auto method = make_method(entry, solver, task);
       if (!progress) {
         const auto n_levels = static_cast<std::int64_t>(method->levels().size());
-        progress.emplace(observer, run.n_finished() * n_levels + n * run.state.level, options.n_samples * n_levels);
+        progress.emplace(observer, run.n_finished() * n_levels + n * run.state.level, (options.n_samples + group - 1) / group * group * n_levels);
       }
       pace.begin_batch(n, (left + batch_size.get() - 1) / batch_size.get());
       interrupted = !run.walk(task, *method, *progress);
@@ -284,7 +295,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   Samples samples = finished_samples(run.state, image, device, options.n_samples);
   samples.report.interrupted = interrupted;
   samples.report.samples_left_out = out_of_time;
-  samples.report.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  samples.report.seconds = run.seconds();
   return samples;
 }
 

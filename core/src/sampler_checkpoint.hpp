@@ -19,7 +19,7 @@ namespace postrec {
 /// Where a run stands between two levels: enough to go on with the same bits, because nothing else carries state (random numbers are counters).
 struct SamplerState {
   at::Tensor finished;                         ///< samples of whole batches, [n, domain]; undefined when there is none
-  SamplerReport report;                        ///< of those batches, sums over samples where the report has means
+  SamplerReport report;                        ///< of those batches, sums over samples where the report has means; its seconds are of all that was done
   at::Tensor x;                                ///< of the batch at work; undefined between batches
   std::map<std::string, at::Tensor> method;    ///< its SamplingMethod::state()
   std::vector<double> levels;                  ///< of that batch

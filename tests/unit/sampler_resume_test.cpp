@@ -9,9 +9,13 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "beds.hpp"
 #include "expect_error.hpp"
+#include "level_choice.hpp"
+#include "method_table.hpp"
 #include "mixture_classifier.hpp"
 #include "networks.hpp"
 #include "postrec/gaussian_prior.hpp"
@@ -84,6 +88,8 @@ TEST_F(Resume, resume) {
     }
     EXPECT_EQ(rest.report.misfit_trace, whole.report.misfit_trace);
     EXPECT_EQ(rest.report.nfe, whole.report.nfe);
+    EXPECT_GT(rest.report.seconds, part.report.seconds) << "what was done before counts";
+    EXPECT_GE(rest.report.network_seconds, part.report.network_seconds);
     fs::remove(with_checkpoint().checkpoint);
   }
 }
@@ -104,18 +110,33 @@ TEST_F(Resume, EveryMethodAndSolver) {
     SCOPED_TRACE(how.method + " " + how.solver);
     const GaussianLikelihood* likelihood = how.method == "prior" ? nullptr : &likelihood_;
     Observer observer;
-    StopAfter stop(2);                        // in the middle of a batch, or between two where a method takes few steps
+    Samples whole;
     try {
       how.checkpoint.clear();
-      const Samples whole = sample(*bed_.prior, likelihood, {1, 8, 8}, how, observer);
-      how.checkpoint = folder_ / "each.safetensors";
-      EXPECT_TRUE(sample(*bed_.prior, likelihood, {1, 8, 8}, how, stop).report.interrupted);
-      EXPECT_TRUE(at::equal(sample(*bed_.prior, likelihood, {1, 8, 8}, how, observer).x, whole.x));
+      whole = sample(*bed_.prior, likelihood, {1, 8, 8}, how, observer);
     } catch (const Error& error) {             // a method that this bed cannot serve
       EXPECT_TRUE(error.kind() == ErrorKind::kUsage || error.kind() == ErrorKind::kConfiguration || error.kind() == ErrorKind::kUnavailable) << error.what();
+      continue;
     }
-    fs::remove(how.checkpoint);
+    how.checkpoint = folder_ / "each.safetensors";
+    for (const int n_steps : {0, 2}) {         // before the first level; and in the middle of a batch, or between two where a method takes few steps
+      StopAfter stop(n_steps);
+      EXPECT_TRUE(sample(*bed_.prior, likelihood, {1, 8, 8}, how, stop).report.interrupted);
+      EXPECT_TRUE(at::equal(sample(*bed_.prior, likelihood, {1, 8, 8}, how, observer).x, whole.x)) << n_steps;
+      fs::remove(how.checkpoint);
+    }
   }
+}
+
+// Samples come in whole groups, and so does what is to do.
+TEST_F(Resume, StepsOfWholeGroupsAreAllThereAre) {
+  SamplerOptions how = options();
+  how.method = "brsmc";
+  how.settings["group"] = 4;
+  StopAfter never(1000);
+  run(how, never);
+  EXPECT_EQ(never.last.total, 8 * how.n_steps);
+  EXPECT_EQ(never.last.done, never.last.total);
 }
 
 TEST_F(Resume, AfterKillMinusNine) {
@@ -228,8 +249,9 @@ struct SlowPrior : MixturePrior {
 
 class Deadline : public Resume {
  protected:
-  Samples within(double seconds, std::int64_t n_samples, std::int64_t batch_size, int n_steps) {
+  Samples within(double seconds, std::int64_t n_samples, std::int64_t batch_size, int n_steps, const std::string& method = "bridge") {
     SamplerOptions how = options();
+    how.method = method;
     how.n_samples = n_samples;
     how.batch_size = batch_size;
     how.n_steps = n_steps;
@@ -246,6 +268,31 @@ class Deadline : public Resume {
   double now_ = 0.0;
   double took_ = 0.0;
 };
+
+// The weights of these methods depend on the level that is walked and the next.
+TEST_F(Deadline, AThinnedWalkIsTheWalkOfItsLevels) {
+  for (const char* method : {"dds", "dps", "pigdm"}) {
+    SCOPED_TRACE(method);
+    const Samples thinned = within(30.0, 2, 2, 40, method);
+    EXPECT_TRUE(thinned.report.levels_left_out);
+    const std::vector<double>& sigmas = thinned.report.sigmas;
+
+    SamplerOptions how = options();
+    how.method = method;
+    const MethodEntry& entry = find_method(method);
+    const SolverEntry* solver = solver_of(entry, how.solver);
+    const auto settings = complete_settings(entry, solver, how.settings);
+    const LevelChoice choice({*bed_.prior, {1, 8, 8}, true, entry, solver, settings}, how);
+    const SamplingTask task{*bed_.prior, &likelihood_, {{1, 8, 8}, at::kFloat}, at::kCPU, how.seed, 0, 2, how.solve, choice.process(), sigmas, settings};
+    const auto walk = make_method(entry, solver, task);
+    at::Tensor x = walk->start(sigmas.front());
+    for (std::size_t i = 0; i < sigmas.size(); ++i) {
+      LevelRecord record;
+      x = walk->advance(x, {static_cast<int>(i), sigmas[i], i + 1 < sigmas.size() ? sigmas[i + 1] : 0.0}, record);
+    }
+    EXPECT_TRUE(x.equal(thinned.x));
+  }
+}
 
 TEST_F(Deadline, EnoughTimeChangesNothing) {
   const Samples samples = within(1000.0, 5, 2, 4);

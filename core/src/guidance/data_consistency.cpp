@@ -15,7 +15,7 @@ at::Tensor data_residual(const SamplingTask& task, const at::Tensor& x0, LevelRe
   const at::Tensor residual = likelihood.y() - likelihood.op().forward(x0);
   if (record.misfit.empty()) {
     record.misfit = dots(residual, residual);
-    for (double& value : record.misfit) value /= static_cast<double>(likelihood.n_measured()) * likelihood.sigma_y() * likelihood.sigma_y();
+    for (double& value : record.misfit) value /= static_cast<double>(std::max<std::int64_t>(likelihood.n_measured(), 1)) * likelihood.sigma_y() * likelihood.sigma_y();
   }
   return residual;
 }
@@ -26,13 +26,13 @@ at::Tensor regularised_back_projection(const SamplingTask& task, double lambda, 
   if (op.traits().has_normal_solve) return op.normal_solve(lambda, b);
   at::Tensor x = at::zeros_like(b);
   const auto system = [&](const at::Tensor& u) { return linear_combination(1.0, op.normal(u), lambda, u); };
-  record.solve = conjugate_gradients(system, {}, b, x, task.solve);
+  keep_the_worse(record.solve, conjugate_gradients(system, {}, b, x, task.solve));
   return x;
 }
 
 double ancestral_share(const SamplingTask& task, const GuidanceCall& call) {
   const auto eta = task.settings.find("eta");
-  const double ratio = call.next_sigma / task.sigmas.at(static_cast<std::size_t>(call.step));
+  const double ratio = call.next_sigma / call.sigma;
   const double fresh = eta == task.settings.end() ? 1.0 : eta->second;
   return 1.0 - ratio * std::sqrt(1.0 - fresh * fresh * (1.0 - ratio * ratio));
 }
