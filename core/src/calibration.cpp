@@ -274,7 +274,7 @@ SteinDiscrepancy stein_discrepancy(const at::Tensor& points, const at::Tensor& s
   const at::Tensor u = stein_kernel(points.to(at::kDouble), scores.to(at::kDouble));
   const double n2 = static_cast<double>(u.numel());
   const double square = u.sum().item<double>() / n2;
-  const at::Tensor signs = RandomStreams(seed, 0, n_bootstrap).uniform(0, {points.size(0)}).lt(0.5f).to(at::kDouble).mul(2.0).sub(1.0);
+  const at::Tensor signs = RandomStreams(seed, 0, n_bootstrap).signs(0, {points.size(0)}).to(at::kDouble);
   const at::Tensor bootstrap = signs.matmul(u).mul(signs).sum(1) / n2;
   const double larger = bootstrap.ge(square).sum().item<double>();
   return {std::sqrt(std::max(square, 0.0)), (larger + 1.0) / static_cast<double>(n_bootstrap + 1)};

@@ -52,8 +52,7 @@ class GaussianLikelihood::Spectrum {
     Estimate estimate{at::zeros(domain.shape, at::TensorOptions().device(device))};
     double energy = 0.0;
     for (int probe = 0; probe < kProbes; ++probe) {
-      const at::Tensor uniform = RandomStreams(kSeed, probe, 1).uniform(0, domain.shape, device);
-      const at::Tensor signs = uniform.lt(0.5f).to(at::kFloat).mul(2.0f).sub(1.0f);
+      const at::Tensor signs = RandomStreams(kSeed, probe, 1).signs(0, domain.shape, device);
       const at::Tensor product = matrix(signs.to(domain.dtype));
       energy += dots(product, product).front() / kProbes;
       estimate.diagonal += (product.is_complex() ? at::real(product) : product).mul(signs).squeeze(0) / kProbes;

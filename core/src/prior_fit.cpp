@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "batched_vectors.hpp"
+#include "mean.hpp"
 #include "postrec/random.hpp"
 
 namespace postrec {
@@ -18,12 +19,6 @@ constexpr std::int64_t kExamined = 4;
 constexpr std::uint64_t kDraw = 0xffffffff;    // the last: see draw_at() for those of samplers
 constexpr double kShareOfDeviation = 0.3;
 constexpr double kTolerance = 0.03;            // of the solves; enters squared, times the size of the image over that of the measurement
-
-double mean_of(const std::vector<double>& values) {
-  double sum = 0.0;
-  for (const double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
-}
 
 /// r^H S^-1 r/m, mean over the batch, r = y - A mean.
 double distance_share(const GaussianLikelihood& likelihood, const at::Tensor& mean, const SpectralCovariance& covariance) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "batched_vectors.hpp"
+#include "mean.hpp"
 #include "postrec/error.hpp"
 #include "postrec/random.hpp"
 
@@ -63,12 +64,6 @@ double terminal_density(const SpectralCovariance& covariance, const at::Tensor& 
   const double log_determinant = parts * (static_cast<double>(keep.numel()) * 2.0 * std::log(sigma) - sum_of(keep.log()));
   const double n = parts * static_cast<double>(keep.numel());
   return -0.5 * ((dots(whitened, whitened)[0] + log_determinant) / n + std::log(2.0 * std::numbers::pi));
-}
-
-double mean_of(const std::vector<double>& values) {
-  double sum = 0.0;
-  for (const double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
 }
 
 double standard_error_of(const std::vector<double>& values) {

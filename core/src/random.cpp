@@ -106,4 +106,8 @@ at::Tensor RandomStreams::uniform(std::uint64_t draw, const std::vector<std::int
   return draw_numbers(with_batch(n_samples_, shape), at::kFloat, device, kUniform, seed_, first_sample_, draw);
 }
 
+at::Tensor RandomStreams::signs(std::uint64_t draw, const std::vector<std::int64_t>& shape, at::Device device) const {
+  return uniform(draw, shape, device).lt(0.5f).to(at::kFloat).mul(2.0f).sub(1.0f);
+}
+
 }  // namespace postrec

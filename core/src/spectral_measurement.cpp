@@ -19,8 +19,7 @@ constexpr double kRounding = 1e-4;  // of A^H A between two transforms in single
 struct Probe {
   Probe(const Operator& op, SpectralBasis basis, const at::Device& device, std::int64_t index) {
     const TensorSpec domain = op.domain();
-    const at::Tensor uniform = RandomStreams(kProbeSeed, index, 1).uniform(0, domain.shape, device);
-    signs = uniform.lt(0.5f).to(at::kFloat).mul(2.0f).sub(1.0f);
+    signs = RandomStreams(kProbeSeed, index, 1).signs(0, domain.shape, device);
     answer = to_natural_basis(basis, op.normal(from_natural_basis(basis, signs.to(domain.dtype))));
   }
 

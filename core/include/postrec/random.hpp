@@ -25,6 +25,9 @@ class RandomStreams {
   /// Uniform numbers in [0, 1), float32, [n_samples, shape]; in a domain of their own, independent of normal().
   at::Tensor uniform(std::uint64_t draw, const std::vector<std::int64_t>& shape, at::Device device = at::kCPU) const;
 
+  /// Random signs, float32, [n_samples, shape]: 1 where uniform() of the same draw is below 1/2, else -1; so not independent of it.
+  at::Tensor signs(std::uint64_t draw, const std::vector<std::int64_t>& shape, at::Device device = at::kCPU) const;
+
  private:
   std::uint64_t seed_;
   std::int64_t first_sample_;

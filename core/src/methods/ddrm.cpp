@@ -43,8 +43,7 @@ class SingularVectors {
     at::Tensor signs, answer;
   };
   Probe probe(const Operator& op, const at::Device& device, std::int64_t index) const {
-    const at::Tensor uniform = RandomStreams(kProbeSeed, index, 1).uniform(0, op.domain().shape, device);
-    const at::Tensor signs = uniform.lt(0.5f).to(at::kFloat).mul(2.0f).sub(1.0f);
+    const at::Tensor signs = RandomStreams(kProbeSeed, index, 1).signs(0, op.domain().shape, device);
     return {signs, to(op.normal(from(signs.to(op.domain().dtype))))};
   }
 
