@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,6 +9,7 @@
 
 #include "ct_radon_settings.hpp"
 #include "postrec/conformance.hpp"
+#include "threads.hpp"
 
 namespace postrec {
 namespace {
@@ -92,23 +92,13 @@ TEST_P(EverySetting, BatchEqualsSinglesBitForBit) {
   }
 }
 
-/// Restores the number of threads.
-class Threads {
- public:
-  explicit Threads(int n) : before_(at::get_num_threads()) { at::set_num_threads(n); }
-  ~Threads() { at::set_num_threads(before_); }
-
- private:
-  int before_;
-};
-
 TEST_P(EverySetting, ThreadsDoNotChangeABit) {
   const auto op = make(GetParam().parameters);
   for (const std::int64_t batch : {1, 5}) {
     const at::Tensor x = random(op->domain(), batch, 3), v = random(op->codomain(), batch, 4);
     std::vector<at::Tensor> results;
     for (const int n : {1, 2, 3}) {
-      const Threads threads(n);
+      const test::Threads threads(n);
       results.push_back(at::cat({op->forward(x).flatten(), op->adjoint(v).flatten(), op->pseudo_inverse(v).flatten()}));
     }
     EXPECT_TRUE(at::equal(results[0], results[1]));

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,10 +10,13 @@
 #include <vector>
 
 #include "postrec/operator.hpp"
+#include "threads.hpp"
 
 // The laws of operator.hpp as GoogleTest checks on one linear operator. Sums are taken in double, so what they see is the operator's own
 // rounding: float32 products, sums over a few coils or channels, and a DFT, whose error grows like eps log2(n) [Higham 2002, ch. 24].
 namespace postrec::law {
+
+using test::Threads;
 
 /// Some ten roundings of 2^-24 = 6e-8, as a DFT forth and back and the products around it make; norms of the error, not its worst element.
 constexpr double kRounding = 1e-6;
@@ -39,16 +41,6 @@ inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
   return x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() &&
          std::memcmp(x.const_data_ptr(), y.const_data_ptr(), x.nbytes()) == 0;
 }
-
-/// Sets the number of threads for its life.
-class Threads {
- public:
-  explicit Threads(int n) : before_(at::get_num_threads()) { at::set_num_threads(n); }
-  ~Threads() { at::set_num_threads(before_); }
-
- private:
-  int before_;
-};
 
 /// Everything that the operator computes, for one image batch and one measurement batch.
 inline std::vector<at::Tensor> all_results(const Operator& op, const at::Tensor& x, const at::Tensor& v) {

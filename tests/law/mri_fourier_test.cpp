@@ -337,9 +337,9 @@ TEST(Masks, VariableDensityIsDenserAtTheCentre) {
   EXPECT_GT(inner_fraction(MaskPattern::kVariableDensity2d), 0.5);
 }
 
-/// Random sequential placement of discs covers 0.547 of the plane when no more fit [Feder 1980], that is a least distance of
+/// Law: poisson_disc. Random sequential placement of discs covers 0.547 of the plane when no more fit [Feder 1980], that is a least distance of
 /// 0.83 sqrt(acceleration); 0.7 leaves room for the grid, where distances are discrete. Plain random samples have distance 1.
-TEST(Masks, PoissonDiscKeepsItsDistance) {
+TEST(Masks, poisson_disc) {
   for (const double acceleration : {4.0, 8.0, 12.0, 16.0}) {
     const auto mask = make_mask(request(MaskPattern::kPoissonDisc, acceleration, 10));
     const auto in_block = [](std::int64_t y, std::int64_t x) { return y >= 100 && y < 110 && x >= 73 && x < 83; };

@@ -59,4 +59,23 @@ class Comparison {
   double floor_ = 0.0;
 };
 
+/// How far the mean and the covariance of samples lie from those of a Gaussian: z-scores, without their sign.
+struct MomentScores {
+  double mean = 0.0;
+  double covariance = 0.0;
+};
+
+/// Chi-squares of the mean and the covariance of samples [N, n], double, against the closed form m [n] and C [n, n]. N (mean - m)^T C^-1 (mean - m) is chi-square with n degrees; the
+/// whitened samples W give tr((W^T W/N - I)^2) N/(n (n + 1)) about 1. Of a correct sampler each score exceeds 4.5 with probability 7e-6.
+inline MomentScores moment_scores(const at::Tensor& x, const at::Tensor& mean, const at::Tensor& covariance) {
+  const double n_samples = static_cast<double>(x.size(0)), n = static_cast<double>(x.size(1));
+  const at::Tensor root = at::linalg_cholesky(covariance);
+  const at::Tensor white = at::linalg_solve_triangular(root, (x - mean).t(), /*upper=*/false).t();
+  const double chi2 = white.mean(0).square().sum().item<double>() * n_samples;
+  const at::Tensor gram = white.t().matmul(white) / n_samples;
+  const double scatter = (gram - at::eye(x.size(1), at::kDouble)).square().sum().item<double>();
+  // E scatter = n (n + 1)/N; its standard deviation is 2 n/N to leading order.
+  return {std::abs(chi2 - n) / std::sqrt(2.0 * n), std::abs(scatter - n * (n + 1) / n_samples) / (2.0 * n / n_samples)};
+}
+
 }  // namespace postrec::test

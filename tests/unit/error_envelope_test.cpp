@@ -9,6 +9,7 @@
 #include "expect_error.hpp"
 #include "postrec/error_table.hpp"
 #include "postrec/random.hpp"
+#include "threads.hpp"
 
 namespace postrec::test {
 namespace {
@@ -85,10 +86,17 @@ TEST(ErrorEnvelope, LiesBetweenTheLevels) {
 TEST(ErrorEnvelope, reproducible) {
   const HalfBusy images(4.0);
   const ErrorEnvelope envelope = measured(images);
-  const at::Tensor together = envelope.around(images.denoised, 0, 0.0);
-  for (std::int64_t i = 0; i < kImages; ++i) EXPECT_TRUE(at::equal(envelope.around(images.denoised.narrow(0, i, 1), 0, 0.0), together.narrow(0, i, 1)));
-  const at::Tensor odd = noise(7, 5, {2, 31, 37}, at::kComplexFloat), all = envelope.around(odd, 0, 0.0);
-  for (std::int64_t i = 0; i < 5; ++i) EXPECT_TRUE(at::equal(envelope.around(odd.narrow(0, i, 1), 0, 0.0), all.narrow(0, i, 1)));
+  const auto with_threads = [&](int n, const at::Tensor& batch) {
+    const Threads threads(n);
+    return envelope.around(batch, 0, 0.0);
+  };
+  for (const at::Tensor& batch : {images.denoised, noise(7, 5, {2, 31, 37}, at::kComplexFloat)}) {
+    const at::Tensor together = with_threads(1, batch);
+    for (const int n : {1, 2, 3}) {
+      EXPECT_TRUE(at::equal(with_threads(n, batch), together)) << n;
+      for (std::int64_t i = 0; i < batch.size(0); ++i) EXPECT_TRUE(at::equal(with_threads(n, batch.narrow(0, i, 1)), together.narrow(0, i, 1))) << n;
+    }
+  }
 }
 
 TEST(ErrorEnvelope, RefusesWhatIsNone) {

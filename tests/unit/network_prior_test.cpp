@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
@@ -10,6 +9,7 @@
 #include "networks.hpp"
 #include "postrec/network_prior.hpp"
 #include "postrec/random.hpp"
+#include "threads.hpp"
 
 namespace postrec::test {
 namespace {
@@ -53,18 +53,8 @@ TEST(NetworkPrior, MakesAGraphOnlyWhenAskedTo) {
   EXPECT_NEAR((change * weight).sum().item<double>() / (2.0 * kStep), slope, 2e-3 * std::abs(slope) + 2e-3);
 }
 
-/// Sets the number of threads of ATen's operations until the end of its life.
-class Threads {
- public:
-  explicit Threads(int n) { at::set_num_threads(n); }
-  ~Threads() { at::set_num_threads(before_); }
-
- private:
-  int before_ = at::get_num_threads();
-};
-
 // Law: batch. The default architecture, whose layers of 128 channels at small sizes are where kernels change with the batch.
-TEST(NetworkPrior, BitsDoNotDependOnTheBatch) {
+TEST(NetworkPrior, batch) {
   const NetworkPrior prior = network_prior(SpectralBasis::kDft, 1, UNetConfig{}, 64);
   for (const auto& shape : {std::vector<std::int64_t>{1, 64, 64}, {1, 37, 50}}) {
     const at::Tensor x_t = noisy(8, shape, at::kComplexFloat);
@@ -75,7 +65,7 @@ TEST(NetworkPrior, BitsDoNotDependOnTheBatch) {
 }
 
 // Law: threads.
-TEST(NetworkPrior, BitsDoNotDependOnTheThreads) {
+TEST(NetworkPrior, threads) {
   const NetworkPrior prior = network_prior(SpectralBasis::kDft, 1, UNetConfig{}, 64);
   for (const auto& shape : {std::vector<std::int64_t>{1, 64, 64}, {1, 37, 50}}) {
     const at::Tensor x_t = noisy(1, shape, at::kComplexFloat);

@@ -86,7 +86,8 @@ TEST(WhitePreconditioner, HalvesTheIterations) {
   EXPECT_LT(2 * by_place, by_spectrum);
 }
 
-TEST(WhitePreconditioner, BitsDoNotDependOnTheBatch) {
+// Law: batch.
+TEST(WhitePreconditioner, batch) {
   const SpectralCovariance plain{SpectralBasis::kDct, lorentzian_spectrum(kSize, 0.1)};
   const at::Tensor diagonal = noise(7, 1)[0].square() * 1000.0, u = noise(8, 5), w = envelope(5) + noise(9, 5).abs();
   const at::Tensor together = white_preconditioner(plain.with_envelope(w), diagonal)(u);
