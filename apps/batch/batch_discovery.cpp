@@ -147,7 +147,8 @@ void add_folder(const fs::path& folder, DicomFiles& dicom, BatchInput& found) {
     found.cases.push_back({relative(folder), "", ""});
     return;
   }
-  std::vector<fs::path> folders;
+  std::vector<fs::path> folders, lost;
+  const std::size_t n_before = dicom.files.size();
   for (const fs::path& entry : sorted_entries(folder)) {
     if (hidden(entry)) continue;
     if (is_plain_folder(entry)) {
@@ -160,10 +161,15 @@ void add_folder(const fs::path& folder, DicomFiles& dicom, BatchInput& found) {
       found.cases.push_back({relative(entry), "", ""});
     } else if (has_dicom_mark(entry)) {
       dicom.files.push_back(entry);
+    } else if (is_lost_dicom(entry)) {
+      lost.push_back(entry);
     } else if (!ends_with(entry, ".hdr") && !(dicom.marked.count(folder) != 0 && entry.filename() == kCompleteMarker)) {  // the one belongs to a .cfl
       ++found.skipped["neither a scan nor a measurement"];
     }
   }
+  // Beside a series it is a slice of it; the case fails and says so.
+  if (dicom.files.size() > n_before) dicom.files.insert(dicom.files.end(), lost.begin(), lost.end());
+  else if (!lost.empty()) found.skipped["neither a scan nor a measurement"] += static_cast<std::int64_t>(lost.size());
   for (const fs::path& inner : folders)
     if (!leave_unfinished(inner, folder, dicom, found)) add_folder(inner, dicom, found);
 }
@@ -175,7 +181,7 @@ void add_listed(const fs::path& path, const std::string& label, const std::strin
   if (is_folder(whole) && !fs::exists(whole / kMeasurement)) {
     if (leave_unfinished(whole, whole.parent_path(), dicom, found)) return;
     for (const fs::path& entry : sorted_entries(whole))
-      if (!hidden(entry) && is_file(entry) && has_dicom_mark(entry)) dicom.files.push_back(entry);
+      if (!hidden(entry) && is_file(entry) && (has_dicom_mark(entry) || is_lost_dicom(entry))) dicom.files.push_back(entry);
   }
   if (dicom.files.empty()) {
     found.cases.push_back({path, label, ""});
@@ -212,6 +218,7 @@ void add_list(const fs::path& list, const DiscoveryOptions& options, BatchInput&
   for (std::string line; std::getline(file, line);) {
     ++number;
     if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (number == 1 && line.rfind("\xef\xbb\xbf", 0) == 0) line.erase(0, 3);  // the mark that Excel writes before UTF-8
     if (line.empty() || line.front() == '#') continue;
     const auto fields = ends_with(list, ".txt") ? std::vector<std::string>{line} : split(line, separator);
     if (number == 1 && column(fields, "path") >= 0) {
@@ -221,7 +228,7 @@ void add_list(const fs::path& list, const DiscoveryOptions& options, BatchInput&
     }
     const std::string where = "line " + std::to_string(number) + " of the list", path = field_of(fields, path_column), label = field_of(fields, case_column);
     if (path.empty()) throw Error(ErrorKind::kBadData, where + " names no path", "write one path a line, or a table with a column `path`");
-    if (!fs::exists(found.root / path)) throw Error(ErrorKind::kNoInput, "what " + where + " names does not exist", "paths are relative to the folder of the list");
+    if (!fs::exists(found.root / path)) throw Error(ErrorKind::kNoInput, "what " + where + " names does not exist", "paths are relative to the folder of the list, without quotes; the first line of a table has a column `path`");
     if (!label.empty() && !is_plain_label(label) && !is_bids_name(label))
       throw Error(ErrorKind::kBadData, "the case in " + where + " cannot be a name of a folder", "write letters and digits, or a name as BIDS has them");
     add_listed(fs::path(path).lexically_normal(), label, where, options, found);

@@ -5,6 +5,7 @@
 #include <dcmtk/dcmdata/dcuid.h>
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 #include <string_view>
 
@@ -86,6 +87,13 @@ class Sorter {
 bool has_dicom_mark(const fs::path& path) {
   const std::string head = read_head(path, 132);
   return head.size() == 132 && head.compare(128, 4, "DICM") == 0;
+}
+
+bool is_lost_dicom(const fs::path& path) {
+  std::string ending = path.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::error_code failure;
+  return !has_dicom_mark(path) && (ending == ".dcm" || ending == ".ima" || fs::file_size(path, failure) == 0);
 }
 
 SortedDicomFiles sort_dicom_files(const std::vector<fs::path>& files) {

@@ -44,6 +44,8 @@ void check_file(const DicomFile& file) {
   if (h.frames != 1) wrong("it has " + std::to_string(h.frames) + " frames", "of multi-frame files the enhanced ones are read; export one file a slice");
   if (photometric != "MONOCHROME1" && photometric != "MONOCHROME2" && photometric != "RGB")
     wrong("its PhotometricInterpretation is not one that is read", "MONOCHROME1, MONOCHROME2 or RGB");
+  if (photometric == "MONOCHROME1" && std::string_view(h.modality) == "CT")
+    wrong("it is a CT image in MONOCHROME1", "its decoder counts stored values down before they are rescaled, which turns Hounsfield units upside down; export it as MONOCHROME2");
   if (h.samples != (photometric == "RGB" ? 3 : 1))
     wrong("it has " + std::to_string(h.samples) + " samples a pixel", "1 for gray and 3 for RGB");
   if (h.rows < 1 || h.columns < 1) wrong("its Rows or Columns are missing", "export the file again");
@@ -73,7 +75,7 @@ std::vector<DicomFile> pick_series(std::vector<DicomFile> files, const std::stri
   }
   const std::string count = std::to_string(uids.size()) + " DICOM series";
   if (series_uid.empty() && uids.size() != 1)
-    refuse(source + " holds " + count, "choose one by its SeriesInstanceUID (series_uid), or give a folder with one series");
+    refuse(source + " holds " + count, "give a folder with the files of one series");
   if (!series_uid.empty() && !uids.count(series_uid))
     refuse(source + " holds " + count + " and not the one asked for", "give the SeriesInstanceUID of one of them");
   if (!series_uid.empty()) std::erase_if(files, [&](const DicomFile& file) { return series_uid != file.header.series_uid; });

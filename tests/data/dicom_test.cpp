@@ -99,7 +99,7 @@ TEST(Dicom, OneSliceOfASeriesAndOneFile) {
   options.slice = 4;
   const Scan scan = read_scan(folder.path(), options);
   EXPECT_TRUE(scan.image.pixels.equal(expected_hu(kSlices).slice(0, 4, 5)));
-  const auto expected = place(oblique(), 0, 0, 4);
+  const auto expected = place_mm(oblique(), 0, 0, 4);
   for (int i = 0; i < 3; ++i) EXPECT_NEAR(scan.image.geometry.origin_mm[i], expected[i], 1e-5);
   options.slice = kSlices;
   expect_error(ErrorKind::kUsage, {"slice 11", "0 to 10"}, [&] { read_scan(folder.path(), options); });
@@ -116,12 +116,39 @@ TEST(Dicom, Monochrome1ComesBackBrightForLarge) {
     spec.intercept = 0.0;
     spec.change = [](DcmDataset& d) {
       set_text(d, DCM_PhotometricInterpretation, "MONOCHROME1");
+      set_text(d, DCM_Modality, "MR");
       d.putAndInsertUint16(DCM_PixelRepresentation, 0);
       d.putAndInsertUint16(DCM_BitsStored, 12);
       d.putAndInsertUint16(DCM_HighBit, 11);
     };
   });
   EXPECT_TRUE(read_scan(folder.path()).image.pixels.equal(4095 - expected_hu(1, 1.0, 0.0)));
+}
+
+// Its Hounsfield units are those of the stored values, which the decoder turns.
+TEST(Dicom, Monochrome1OfCtIsRefused) {
+  const TempFolder folder;
+  write_ct_series(folder.path(), oblique(), 1, [](SliceSpec& spec) { spec.change = [](DcmDataset& d) { set_text(d, DCM_PhotometricInterpretation, "MONOCHROME1"); }; });
+  expect_error(ErrorKind::kBadData, {"CT", "MONOCHROME1", "MONOCHROME2"}, [&] { read_scan(folder.path()); });
+}
+
+// A volume must not become shorter because a copy failed.
+TEST(Dicom, ASliceThatWasLostIsAnError) {
+  for (const char* name : {"IM9", "9.DCM", "9.ima", "notes.txt"}) {
+    SCOPED_TRACE(name);
+    const TempFolder folder;
+    write_ct_series(folder.path(), oblique(), 3);
+    write_bytes_to(folder / name, name == std::string("IM9") ? "" : "text");
+    const bool is_lost = name != std::string("notes.txt");
+    if (is_lost) {
+      expect_error(ErrorKind::kBadData, {"1 file(s)", "empty, or named as DICOM", "missing"}, [&] { read_scan(folder.path()); });
+    } else {
+      const Scan scan = read_scan(folder.path());
+      EXPECT_EQ(scan.image.pixels.size(0), 3);
+      ASSERT_EQ(scan.warnings.size(), 1u);
+      EXPECT_NE(scan.warnings[0].find("1 file(s) of the folder are not DICOM"), std::string::npos);
+    }
+  }
 }
 
 TEST(Dicom, ColourHasThreeChannels) {
@@ -169,7 +196,7 @@ TEST(Dicom, SeveralSeriesAskForAChoice) {
     spec.series_uid = "1.2.3.5";
     write_ct_slice(folder / ("other" + std::to_string(i)), other, spec);
   }
-  expect_error(ErrorKind::kBadData, {"2 DICOM series", "series_uid"}, [&] { read_scan(folder.path()); });
+  expect_error(ErrorKind::kBadData, {"2 DICOM series", "files of one series"}, [&] { read_scan(folder.path()); });
   ScanOptions options;
   options.series_uid = "1.2.3.5";
   EXPECT_EQ(read_scan(folder.path(), options).image.pixels.size(0), 2);
@@ -209,7 +236,7 @@ TEST(DicomSeries, DuplicateInstance) {
 
 TEST(DicomSeries, UnevenPositions) {
   expect_refused({"2.53 mm", "2.3 mm", "uniform"}, change_one(kSlices - 1, [](DcmDataset& d) {
-                   const auto p = place(oblique(), 0, 0, kSlices - 1 + 0.1);
+                   const auto p = place_mm(oblique(), 0, 0, kSlices - 1 + 0.1);
                    char text[100];
                    std::snprintf(text, sizeof(text), "%.8f\\%.8f\\%.8f", p[0], p[1], p[2]);
                    set_text(d, DCM_ImagePositionPatient, text);
@@ -222,7 +249,7 @@ void write_tilted(const fs::path& folder, double degrees) {
     const int index = spec.index;
     spec.change = [=](DcmDataset& d) {
       const double rows = index * oblique().spacing_mm[2] * std::tan(degrees * M_PI / 180.0) / oblique().spacing_mm[1];
-      const auto p = place(oblique(), 0, rows, index);
+      const auto p = place_mm(oblique(), 0, rows, index);
       char text[100];
       std::snprintf(text, sizeof(text), "%.8f\\%.8f\\%.8f", p[0], p[1], p[2]);
       set_text(d, DCM_ImagePositionPatient, text);
