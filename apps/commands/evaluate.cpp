@@ -1,10 +1,13 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "case/case.hpp"
 #include "cli/console.hpp"
 #include "cli/interrupt.hpp"
 #include "commands/commands.hpp"
@@ -82,6 +85,14 @@ at::Tensor matching_truth(const at::Tensor& truth, const at::Tensor& mean, const
   return chosen;
 }
 
+/// A mirrored or shifted truth has the right size and gives wrong figures.
+void warn_of_another_place(const ImageGeometry& truth, std::int64_t n_truth, const ImageGeometry& result, const at::Tensor& mean, const ordered_json& run) {
+  const std::int64_t n = mean.size(0), first = n_truth == n ? 0 : run["slices"][0].value("slice", std::int64_t{0});
+  const double apart = corner_distance_mm(geometry_from_slice(truth, first), result, mean.size(3), mean.size(2), n);
+  if (apart > 0.5 * std::min(result.spacing_mm[0], result.spacing_mm[1]))
+    console().warning("--truth lies up to " + std::to_string(static_cast<std::int64_t>(std::ceil(apart))) + " mm from the result: is it the same scan, neither turned nor mirrored?");
+}
+
 ordered_json chi2_per_slice(const ordered_json& run) {
   ordered_json values = ordered_json::array();
   for (const auto& slice : run["slices"]) values.push_back(slice.value("reduced_chi2", ordered_json::array()));
@@ -101,7 +112,9 @@ int evaluate_result(const CommandOptions& options) {
 
   const ordered_json run = read_run(folder);
   const ImagesToJudge images = read_images(folder, run);
-  const at::Tensor truth = matching_truth(read_scan(truth_path).image.pixels, images.mean, run, truth_path);
+  const Image whole_truth = read_scan(truth_path).image;
+  const at::Tensor truth = matching_truth(whole_truth.pixels, images.mean, run, truth_path);
+  warn_of_another_place(whole_truth.geometry, whole_truth.pixels.size(0), read_scan(folder / "mean.nii.gz").image.geometry, images.mean, run);
   const IntensityUnit unit = run["unit"] == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
 
   ordered_json figures = judge(images, truth, unit);

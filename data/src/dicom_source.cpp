@@ -9,6 +9,7 @@
 #include "postrec/data/derived_series.hpp"
 #include "postrec/error.hpp"
 #include "postrec/sha256.hpp"
+#include "slice_range.hpp"
 
 namespace postrec {
 
@@ -17,30 +18,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr double kGridTolerance_mm = 1e-3;
-
-using Vector = std::array<double, 3>;
-
-Vector place(const ImageGeometry& g, double column, double row, double slice) {
-  const double along[3] = {column * g.spacing_mm[0], row * g.spacing_mm[1], slice * g.spacing_mm[2]};
-  Vector point = g.origin_mm;
-  for (int i = 0; i < 3; ++i)
-    for (int j = 0; j < 3; ++j) point[i] += g.direction[3 * i + j] * along[j];
-  return point;
-}
-
-double distance(const Vector& a, const Vector& b) { return std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]); }
-
-/// The largest distance between the corners of the stack on `grid` and those of the source's slices from `first` on. One slice has no spacing to compare.
-double corner_distance_mm(const DicomSource& source, std::int64_t first, const ImageGeometry& grid, std::int64_t slices) {
-  double largest = 0;
-  for (const std::int64_t slice : {std::int64_t{0}, slices - 1})
-    for (const std::int64_t row : {std::int64_t{0}, source.rows - 1})
-      for (const std::int64_t column : {std::int64_t{0}, source.columns - 1}) {
-        const auto c = static_cast<double>(column), r = static_cast<double>(row);
-        largest = std::max(largest, distance(place(grid, c, r, static_cast<double>(slice)), place(source.geometry, c, r, static_cast<double>(first + slice))));
-      }
-  return largest;
-}
 
 }  // namespace
 
@@ -87,7 +64,8 @@ std::int64_t first_source_slice(const DicomSource& source, const ImageGeometry& 
   const auto n_source = static_cast<std::int64_t>(source.files.size());
   if (!(first >= 0 && first + static_cast<double>(slices) <= static_cast<double>(n_source)))
     refuse(std::to_string(n_source) + " slices, which do not cover the result's " + std::to_string(slices));
-  const double off_mm = corner_distance_mm(source, static_cast<std::int64_t>(first), grid, slices);
+  // One slice has no spacing to compare.
+  const double off_mm = corner_distance_mm(moved_to_slice(source.geometry, static_cast<std::int64_t>(first)), grid, source.columns, source.rows, slices);
   if (!(off_mm <= kGridTolerance_mm)) {
     char text[48];
     std::snprintf(text, sizeof text, "corners are %.4g mm apart", off_mm);

@@ -142,6 +142,20 @@ std::vector<std::int64_t> size_of(const ItkHeader& header, const std::filesystem
 /// |D^T D - I| below this. Headers hold float32 quaternions or six decimals; 1e-3 rad over 300 mm is a third of a millimetre.
 constexpr double kRotationTolerance = 1e-3;
 
+}  // namespace
+
+bool is_orthonormal(const ImageGeometry& geometry) {
+  for (int a = 0; a < 3; ++a)
+    for (int b = 0; b < 3; ++b) {
+      double product = 0.0;
+      for (int row = 0; row < 3; ++row) product += geometry.direction[3 * row + a] * geometry.direction[3 * row + b];
+      if (!(std::abs(product - (a == b)) <= kRotationTolerance)) return false;
+    }
+  return true;
+}
+
+namespace {
+
 ImageGeometry geometry_of(const ItkHeader& header, const std::filesystem::path& path) {
   ImageGeometry geometry;
   std::copy_n(header.spacing, 3, geometry.spacing_mm.begin());
@@ -152,14 +166,8 @@ ImageGeometry geometry_of(const ItkHeader& header, const std::filesystem::path& 
     if (!std::isfinite(geometry.origin_mm[axis]))
       throw Error(ErrorKind::kBadData, quoted_path(path) + " has an origin that is not finite", "repair the header");
   }
-  for (int a = 0; a < 3; ++a)
-    for (int b = 0; b < 3; ++b) {
-      double product = 0.0;
-      for (int row = 0; row < 3; ++row) product += geometry.direction[3 * row + a] * geometry.direction[3 * row + b];
-      if (!(std::abs(product - (a == b)) <= kRotationTolerance))
-        throw Error(ErrorKind::kBadData, quoted_path(path) + " has a direction matrix that is not orthonormal",
-                    "resample the image to a grid without shear");
-    }
+  if (!is_orthonormal(geometry))
+    throw Error(ErrorKind::kBadData, quoted_path(path) + " has a direction matrix that is not orthonormal", "resample the image to a grid without shear");
   return geometry;
 }
 

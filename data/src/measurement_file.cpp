@@ -221,6 +221,7 @@ ImageGeometry read_geometry(const Reader& json) {
   read_numbers(json, "direction", geometry.direction);
   for (const double spacing : geometry.spacing_mm)
     if (!(spacing > 0.0)) json.refuse("spacing_mm", "is not above 0", "three spacings (x, y, z) in mm");
+  if (!is_orthonormal(geometry)) json.refuse("direction", "is not orthonormal", "its columns are the directions of x, y and z: at right angles, of length 1");
   return geometry;
 }
 

@@ -1,8 +1,10 @@
 // NIfTI-1, one file. [https://nifti.nimh.nih.gov/nifti-1]
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <optional>
 
 #include "byte_reader.hpp"
 #include "payload.hpp"
@@ -20,6 +22,8 @@ constexpr int kFloat32 = 16, kFloat64 = 64;
 /// Bits per voxel of the data types that are read.
 const std::map<int, int> kBitsOfType = {{2, 8},    {4, 16},  {8, 32},   {16, 32},  {32, 64},   {64, 64},
                                         {128, 24}, {256, 8}, {512, 16}, {768, 32}, {1024, 64}, {1280, 64}};
+
+using Placement = std::array<std::array<double, 4>, 3>;
 
 class NiftiHeader {
  public:
@@ -69,6 +73,34 @@ class NiftiHeader {
     };
     require(252, 256, 280);
     require(254, 280, 328);
+  }
+
+  /// Voxel (i, j, k) to mm by the quaternion, method 2 of the standard, or by the affine matrix, method 3: rows of 4. Nothing where the code is 0.
+  std::optional<Placement> qform() const {
+    if (at<std::int16_t>(252) <= 0) return std::nullopt;
+    const double b = at<float>(256), c = at<float>(260), d = at<float>(264), a = std::sqrt(std::max(0.0, 1.0 - b * b - c * c - d * d));
+    const double rotation[3][3] = {{a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)},
+                                   {2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)},
+                                   {2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b}};
+    const double z_sign = at<float>(76) < 0.0f ? -1.0 : 1.0;
+    Placement result{};
+    for (std::size_t row = 0; row < 3; ++row) {
+      for (std::size_t axis = 0; axis < 3; ++axis) result[row][axis] = rotation[row][axis] * at<float>(80 + 4 * axis) * (axis == 2 ? z_sign : 1.0);
+      result[row][3] = at<float>(268 + 4 * row);
+    }
+    return result;
+  }
+  std::optional<Placement> sform() const {
+    if (at<std::int16_t>(254) <= 0) return std::nullopt;
+    Placement result{};
+    for (std::size_t row = 0; row < 3; ++row)
+      for (std::size_t column = 0; column < 4; ++column) result[row][column] = at<float>(280 + 16 * row + 4 * column);
+    return result;
+  }
+
+  double mm_per_unit() const {
+    const int unit = at<std::int8_t>(123) & 7;
+    return unit == 1 ? 1000.0 : unit == 3 ? 0.001 : 1.0;
   }
 
   std::uint64_t n_voxels() const { return checked_product(sizes(), "an image size (dim) of " + quoted_path(path_)); }
@@ -140,6 +172,27 @@ std::uint64_t check_nifti_payload(const std::filesystem::path& path) {
   sizes.resize(3, 1);
   const std::uint64_t nx = sizes[0], ny = sizes[1], nz = sizes[2], first = not_finite_voxels.first;
   throw not_finite(quoted_path(path), not_finite_voxels.n, {first / (nx * ny) % nz, first / (nx * ny * nz), first / nx % ny, first % nx});
+}
+
+double nifti_placement_conflict_mm(const std::filesystem::path& path) {
+  ByteReader reader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone);
+  const NiftiHeader header(path, reader.read(kHeaderBytes));
+  const auto q = header.qform(), s = header.sform();
+  if (!q || !s) return 0.0;
+  std::vector<std::int64_t> sizes = header.sizes();
+  sizes.resize(3, 1);
+  double farthest = 0.0;
+  for (int corner = 0; corner < 8; ++corner) {
+    double square = 0.0;
+    for (std::size_t row = 0; row < 3; ++row) {
+      double apart = (*q)[row][3] - (*s)[row][3];
+      for (std::size_t axis = 0; axis < 3; ++axis)
+        if (corner >> axis & 1) apart += ((*q)[row][axis] - (*s)[row][axis]) * static_cast<double>(sizes[axis] - 1);
+      square += apart * apart;
+    }
+    farthest = std::max(farthest, std::sqrt(square));
+  }
+  return farthest * header.mm_per_unit();
 }
 
 }  // namespace postrec

@@ -686,7 +686,7 @@ TEST(BadCorpus, Class11Series) {
   corpus.refused("missing slice", series([](SliceSpec& s) { s.index *= s.index == 2 ? 2 : 1; }), scan);
   for (const double degrees : {1.0, 5.0, -20.0}) {
     const auto tilted = series([&](SliceSpec& s) {
-      const auto p = place(oblique(), 0, s.index * oblique().spacing_mm[2] * std::tan(degrees * M_PI / 180) / oblique().spacing_mm[1], s.index);
+      const auto p = place_mm(oblique(), 0, s.index * oblique().spacing_mm[2] * std::tan(degrees * M_PI / 180) / oblique().spacing_mm[1], s.index);
       char text[100];
       std::snprintf(text, sizeof text, "%.8f\\%.8f\\%.8f", p[0], p[1], p[2]);
       s.change = [text = std::string(text)](DcmDataset& d) { d.putAndInsertString(DCM_ImagePositionPatient, text.c_str()); };

@@ -42,7 +42,7 @@ void write_ct_slice(const fs::path& path, const ImageGeometry& g, const SliceSpe
   text(DCM_StudyDescription, kCanary);
   text(DCM_SeriesDescription, kCanary);
   text(DCM_InstanceNumber, std::to_string(spec.index + 1));
-  const auto p = place(g, 0, 0, spec.index);
+  const auto p = place_mm(g, 0, 0, spec.index);
   text(DCM_ImagePositionPatient, decimals({p[0], p[1], p[2]}));
   text(DCM_ImageOrientationPatient,
        decimals({g.direction[0], g.direction[3], g.direction[6], g.direction[1], g.direction[4], g.direction[7]}));
@@ -130,7 +130,7 @@ void put_study(DcmDataset& d, int slice) {
 void put_picture(DcmDataset& d, const PhantomSpec& spec, int slice) {
   const bool ct = spec.modality == "CT";
   const ImageGeometry& g = spec.geometry;
-  const auto p = place(g, 0, 0, slice);
+  const auto p = place_mm(g, 0, 0, slice);
   set_text(d, DCM_ImagePositionPatient, decimals({p[0], p[1], p[2]}));
   set_text(d, DCM_ImageOrientationPatient, decimals({g.direction[0], g.direction[3], g.direction[6], g.direction[1], g.direction[4], g.direction[7]}));
   set_text(d, DCM_PixelSpacing, decimals({g.spacing_mm[1], g.spacing_mm[0]}));

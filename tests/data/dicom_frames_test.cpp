@@ -69,7 +69,7 @@ void write_enhanced(const fs::path& path, const std::function<void(DcmDataset&)>
   std::vector<Uint16> pixels;
   for (int frame = 0; frame < kFrames; ++frame) {
     DcmItem& group = child(d, DCM_PerFrameFunctionalGroupsSequence, frame);
-    const auto p = place(g, 0, 0, slice_of(frame));
+    const auto p = place_mm(g, 0, 0, slice_of(frame));
     set(child(group, DCM_PlanePositionSequence), DCM_ImagePositionPatient, text({p[0], p[1], p[2]}));
     DcmItem& rescale = child(group, DCM_PixelValueTransformationSequence);
     set(rescale, DCM_RescaleSlope, text({slope_of(frame)}));
@@ -125,12 +125,12 @@ TEST(DicomFrames, EightBits) {
 TEST(DicomFrames, WhatASeriesMayNotBeAFileMayNotBe) {
   expect_refused({"frame 3 of DICOM file 1", "lacks ImagePositionPatient"}, [](DcmDataset& d) { group_of(d, 2).findAndDeleteElement(DCM_PlanePositionSequence); });
   expect_refused({"at the position of"}, [](DcmDataset& d) {
-    const auto p = place(oblique(), 0, 0, slice_of(0));
+    const auto p = place_mm(oblique(), 0, 0, slice_of(0));
     set(child(group_of(d, 2), DCM_PlanePositionSequence), DCM_ImagePositionPatient, text({p[0], p[1], p[2]}));
   });
   expect_refused({"tilted gantry"}, [](DcmDataset& d) {
     for (int frame = 0; frame < kFrames; ++frame) {
-      const auto p = place(oblique(), 0, 0.5 * slice_of(frame), slice_of(frame));
+      const auto p = place_mm(oblique(), 0, 0.5 * slice_of(frame), slice_of(frame));
       set(child(group_of(d, frame), DCM_PlanePositionSequence), DCM_ImagePositionPatient, text({p[0], p[1], p[2]}));
     }
   });

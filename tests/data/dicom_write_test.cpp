@@ -273,7 +273,7 @@ TEST_F(DicomWrite, ParametricMapHoldsTheFloatsOfEachSlice) {
     DcmItem& groups = file.item(DCM_PerFrameFunctionalGroupsSequence, frame);
     DcmItem* position = nullptr;
     ASSERT_TRUE(groups.findAndGetSequenceItem(DCM_PlanePositionSequence, position).good());
-    const auto expected = place(oblique(), 0, 0, 2 * frame);
+    const auto expected = place_mm(oblique(), 0, 0, 2 * frame);
     for (unsigned i = 0; i < 3; ++i) {
       Float64 value = 0;
       ASSERT_TRUE(position->findAndGetFloat64(DCM_ImagePositionPatient, value, i).good());
@@ -318,7 +318,7 @@ TEST_F(DicomWrite, TheSourceMustBeOnTheGridOfTheResult) {
   const DicomSource source = source_of(mr());
   ImageGeometry grid = oblique();
   EXPECT_EQ(first_source_slice(source, grid, 3, 17, 19), 0);
-  const auto second = place(oblique(), 0, 0, 1);
+  const auto second = place_mm(oblique(), 0, 0, 1);
   grid.origin_mm = second;
   EXPECT_EQ(first_source_slice(source, grid, 2, 17, 19), 1);
   EXPECT_EQ(first_source_slice(source, grid, 1, 17, 19), 1);

@@ -40,27 +40,6 @@ inline ImageGeometry oblique() {
   return g;
 }
 
-/// Where voxel (x, y, z) lies, in mm LPS.
-inline std::array<double, 3> place(const ImageGeometry& g, double x, double y, double z) {
-  std::array<double, 3> p = g.origin_mm;
-  const double steps[3] = {x * g.spacing_mm[0], y * g.spacing_mm[1], z * g.spacing_mm[2]};
-  for (int row = 0; row < 3; ++row)
-    for (int axis = 0; axis < 3; ++axis) p[row] += g.direction[3 * row + axis] * steps[axis];
-  return p;
-}
-
-/// The largest distance of the corners of a volume between two geometries, in mm.
-inline double corner_distance_mm(const ImageGeometry& a, const ImageGeometry& b, int nx, int ny, int nz) {
-  double worst = 0.0;
-  for (const double x : {0.0, nx - 1.0})
-    for (const double y : {0.0, ny - 1.0})
-      for (const double z : {0.0, nz - 1.0}) {
-        const auto p = place(a, x, y, z), q = place(b, x, y, z);
-        worst = std::max(worst, std::hypot(p[0] - q[0], p[1] - q[1], p[2] - q[2]));
-      }
-  return worst;
-}
-
 template <class T>
 void put(std::string& bytes, std::size_t offset, T value) {
   std::memcpy(bytes.data() + offset, &value, sizeof(T));

@@ -70,7 +70,7 @@ TEST(ReadScan, OneSliceMovesTheOrigin) {
     options.slice = 2;
     const Scan scan = read_scan(sample.main, options);
     EXPECT_TRUE(scan.image.pixels.equal(expected_pixels().slice(0, 2, 3)));
-    const auto expected = place(oblique(), 0, 0, 2);
+    const auto expected = place_mm(oblique(), 0, 0, 2);
     for (int i = 0; i < 3; ++i) EXPECT_NEAR(scan.image.geometry.origin_mm[i], expected[i], kGeometryTolerance_mm);
     for (const std::int64_t wrong : {-1, 3}) {
       options.slice = wrong;
@@ -151,6 +151,28 @@ TEST(WriteNifti, HeaderIsWhatTheFormatSays) {
   }
   EXPECT_EQ(bytes.size(), 352u + 4 * kNx * kNy * kNz);
   EXPECT_EQ(number(352 + 4), image.pixels.flatten()[1].item<float>());
+}
+
+// Two programs that look at different ones see the scan at different places.
+TEST(ReadNifti, TellsOfAQformAndAnSformThatDisagree) {
+  const TempFolder folder;
+  write_nifti(folder / "a.nii", oblique_image(1));
+  EXPECT_TRUE(read_scan(folder / "a.nii").warnings.empty());
+  const std::string bytes = read_bytes(folder / "a.nii");
+  for (const auto& [offset, value, apart] : {std::tuple{292, 40.0f, "mm apart"}, {256, 0.0f, "mm apart"}}) {  // the sform's x, the quaternion's b
+    std::string changed = bytes;
+    put(changed, static_cast<std::size_t>(offset), value);
+    write_bytes_to(folder / "b.nii", changed);
+    const Scan scan = read_scan(folder / "b.nii");
+    ASSERT_EQ(scan.warnings.size(), 1u) << offset;
+    EXPECT_NE(scan.warnings[0].find(apart), std::string::npos) << scan.warnings[0];
+    for (const int code : {252, 254}) {        // where only one of them is said there is nothing to disagree
+      std::string alone = changed;
+      put(alone, static_cast<std::size_t>(code), std::int16_t{0});
+      write_bytes_to(folder / "c.nii", alone);
+      EXPECT_TRUE(read_scan(folder / "c.nii").warnings.empty()) << offset << " " << code;
+    }
+  }
 }
 
 TEST(WriteNifti, OneSliceKeepsItsPlace) {

@@ -148,6 +148,8 @@ TEST(MeasurementFile, ErrorsNameTheKey) {
   refused(start + R"(, "sigma_y": "1"})", {"'sigma_y'", "not a number"});
   refused(start + R"(, "sigma_y": -1})", {"'sigma_y'", "below 0"});
   refused(start + R"(, "parameters": {"pixel-mm": 4}, "geometry": {"spacing_mm": [0.7, 0.7, 5]}})", {"pixel-mm", "0.7", "spacing_mm"});
+  for (const char* direction : {"0, 0, 0, 0, 0, 0, 0, 0, 0", "1, 0.5, 0, 0, 1, 0, 0, 0, 1", "2, 0, 0, 0, 1, 0, 0, 0, 1"})
+    refused(start + R"(, "geometry": {"direction": [)" + direction + "]}}", {"direction", "not orthonormal"});
   refused(start + R"(, "operator": 3})", {"'operator'", "not a text"});
   refused(start + R"(, "origin": "guessed"})", {"'origin'", "guessed", "acquired"});
   refused(start + R"(, "unit": "HU"})", {"'unit'", "hounsfield"});
