@@ -14,6 +14,7 @@
 #include "batch_size.hpp"
 #include "batched_vectors.hpp"
 #include "level_choice.hpp"
+#include "mean.hpp"
 #include "method_table.hpp"
 #include "pace.hpp"
 #include "postrec/error.hpp"
@@ -21,6 +22,8 @@
 
 namespace postrec {
 namespace {
+
+constexpr int kMostPlanned = 1000000;          // levels that may be planned, and evaluations
 
 void require(bool good, const std::string& option, const std::string& value, const std::string& hint) {
   if (!good) throw Error(ErrorKind::kUsage, "sampler option " + option + " is " + value, hint);
@@ -50,12 +53,6 @@ void check_finite(const at::Tensor& x, const Level& level) {
                   "check the prior, the measurement and sigma_y");
 }
 
-double mean_of(const std::vector<double>& values) {
-  double sum = 0.0;
-  for (const double value : values) sum += value;
-  return values.empty() ? 0.0 : sum / static_cast<double>(values.size());
-}
-
 /// Tells the observer how far the whole job is.
 class Progress {
  public:
@@ -77,7 +74,7 @@ class Progress {
       observer_.on_message("the prior cannot be differentiated: draws are by its table of errors alone, less sharp than by its Jacobian");
       told_of_jacobian_ = true;
     }
-    observer_.on_step({done_, total_, level.sigma, mean_of(record.misfit)});
+    observer_.on_step({done_, total_, level.sigma, record.misfit.empty() ? 0.0 : mean_of(record.misfit)});
   }
 
  private:
@@ -235,6 +232,8 @@ void SamplerOptions::validate() const {
   require(n_samples >= 1, "n_samples", std::to_string(n_samples), "at least 1 is needed");
   require(batch_size >= 0, "batch_size", std::to_string(batch_size), "it must be positive, or 0 for all samples together");
   require(n_steps >= 1, "n_steps", std::to_string(n_steps), "at least 1 is needed");
+  require(n_steps <= kMostPlanned, "n_steps", std::to_string(n_steps), "at most " + std::to_string(kMostPlanned) + " are possible");
+  require(nfe <= kMostPlanned, "nfe", std::to_string(nfe), "at most " + std::to_string(kMostPlanned) + " are possible");
   require(nfe >= 0, "nfe", std::to_string(nfe), "it must be positive, or 0 for n_steps levels");
   require(levels == "auto" || levels == "leap" || levels == "karras" || levels == "geometric" || levels == "process", "levels", "'" + levels + "'",
           "it is auto, leap, karras, geometric or process");
@@ -256,6 +255,9 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   const at::NoGradGuard no_graph;
   const auto settings = complete_settings(entry, solver, options.settings);
   LevelChoice choice({prior, image_shape, likelihood != nullptr, entry, solver, settings}, options);
+  // Levels that a deadline leaves out need no random numbers.
+  if (const auto n_levels = static_cast<std::int64_t>(choice.levels().size()); options.deadline_s == 0.0 && n_levels > kMostSteps)
+    throw Error(ErrorKind::kUsage, "a run of " + std::to_string(n_levels) + " steps", "without a deadline at most " + std::to_string(kMostSteps) + " are possible");
   const std::int64_t group = entry.group_setting.empty() ? 1 : static_cast<std::int64_t>(settings.at(entry.group_setting));
   const std::int64_t asked = options.batch_size > 0 ? options.batch_size : options.n_samples;
   const TensorSpec image{image_shape, prior.domain().dtype};

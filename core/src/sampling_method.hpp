@@ -61,14 +61,17 @@ struct SamplingTask {
   DenoisedWithJacobian denoise_with_jacobian_if_any(const at::Tensor& x_t, double sigma) const;
 };
 
+/// Steps that have random numbers of their own.
+constexpr int kMostSteps = 4095;
+
 /// The positions of a sample's random stream: what is drawn at which step. Fixed for ever, so that a seed means the same samples.
 enum class Draw : std::uint64_t { kWhiteImage, kWhiteData, kBridge, kStep, kCorrector, kGuidanceImage, kGuidanceData, kResample, kNoiseEnergy, kCount = 16 };
 constexpr std::uint64_t kInitialDraw = 0;
 /// `repeat`: which of several draws for the same purpose within one step, below 2^16. A position has 32 bits, step and purpose the lower 16 of them.
 constexpr std::uint64_t draw_at(int step, Draw purpose, std::uint64_t repeat = 0) {
   constexpr auto kPurposes = static_cast<std::uint64_t>(Draw::kCount);
-  if (step + 1 >= static_cast<int>((1u << 16) / kPurposes))
-    throw Error(ErrorKind::kUsage, "a sampler with a step " + std::to_string(step), "at most 4095 steps have random numbers of their own");
+  static_assert((kMostSteps + 1) * kPurposes == 1u << 16);
+  if (step >= kMostSteps) throw Error(ErrorKind::kUsage, "a sampler with a step " + std::to_string(step), "at most 4095 steps have random numbers of their own");
   return (repeat << 16) + static_cast<std::uint64_t>(step + 1) * kPurposes + static_cast<std::uint64_t>(purpose);
 }
 
