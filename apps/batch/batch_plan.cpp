@@ -88,6 +88,7 @@ ordered_json prior_digests(const std::string& prior) {
 
 ordered_json plugin_digests(const std::string& operator_name, const PluginSearch& search) {
   const PluginRegistry registry(search);
+  warn_of_refused_plugins(registry);
   ordered_json digests = ordered_json::object();
   if (!operator_name.empty()) {
     const PluginInfo& plugin = registry.plugin_of(operator_name);

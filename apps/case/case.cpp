@@ -163,10 +163,12 @@ Case simulate_case(const CaseOptions& options, PluginRegistry& registry) {
       return direct_reconstruction(*op, result.noise.slice(number, op->codomain()).linear_data(simulated(*op, number)));
     });
   if (options.slice) keep_slice(parameters, *options.slice, n_slices);
+  bool negative = false;
   for (const auto number : numbers) {
     const auto index = static_cast<std::int64_t>(result.slices.size());
     const auto op = make_operator(registry, measurement, index);
     const at::Tensor y = simulated(*op, number);
+    negative = negative || (op->domain().dtype == at::kComplexFloat && physical_pixels(image, number).lt(0.0).any().item<bool>());
     if (index == 0) {
       measurement.counts = result.noise.counts(numbers, op->codomain());
       std::vector<std::int64_t> shape = y.sizes().vec();
@@ -176,6 +178,7 @@ Case simulate_case(const CaseOptions& options, PluginRegistry& registry) {
     measurement.y[index].copy_(y);
     result.slices.push_back({index, number});
   }
+  if (negative) result.notes.push_back("the scan has values below 0; results of complex images are magnitudes, so they come out positive and its quality is judged too low there");
   result.truth = image.pixels.narrow(0, numbers.front(), static_cast<std::int64_t>(numbers.size()));
   if (options.slice) result.truth = result.truth.clone();  // not the rest of the scan with it
   return result;
@@ -300,6 +303,8 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   if (!options.operator_name.empty()) measurement.operator_name = options.operator_name;
   if (options.unit) measurement.unit = *options.unit;
   const OperatorType& type = required_operator(registry, measurement.operator_name, options.input);
+  for (const auto& [key, value] : options.settings)
+    if (measurement.parameters.has(key) && !raw.projections) result.notes.push_back("--set " + key + " goes before what the measurement says");
   apply_settings(measurement.parameters, type, options.settings);
   take_pixel_size(options, measurement);
   if (raw.around_isocentre) place_around_isocentre(measurement);

@@ -24,10 +24,15 @@ std::vector<std::string> keys_of(const OperatorType& type) {
 
 }  // namespace
 
+void require_declared(const OperatorType& type, const std::vector<std::pair<std::string, std::string>>& settings) {
+  for (const auto& [key, text] : settings)
+    if (!find_spec(type, key)) throw Error(ErrorKind::kConfiguration, "operator '" + type.name + "' has no parameter '" + key + "'", nearest_hint(key, keys_of(type)));
+}
+
 void apply_settings(Parameters& parameters, const OperatorType& type, const std::vector<std::pair<std::string, std::string>>& settings) {
+  require_declared(type, settings);
   for (const auto& [key, text] : settings) {
     const ParameterSpec* spec = find_spec(type, key);
-    if (!spec) throw Error(ErrorKind::kConfiguration, "operator '" + type.name + "' has no parameter '" + key + "'", nearest_hint(key, keys_of(type)));
     parameters.set(key, spec->type == ParameterType::kTensor ? ParameterValue(read_tensor(text)) : parse_parameter(*spec, text));
   }
 }

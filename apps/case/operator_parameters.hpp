@@ -9,7 +9,10 @@
 
 namespace postrec {
 
-/// Sets each key=value for an operator; a tensor parameter's value is a file. Throws Error(kConfiguration) naming the nearest known key.
+/// Throws Error(kConfiguration) naming the nearest known key for one that the operator does not declare.
+void require_declared(const OperatorType& type, const std::vector<std::pair<std::string, std::string>>& settings);
+
+/// Sets each key=value for an operator; a tensor parameter's value is a file. Throws Error: as require_declared, and what read_tensor throws.
 void apply_settings(Parameters& parameters, const OperatorType& type, const std::vector<std::pair<std::string, std::string>>& settings);
 
 /// Whether the operator has a parameter `key`.

@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <iostream>
 #include <new>
@@ -72,7 +73,9 @@ int run_main(int argc, char** argv, const std::function<int(const std::vector<st
     return memory ? report(ErrorKind::kOutOfMemory, text, kMemoryHint) : report(ErrorKind::kInternal, text);
   } catch (const std::filesystem::filesystem_error& error) {
     // What it says holds paths, and those below a folder that was given may hold patients' names.
-    return report(ErrorKind::kInputOutput, "a file or folder cannot be used: " + error.code().message(), "check what was given, and what lies in its folders");
+    const int reason = error.code().value();
+    const bool cannot_open = reason == ENOENT || reason == ELOOP || reason == ENAMETOOLONG || reason == ENOTDIR || reason == EACCES;
+    return report(cannot_open ? ErrorKind::kNoInput : ErrorKind::kInputOutput, "a file or folder cannot be used: " + error.code().message(), "check what was given, and what lies in its folders");
   } catch (const std::exception& error) {
     return report(ErrorKind::kInternal, error.what());
   } catch (...) {

@@ -14,6 +14,7 @@
 #include "batch/batch_slurm.hpp"
 #include "batch/batch_status.hpp"
 #include "batch/batch_worker.hpp"
+#include "case/operator_parameters.hpp"
 #include "cli/console.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/nearest_name.hpp"
@@ -170,6 +171,10 @@ int plan(const std::vector<std::string>& arguments) {
   plan.input = found.root;
   plan.working_folder = fs::current_path();
   plan.config = config_of(words.reconstruct, request);
+  if (const CaseOptions& how = request.input; !how.operator_name.empty()) {
+    PluginRegistry registry(request.session.plugins);
+    require_declared(registry.operator_type(how.operator_name), how.settings);
+  }
   plan.skipped = found.skipped;
   plan.cases = name_cases(found, site_key(options, output, dry_run, found), {list_of(options, "participant-label"), list_of(options, "case")});
   for (auto& each : plan.cases)

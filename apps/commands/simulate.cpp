@@ -6,6 +6,7 @@
 #include "commands/commands.hpp"
 #include "options/options.hpp"
 #include "postrec/data/measurement_file.hpp"
+#include "run/session.hpp"
 
 namespace postrec {
 namespace {
@@ -40,6 +41,7 @@ int run_simulate(const std::vector<std::string>& arguments) {
   apply_threads(options);
   CaseOptions request = case_options(options, /*simulate=*/true);
   PluginRegistry registry(plugin_search(options));
+  warn_of_refused_plugins(registry);
   OutputFolder output = required_output(options, {request.input}, {"measurement.json"});
   request.scratch = output.folder();
   const Case simulated = read_case(request, registry);

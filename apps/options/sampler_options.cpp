@@ -92,6 +92,7 @@ SamplerOptions sampler_options(const CommandOptions& options) {
   for (const auto& [key, text] : settings_of(options, "sampler-set")) result.settings[key] = number(key, text);
   result.batch_size = options.get<std::int64_t>("batch-size");
   result.nfe = options.get<std::int64_t>("nfe");
+  if (result.nfe > 0 && options.has("steps")) throw Error(ErrorKind::kUsage, "--steps and --nfe are both given", "give one of them");
   result.process = options.get<std::string>("process");
   result.levels = options.get<std::string>("levels");
   result.sigma_max = options.get<double>("sigma-max");

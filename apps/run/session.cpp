@@ -8,7 +8,9 @@
 #include <sstream>
 
 #include "case/seeds.hpp"
+#include "cli/console.hpp"
 #include "cli/nearest_name.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/prior_file.hpp"
 
 namespace postrec {
@@ -59,6 +61,7 @@ Session::Session(SessionOptions options) : options_(std::move(options)), registr
   options_.sampler.device = device_;
   options_.sampler.batch_limit = std::make_shared<BatchLimit>();
   network_precision(options_.precision, device_);
+  warn_of_refused_plugins(registry_);
 }
 
 std::unique_ptr<Prior> Session::prior(const TensorSpec& domain, IntensityUnit unit, double pixel_mm) const {
@@ -78,6 +81,10 @@ SamplerOptions Session::sampler_options(std::int64_t slice_number, std::int64_t 
     options.deadline_s = std::max(kShortest, left / static_cast<double>(n_left));
   }
   return options;
+}
+
+void warn_of_refused_plugins(const PluginRegistry& registry) {
+  for (const auto& problem : registry.problems()) console().warning("plugin refused: " + quoted_path(problem.path) + ": " + problem.reason);
 }
 
 c10::Device compute_device(const std::string& wanted) {

@@ -55,6 +55,9 @@ class Session {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
+/// A warning for each plugin and each of their folders that was refused: an operator of the same name may take its place.
+void warn_of_refused_plugins(const PluginRegistry& registry);
+
 /// "cpu", "cuda" or "auto", which is CUDA where there is a device. Throws Error(kUnavailable) for CUDA without one. LibTorch then no longer takes TF32 for float32
 /// by itself, as it does in convolutions unless told.
 c10::Device compute_device(const std::string& wanted);

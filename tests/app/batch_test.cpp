@@ -94,6 +94,7 @@ TEST_F(BatchRun, PlanChoosesAndRefuses) {
   expect_error(run_postrec(plan_words("in")), 73, {"other things than a batch"});
   expect_error(run_postrec(plan_words("no", {"--output", "x"})), 64, {"--output", "OUT/CASE"});
   expect_error(run_postrec(plan_words("no", {"--nose", "1"})), 64, {"--nose", "--noise"});
+  expect_error(run_postrec(plan_words("no", {"--set", "acceleraton=3"})), 78, {"acceleraton", "acceleration"});
   expect_error(run_postrec(plan_words("no", {}, "missing")), 66, {"missing"});
   EXPECT_FALSE(fs::exists(folder_ / "in/out"));
 }
@@ -349,7 +350,7 @@ TEST_F(BatchRun, MeasurementFoldersAndLists) {
                                     "--noise", "0.1", "--output", path(name)});
     ASSERT_EQ(made.code, 0) << made.err;
   }
-  write_text("list.tsv", "path\tcase\nin/one\tfirst\nin/two\tsecond\n");
+  write_text("list.tsv", "\xef\xbb\xbf" "path\tcase\nin/one\tfirst\nin/two\tsecond\n");
   for (const std::string input : {"in", "list.tsv"}) {
     const std::string output = input + "_out";
     ASSERT_EQ(run_postrec({"batch", "plan", path(input), path(output), "--prior", path("mr.safetensors"), "--samples", "2", "--steps", "3"}).code, 0);
