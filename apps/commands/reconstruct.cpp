@@ -92,7 +92,8 @@ int run_reconstruct(const std::vector<std::string>& arguments) {
   SessionOptions wanted = session_options(options);
   wanted.sampler.validate();
   const std::filesystem::path dicom_source = dicom_source_path(options);
-  OutputFolder output = required_output(options, dicom_source.empty() ? std::vector{case_request.input} : std::vector{case_request.input, dicom_source}, {"run.json"});
+  const bool goes_on = options.get<bool>("resume") && options.has("output") && is_interrupted_result(options.get<std::string>("output")).value_or(false);
+  OutputFolder output = required_output(options, dicom_source.empty() ? std::vector{case_request.input} : std::vector{case_request.input, dicom_source}, {"run.json"}, goes_on);
   case_request.scratch = output.folder();
   CheckpointFolder checkpoints(output.final_path(), options.get<bool>("resume"));
   wanted.checkpoints = checkpoints.path();
@@ -111,6 +112,11 @@ int run_reconstruct(const std::vector<std::string>& arguments) {
     result = reconstruct_case(input, session, progress);
   }
   const auto run = write_result(output.folder(), typed_command(), input, result, session, questions, dicom ? &*dicom : nullptr);
+  const bool finished_is_there = !is_interrupted_result(output.final_path()).value_or(true);
+  if (result.interrupted && finished_is_there) {
+    console().warning("interrupted: the finished result in '" + output.final_path().string() + "' stays as it is; go on with --resume --on-existing overwrite");
+    return 128 + interrupting_signal();
+  }
   output.commit();
   remove_failure_page(failure_page);
   on_failure({});

@@ -292,9 +292,10 @@ void add_output_options(CommandOptions& options) {
       ("on-existing", po::value<std::string>()->default_value("fail")->value_name("HOW"), "when it exists: fail or overwrite");
 }
 
-OutputFolder required_output(const CommandOptions& options, const std::vector<std::filesystem::path>& inputs, const std::vector<std::string>& marker_files) {
+OutputFolder required_output(const CommandOptions& options, const std::vector<std::filesystem::path>& inputs, const std::vector<std::string>& marker_files,
+                             bool replaceable) {
   if (!options.has("output")) throw Error(ErrorKind::kUsage, "--output is missing", "give the name of a folder to write");
-  const bool overwrite = options.choice("on-existing", {"fail", "overwrite"}) == "overwrite" || (options.has("resume") && options.get<bool>("resume"));
+  const bool overwrite = options.choice("on-existing", {"fail", "overwrite"}) == "overwrite" || replaceable;
   return OutputFolder(options.get<std::string>("output"), overwrite ? OnExisting::kOverwrite : OnExisting::kFail, inputs, marker_files);
 }
 

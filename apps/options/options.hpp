@@ -107,8 +107,8 @@ void add_run_options(CommandOptions& options);
 void apply_threads(const CommandOptions& options);
 
 void add_output_options(CommandOptions& options);
-/// The folder of --output, ready to be written into.
-OutputFolder required_output(const CommandOptions& options, const std::vector<std::filesystem::path>& inputs, const std::vector<std::string>& marker_files);
+/// The folder of --output, ready to be written into. What is there is replaced with --on-existing overwrite, or when `replaceable`.
+OutputFolder required_output(const CommandOptions& options, const std::vector<std::filesystem::path>& inputs, const std::vector<std::string>& marker_files, bool replaceable = false);
 
 /// --config, --quiet, --log-format, --help: every command has them.
 void add_common_options(CommandOptions& options);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "cli/console.hpp"
@@ -276,6 +277,13 @@ std::string report_text(const ordered_json& run) {
   text += "intervals hold a further sample with probability " + formatted("%.3f", level) + "\n";
   for (const auto& note : run["notes"]) text += "note: " + note.get<std::string>() + "\n";
   return text + "Research software, not a medical device: not for diagnosis.\n";
+}
+
+std::optional<bool> is_interrupted_result(const fs::path& folder) {
+  std::ifstream file(folder / "run.json");
+  const ordered_json run = ordered_json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (!run.is_object() || !run.contains("interrupted") || !run["interrupted"].is_boolean()) return std::nullopt;
+  return run["interrupted"].get<bool>();
 }
 
 bool uncertainty_withheld(const ordered_json& run) {

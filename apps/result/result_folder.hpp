@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,9 @@ std::string distrust_text(const nlohmann::ordered_json& prior_fit);
 
 /// Whether a run.json says that the uncertainty of some slice was withheld.
 bool uncertainty_withheld(const nlohmann::ordered_json& run);
+
+/// Whether the result in a folder is what an interrupted run left; nothing when there is no result.
+std::optional<bool> is_interrupted_result(const std::filesystem::path& folder);
 
 /// What every run.json begins with: program and versions, when, and what the user typed.
 nlohmann::ordered_json run_header(const std::vector<std::string>& command);

@@ -16,8 +16,8 @@ class CheckpointFolder {
 
   const std::filesystem::path& path() const { return folder_; }
 
-  /// Removes the checkpoints: the output is whole. Other files in the folder stay.
-  void clear();
+  /// Removes the checkpoints, because the output is whole, and says how many there were. Other files in the folder stay.
+  int clear();
 
  private:
   std::filesystem::path folder_;

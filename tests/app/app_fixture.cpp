@@ -140,7 +140,7 @@ std::vector<std::string> AppTest::mr_arguments(const std::string& output, const 
   const std::vector<std::pair<std::string, std::string>> defaults = {{"--simulate-coils", "2"}, {"--noise", "0.1"}, {"--prior", path("mr.safetensors")},
                                                                      {"--samples", "3"}, {"--steps", "4"}, {"--threads", "1"}, {"--output", path(output)}};
   for (const auto& [option, value] : defaults)
-    if (std::find(more.begin(), more.end(), option) == more.end()) arguments.insert(arguments.end(), {option, value});
+    if (std::find(more.begin(), more.end(), option) == more.end() && !(option == "--steps" && std::find(more.begin(), more.end(), "--nfe") != more.end())) arguments.insert(arguments.end(), {option, value});
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }

@@ -62,7 +62,7 @@ TEST_F(BadInput, ALinkToItselfIsNotNamed) {
   fs::create_directory(path("series"));
   fs::create_symlink("DOE^JANE", path("series/DOE^JANE"));
   const Ended ended = simulate_from(path("series"));
-  expect_error(ended, 74, {"cannot be used"});
+  expect_error(ended, 66, {"cannot be used"});
   EXPECT_EQ(ended.err.find("JANE"), std::string::npos) << ended.err;
   expect_nothing_written("out");
 }
@@ -109,10 +109,58 @@ TEST_F(BadInput, WrongPrior) {
 
 TEST_F(BadInput, ValuesOutOfRange) {
   for (const auto& [option, value] : {std::pair<std::string, std::string>{"--samples", "0"}, {"--steps", "0"}, {"--samples", "-3"}, {"--interval", "1.5"}, {"--device", "abacus"},
-                                      {"--threads", "-1"}, {"--sampler", "guess"}, {"--precision", "float16"}, {"--slice", "99"}, {"--unit", "kelvin"}, {"--samples", "two"}, {"--tolerance", "0"}}) {
+                                      {"--threads", "-1"}, {"--sampler", "guess"}, {"--precision", "float16"}, {"--slice", "99"}, {"--unit", "kelvin"}, {"--samples", "two"}, {"--tolerance", "0"}, {"--steps", "4096"}, {"--nfe", "1000001"}}) {
     expect_error(run_postrec(mr_arguments("out", {option, value})), 64, {option.substr(2)});
   }
   expect_nothing_written("out");
+}
+
+TEST_F(BadInput, TwoWordsForOneThing) {
+  expect_error(run_postrec(mr_arguments("out", {"--nfe", "10", "--steps", "3"})), 64, {"--steps", "--nfe"});
+  expect_nothing_written("out");
+}
+
+// A builtin operator of the same name may take the place of what was refused.
+TEST_F(BadInput, ARefusedPluginFolderIsSaid) {
+  const Ended ended = run_postrec(mr_arguments("out", {"--plugin-dir", path("nosuch")}));
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_NE(ended.err.find("nosuch"), std::string::npos) << ended.err;
+}
+
+TEST_F(BadInput, NegativeValuesOfAScanAreSaidWhereMagnitudesComeOut) {
+  Image image = read_scan(path("mr.nii.gz")).image;
+  const auto note_of = [&](const Image& scan) {
+    write_nifti(path("other.nii.gz"), scan);
+    const Ended ended = run_postrec({"simulate", path("other.nii.gz"), "--operator", "mri-fourier", "--noise", "0.1", "--output", path("y"), "--on-existing", "overwrite"});
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    return ended.err.find("values below 0") != std::string::npos;
+  };
+  image.pixels = image.pixels.abs();
+  EXPECT_FALSE(note_of(image));
+  image.pixels[0][0][0][0] = -1.0f;
+  EXPECT_TRUE(note_of(image));
+}
+
+TEST_F(BadInput, ATruthInAnotherPlaceIsSaid) {
+  ASSERT_EQ(run_postrec(mr_arguments("out")).code, 0);
+  Image truth = read_scan(path("mr.nii.gz")).image;
+  const auto said = [&](const std::string& file) { return run_postrec({"evaluate", path("out"), "--truth", path(file)}).err.find("turned nor mirrored") != std::string::npos; };
+  EXPECT_FALSE(said("mr.nii.gz"));
+  for (const int entry : {0, 3, 6}) truth.geometry.direction[static_cast<std::size_t>(entry)] *= -1.0;
+  write_nifti(path("mirrored.nii.gz"), truth);
+  EXPECT_TRUE(said("mirrored.nii.gz"));
+}
+
+TEST_F(BadInput, ASettingThatGoesBeforeTheMeasurementIsSaid) {
+  ASSERT_EQ(run_postrec({"simulate", path("ct.nii.gz"), "--unit", "hu", "--slice", "0", "--operator", "ct-radon", "--set", "n-views=12", "--noise", "1", "--output", path("y")}).code, 0);
+  const auto notes = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"reconstruct", path("y"), "--prior", path("ct.safetensors"), "--samples", "2", "--steps", "2", "--on-existing", "overwrite", "--output", path("x")};
+    words.insert(words.end(), more.begin(), more.end());
+    EXPECT_EQ(run_postrec(words).code, 0);
+    return run_json("x")["notes"].dump();
+  };
+  EXPECT_EQ(notes({}).find("goes before"), std::string::npos);
+  EXPECT_NE(notes({"--set", "first-angle-rad=0.3", "--set", "n-views=12"}).find("--set n-views goes before"), std::string::npos);
 }
 
 TEST_F(BadInput, APrecisionThatTheCpuHasNot) {

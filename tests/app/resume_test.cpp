@@ -59,6 +59,28 @@ TEST_F(ResumeRun, RefusesTheCheckpointOfAnotherRun) {
   EXPECT_FALSE(fs::exists(folder_ / "killed.checkpoint/slice_0.safetensors"));
 }
 
+// What is finished is not lost to a run that goes on with nothing, nor to one that is stopped.
+TEST_F(ResumeRun, AFinishedResultStays) {
+  ASSERT_EQ(run_postrec(mr_arguments("done")).code, 0);
+  const std::string before = content("done/run.json");
+  expect_error(run_postrec(mr_arguments("done", {"--resume"})), 73, {"done", "exists"});
+  const Ended stopped = run_postrec(arguments("done", {"--on-existing", "overwrite"}), kill_when(0.5, SIGTERM));
+  EXPECT_EQ(stopped.code, 128 + SIGTERM) << stopped.err;
+  EXPECT_NE(stopped.err.find("stays as it is"), std::string::npos) << stopped.err;
+  EXPECT_EQ(content("done/run.json"), before);
+  const Ended rest = run_postrec(arguments("done", {"--on-existing", "overwrite", "--resume"}));
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_EQ(run_json("done")["interrupted"], false);
+  EXPECT_NE(content("done/run.json"), before);
+}
+
+TEST_F(ResumeRun, SaysThatTheStateOfAnotherRunIsDropped) {
+  ASSERT_EQ(run_postrec(arguments("killed"), kill_when(0.4, SIGKILL)).code, 128 + SIGKILL);
+  const Ended anew = run_postrec(mr_arguments("killed"));
+  EXPECT_EQ(anew.code, 0);
+  EXPECT_NE(anew.err.find("killed.checkpoint' is dropped"), std::string::npos) << anew.err;
+}
+
 // More levels than any machine does in this time; what comes out is whole, and says that levels are missing.
 TEST_F(ResumeRun, Deadline) {
   const Ended ended = run_postrec(mr_arguments("out", {"--steps", "1000000", "--deadline", "2"}));
