@@ -34,7 +34,7 @@ fetch() {
     --implementation cp --python-version 311 --abi cp311 --abi none "${platforms[@]}" --dest "$work" "$@" >&2
 }
 
-echo "Fetching LibTorch $version ($flavour), about 540 MB ..." >&2
+echo "Fetching LibTorch $version ($flavour), about 540 MB (cuda: 3.6 GB) ..." >&2
 fetch "torch==$version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
 [ "$flavour" = cuda ] && fetch nvidia-cublas==13.1.0.3 nvidia-cuda-nvrtc==13.0.88 nvidia-cufft==12.0.0.61 \
   nvidia-cufile==1.15.1.6 nvidia-curand==10.4.0.35 nvidia-cusolver==12.0.4.66 nvidia-cusparse==12.6.3.3 nvidia-nvjitlink==13.0.88 \

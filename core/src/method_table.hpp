@@ -49,7 +49,7 @@ struct SolverEntry {
 const std::map<std::string, MethodEntry>& method_table();
 const std::map<std::string, SolverEntry>& solver_table();
 
-/// Throws Error(kUsage) that names the nearest known one.
+/// Throws Error(kUsage) that lists the known ones.
 const MethodEntry& find_method(const std::string& name);
 const SolverEntry& find_solver(const std::string& name);
 

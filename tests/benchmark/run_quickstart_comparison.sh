@@ -4,8 +4,8 @@
 #   run_quickstart_comparison.sh BUILD_BIN SCANS_FOLDER FOLDER [KIND=PRIOR...]
 #
 # BUILD_BIN holds postrec and postrec_tv; SCANS_FOLDER is what setup/example_scans.sh makes; FOLDER gets the results. KIND is mri or ct, PRIOR a
-# file or a name that ships. What FOLDER holds already is not computed again, and a prior is known by its file's name: remove what has changed.
-# The measurements are those of quickstart.sh. TV's strength is the best by the truth, an oracle in its favour.
+# file or a name that ships; without any, TV is the only row of a case. What FOLDER holds already is not computed again, and a prior is known by its file's name: remove what has changed.
+# The measurements are those of quickstart.sh; the samples are 20, where its MRI has 32. TV's strength is the best by the truth, an oracle in its favour.
 set -euo pipefail
 
 [ $# -ge 3 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 64; }
