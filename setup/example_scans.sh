@@ -13,13 +13,14 @@ mkdir -p "$folder"
 [ -e "$folder/head_mr.nii.gz" ] || cp "$mr" "$folder/head_mr.nii.gz"
 if [ ! -e "$folder/head_ct.mhd" ]; then
   tar --extract --gzip --to-stdout --file "$ct" --wildcards '*matrix.dat' >"$folder/head_ct.raw"
-  # Sizes, type and spacing are those of the archive's main.plist.
+  # Sizes, type and spacing are those of the archive's main.plist. Its rows run from the back of the head to the front.
   cat >"$folder/head_ct.mhd" <<'MHD'
 ObjectType = Image
 NDims = 3
 BinaryData = True
 DimSize = 256 256 108
 ElementSpacing = 0.9570312 0.9570312 1.5
+TransformMatrix = 1 0 0 0 -1 0 0 0 1
 ElementType = MET_SHORT
 ElementByteOrderMSB = False
 ElementDataFile = head_ct.raw
