@@ -15,6 +15,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -198,9 +199,18 @@ TEST_F(PacsPeers, AListenerSurvivesGarbageAndSilence) {
     }
     close(socket);
   }
-  PacsAssociation association(peer_at(options.port), {{UID_MRImageStorage, {UID_LittleEndianExplicitTransferSyntax}, false}});
-  association.transport().allow(1 << 20);
-  EXPECT_EQ(store(association.get(), *association.context(UID_MRImageStorage), {}), 0x0000);
+  // On a busy machine the listener may not have noticed yet that they are gone.
+  std::optional<PacsAssociation> association;
+  for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10); !association;) {
+    try {
+      association.emplace(peer_at(options.port), std::vector<PacsContext>{{UID_MRImageStorage, {UID_LittleEndianExplicitTransferSyntax}, false}});
+    } catch (const Error& error) {
+      if (std::chrono::steady_clock::now() > until || error.kind() != ErrorKind::kTemporary) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  }
+  association->transport().allow(1 << 20);
+  EXPECT_EQ(store(association->get(), *association->context(UID_MRImageStorage), {}), 0x0000);
 }
 
 /// What a hostile archive does.
