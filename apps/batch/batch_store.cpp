@@ -1,6 +1,5 @@
 #include "batch/batch_store.hpp"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -64,14 +63,6 @@ std::string difference(const fs::path& folder, const ordered_json& done, const o
   return "";
 }
 
-void sync_one(const fs::path& path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool failed = file < 0 || (::fsync(file) != 0 && errno != EINVAL);  // EINVAL: a file system that cannot sync folders
-  const int reason = errno;
-  if (file >= 0) ::close(file);
-  if (failed) throw Error(ErrorKind::kInputOutput, quoted_path(path) + " cannot be synced: " + std::strerror(reason), "check the free space");
-}
-
 bool rename_is_refused(int error) { return error == EEXIST || error == ENOTEMPTY; }
 
 [[noreturn]] void throw_unpublished(const fs::path& final_path, const std::string& why) {
@@ -127,15 +118,15 @@ void make_folders(const fs::path& folder) {
 }
 
 void sync_tree(const fs::path& folder) {
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) sync_one(entry.path());
-  sync_one(folder);
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) sync_to_disk(entry.path(), entry.path());
+  sync_to_disk(folder, folder);
 }
 
 void publish_result(const fs::path& made, const fs::path& final_path, const ordered_json& identity, bool replace) {
   const fs::path old = made.parent_path() / "replaced";
   for (int attempt = 0; attempt < kPublishAttempts; ++attempt) {
     if (::rename(made.c_str(), final_path.c_str()) == 0) {
-      sync_one(final_path.parent_path());
+      sync_to_disk(final_path.parent_path(), final_path);
       return;
     }
     if (!rename_is_refused(errno)) throw_unpublished(final_path, std::strerror(errno));

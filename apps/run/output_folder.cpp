@@ -1,6 +1,5 @@
 #include "run/output_folder.hpp"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,14 +31,6 @@ fs::path resolved(const fs::path& path) {
   std::error_code failure;
   const fs::path canonical = fs::weakly_canonical(fs::absolute(path), failure);
   return plain(failure ? fs::absolute(path) : canonical);
-}
-
-void sync(const fs::path& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY);
-  const bool failed = descriptor < 0 || (fsync(descriptor) != 0 && errno != EINVAL);
-  const int reason = errno;
-  if (descriptor >= 0) close(descriptor);
-  if (failed) throw Error(ErrorKind::kInputOutput, "cannot sync " + quoted(path) + ": " + std::strerror(reason), "is the disk full?");
 }
 
 void require_replaceable(const fs::path& path, OnExisting on_existing, const std::vector<std::string>& marker_files) {
@@ -105,8 +96,8 @@ void OutputFolder::remove_created_parents() {
 }
 
 void OutputFolder::commit() {
-  for (const auto& entry : fs::directory_iterator(temporary_)) sync(entry.path());
-  sync(temporary_);
+  for (const auto& entry : fs::directory_iterator(temporary_)) sync_to_disk(entry.path(), final_ / entry.path().filename());
+  sync_to_disk(temporary_, final_);
   std::error_code failure, ignored;
   const fs::path old = temporary_.string() + ".old";
   const bool replaces = fs::exists(fs::symlink_status(final_, ignored));
@@ -118,7 +109,7 @@ void OutputFolder::commit() {
   }
   committed_ = true;
   fs::remove_all(old, ignored);
-  sync(final_.has_parent_path() ? final_.parent_path() : fs::path("."));
+  sync_to_disk(final_.has_parent_path() ? final_.parent_path() : fs::path("."), final_);
 }
 
 }  // namespace postrec

@@ -58,12 +58,6 @@ struct Temporary {
   fs::path path;
 };
 
-void sync(const fs::path& path, const fs::path& named) {
-  const Descriptor file(path, O_RDONLY);
-  // EINVAL: a file system that cannot sync folders.
-  if (!file.valid() || (::fsync(file.get()) != 0 && errno != EINVAL)) fail(named, "written", errno);
-}
-
 /// Libraries that write do not say why they failed.
 bool is_full(const fs::path& folder) {
   struct statvfs disk = {};
@@ -74,6 +68,12 @@ bool is_full(const fs::path& folder) {
 
 ErrorKind write_error_kind(int error) {
   return error == ENOSPC || error == EDQUOT || error == EIO || error == EFBIG ? ErrorKind::kInputOutput : ErrorKind::kCannotCreate;
+}
+
+void sync_to_disk(const fs::path& path, const fs::path& named) {
+  const Descriptor file(path, O_RDONLY);
+  // EINVAL: a file system that cannot sync folders.
+  if (!file.valid() || (::fsync(file.get()) != 0 && errno != EINVAL)) fail(named, "written", errno);
 }
 
 bool write_all(int file, std::string_view text) {
@@ -115,9 +115,9 @@ void write_atomically(const fs::path& path, const std::function<void(const fs::p
     if (error.kind() == ErrorKind::kInputOutput && is_full(folder) && message.find(reason) == std::string::npos) message += ": " + reason;
     throw Error(error.kind(), message, error.hint());
   }
-  sync(temporary.path, path);
+  sync_to_disk(temporary.path, path);
   if (::rename(temporary.path.c_str(), path.c_str()) != 0) fail(path, "created", errno);
-  sync(folder, path);
+  sync_to_disk(folder, path);
 }
 
 void write_text_atomically(const fs::path& path, const std::string& text) {

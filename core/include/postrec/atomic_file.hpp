@@ -20,6 +20,9 @@ void write_text_atomically(const std::filesystem::path& path, const std::string&
 /// Writes a whole file in place: for the temporary of write_atomically. Throws Error: kCannotCreate, kInputOutput (disk full).
 void write_bytes(const std::filesystem::path& path, const void* data, std::size_t n_bytes);
 
+/// Waits until a file or the entries of a folder are on the disk; `named` is what the user knows it as. Throws Error: kInputOutput, kCannotCreate.
+void sync_to_disk(const std::filesystem::path& path, const std::filesystem::path& named);
+
 /// Writes all of `text` to an open file; false, with errno, when that cannot be.
 bool write_all(int file, std::string_view text);
 
