@@ -3,12 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <functional>
 #include <numeric>
 
 #include "case/seeds.hpp"
 #include "case/simulation.hpp"
+#include "cli/number_text.hpp"
 #include "postrec/data/tensor_file.hpp"
 #include "postrec/poisson_transmission.hpp"
 #include "postrec/shape_text.hpp"
@@ -64,10 +64,8 @@ SamplerOptions small_run(const SamplerOptions& options, int round, int n_rounds)
 }  // namespace
 
 at::Tensor read_photons(const std::string& number_or_file) {
-  char* end = nullptr;
-  const double number = std::strtod(number_or_file.c_str(), &end);
-  const bool is_number = !number_or_file.empty() && *end == '\0';
-  return is_number ? at::full({1}, number, at::kFloat) : read_real(number_or_file);
+  const auto number = number_of_text(number_or_file);
+  return number ? at::full({1}, *number, at::kFloat) : read_real(number_or_file);
 }
 
 at::Tensor SliceNoise::simulate(const Operator& op, const at::Tensor& x, double sigma_y, std::uint64_t seed) const {

@@ -1,10 +1,10 @@
 #include "options/sampler_options.hpp"
 
-#include <cstdlib>
 #include <map>
 #include <sstream>
 
 #include "cli/nearest_name.hpp"
+#include "cli/number_text.hpp"
 
 namespace postrec {
 namespace {
@@ -53,10 +53,9 @@ std::string catalogue_text() {
 }
 
 double number(const std::string& key, const std::string& text) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0') throw Error(ErrorKind::kUsage, "--sampler-set " + key + "=" + text + " is not a number", "write --sampler-set key=number");
-  return value;
+  const auto value = number_of_text(text);
+  if (!value) throw Error(ErrorKind::kUsage, "--sampler-set " + key + "=" + text + " is not a number", "write --sampler-set key=number");
+  return *value;
 }
 
 }  // namespace

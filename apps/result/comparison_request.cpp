@@ -1,8 +1,9 @@
 #include "result/comparison_request.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <sstream>
+
+#include "cli/number_text.hpp"
 
 namespace postrec {
 namespace {
@@ -15,10 +16,9 @@ std::vector<std::string> parts_of(const std::string& text, char separator) {
 }
 
 double number(const std::string& text, const std::string& what) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0') throw Error(ErrorKind::kUsage, what + " is '" + text + "'", "it must be a number");
-  return value;
+  const auto value = number_of_text(text);
+  if (!value) throw Error(ErrorKind::kUsage, what + " is '" + text + "'", "it must be a number");
+  return *value;
 }
 
 std::int64_t slice_number(const std::string& text, const std::string& list) {
