@@ -125,7 +125,7 @@ class Run {
       if (progress.cancelled()) return stop(task, method);
       if (pace_.thin(state.levels, static_cast<std::size_t>(i))) state.report.levels_left_out = true;
       const bool last = i + 1 == static_cast<std::int64_t>(state.levels.size());
-      const Level level{static_cast<int>(i), state.levels[i], last ? 0.0 : state.levels[i + 1]};
+      const Level level{static_cast<int>(i), state.levels[i], last ? 0.0 : state.levels[i + 1], static_cast<int>(state.levels.size())};
       LevelRecord record;
       task.step = level.step;
       state.x = method.advance(state.x, level, record);
@@ -150,7 +150,7 @@ class Run {
   }
 
   /// Of work on these samples, with what was done before the run was stopped.
-  double seconds() const { return seconds_before_ + steady_seconds() - begin_; }
+  double seconds() const { return seconds_before_ + clock_() - begin_; }
 
   static double steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -201,7 +201,7 @@ class Run {
   std::function<double()> clock_;
   double interval_s_;
   double last_saved_ = 0.0;
-  const double begin_ = steady_seconds();
+  const double begin_ = clock_();
   double seconds_before_ = 0.0, network_seconds_before_ = 0.0;
   Pace& pace_;
   std::optional<SamplerCheckpoint> file_;

@@ -79,6 +79,7 @@ struct Level {
   int step = 0;
   double sigma = 0.0;
   double next_sigma = 0.0;                     ///< 0 after the last level
+  int n_levels = 1;                            ///< of the walk; a deadline may leave some of the user's out
 };
 
 /// What happened at one level, for the report.

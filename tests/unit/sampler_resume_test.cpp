@@ -88,8 +88,7 @@ TEST_F(Resume, resume) {
     }
     EXPECT_EQ(rest.report.misfit_trace, whole.report.misfit_trace);
     EXPECT_EQ(rest.report.nfe, whole.report.nfe);
-    EXPECT_GT(rest.report.seconds, part.report.seconds) << "what was done before counts";
-    EXPECT_GE(rest.report.network_seconds, part.report.network_seconds);
+    EXPECT_GE(rest.report.network_seconds, part.report.network_seconds) << "what was done before counts";
     fs::remove(with_checkpoint().checkpoint);
   }
 }
@@ -269,11 +268,11 @@ class Deadline : public Resume {
   double took_ = 0.0;
 };
 
-// The weights of these methods depend on the level that is walked and the next.
+// What these methods do at a level depends on the next one, or on how many there are.
 TEST_F(Deadline, AThinnedWalkIsTheWalkOfItsLevels) {
-  for (const char* method : {"dds", "dps", "pigdm"}) {
+  for (const char* method : {"dds", "dps", "pigdm", "daps"}) {
     SCOPED_TRACE(method);
-    const Samples thinned = within(30.0, 2, 2, 40, method);
+    const Samples thinned = within(method == std::string("daps") ? 150.0 : 30.0, 2, 2, 40, method);
     EXPECT_TRUE(thinned.report.levels_left_out);
     const std::vector<double>& sigmas = thinned.report.sigmas;
 
@@ -288,9 +287,27 @@ TEST_F(Deadline, AThinnedWalkIsTheWalkOfItsLevels) {
     at::Tensor x = walk->start(sigmas.front());
     for (std::size_t i = 0; i < sigmas.size(); ++i) {
       LevelRecord record;
-      x = walk->advance(x, {static_cast<int>(i), sigmas[i], i + 1 < sigmas.size() ? sigmas[i + 1] : 0.0}, record);
+      x = walk->advance(x, {static_cast<int>(i), sigmas[i], i + 1 < sigmas.size() ? sigmas[i + 1] : 0.0, static_cast<int>(sigmas.size())}, record);
     }
     EXPECT_TRUE(x.equal(thinned.x));
+  }
+}
+
+TEST_F(Deadline, TheTimeOfAStoppedRunCountsAndThePauseDoesNot) {
+  const SlowPrior prior(*bed_.prior, now_);
+  const auto seconds = [&](const SamplerOptions& options, Observer& observer) {
+    SamplerOptions how = options;
+    how.clock = [this] { return now_; };
+    return sample(prior, &likelihood_, {1, 8, 8}, how, observer).report.seconds;
+  };
+  Observer nobody;
+  EXPECT_EQ(seconds(options(), nobody), 20.0);  // five samples of four levels
+  for (const int n_steps : {0, 1, 6, 11}) {
+    StopAfter stop(n_steps);
+    EXPECT_LT(seconds(with_checkpoint(), stop), 20.0);
+    now_ += 1000.0;
+    EXPECT_EQ(seconds(with_checkpoint(), nobody), 20.0) << n_steps;
+    fs::remove(with_checkpoint().checkpoint);
   }
 }
 

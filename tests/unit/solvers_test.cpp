@@ -58,7 +58,7 @@ struct Stand {
 // No denoiser of anything: the rules must hold for all.
 at::Tensor any_denoiser(const at::Tensor& x, double sigma) { return 0.3 + (x / (1.0 + sigma)).tanh() + 0.1 * x.roll(1, -1); }
 
-constexpr Level kLevel{2, 1.0, 0.2};
+constexpr Level kLevel{2, 1.0, 0.2, 5};
 
 void expect_close(const at::Tensor& found, const at::Tensor& wanted, const std::string& what) {
   // Float32 arithmetic in another order, on numbers of size 10.
@@ -341,7 +341,7 @@ TEST(Solvers, StateIsAllThatGoesOn) {
     std::unique_ptr<Solver> other;
     const Denoiser denoise = [&](const at::Tensor& v, double sigma) { return stand.prior.denoise(v, sigma); };
     for (int i = 0; i < static_cast<int>(sigmas.size()); ++i) {
-      const Level level{i, sigmas[i], i + 1 < static_cast<int>(sigmas.size()) ? sigmas[i + 1] : 0.0};
+      const Level level{i, sigmas[i], i + 1 < static_cast<int>(sigmas.size()) ? sigmas[i + 1] : 0.0, static_cast<int>(sigmas.size())};
       if (i == 2) {
         other = stand.entry.make(stand.task);
         other->restore(stand.solver->state());

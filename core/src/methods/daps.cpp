@@ -80,7 +80,7 @@ class DapsLangevin : public Daps {
   // Differs from [Zhang 2025]: a step is never longer than 1/(||A||^2/noise^2 + 1/r^2), because twice as much diverges; the published
   // lengths are tuned by hand to each operator.
   double step_size(const Level& level) const {
-    const double last = static_cast<double>(std::max<std::size_t>(task_.sigmas.size(), 2) - 1);
+    const double last = static_cast<double>(std::max(level.n_levels, 2) - 1);
     const double done = std::min(1.0, level.step / last), ratio = task_.setting("last-step-ratio");
     const double published = task_.setting("step") * (1.0 + done * (ratio - 1.0));
     const double norm = task_.likelihood->op().norm_bound() / noise_;

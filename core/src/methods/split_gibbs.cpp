@@ -53,7 +53,7 @@ class SplitGibbs : public SamplingMethod {
     at::Tensor x = method->start(task.sigmas.front());
     for (int i = 0; i < start_steps_; ++i) {
       LevelRecord record;
-      x = method->advance(x, {i, task.sigmas[i], i + 1 < start_steps_ ? task.sigmas[i + 1] : 0.0}, record);
+      x = method->advance(x, {i, task.sigmas[i], i + 1 < start_steps_ ? task.sigmas[i + 1] : 0.0, start_steps_}, record);
     }
     task_.nfe = task.nfe;
     task_.network_seconds = task.network_seconds;

@@ -18,16 +18,16 @@ class StochasticHeun : public Solver {
   using Solver::Solver;
 
   at::Tensor step(const at::Tensor& x_t, const Level& level, const Denoiser& denoise) override {
-    const double sigma = std::min(level.sigma * (1.0 + churn(level.sigma)), std::max(level.sigma, task_.sigmas.front()));
+    const double sigma = std::min(level.sigma * (1.0 + churn(level)), std::max(level.sigma, task_.sigmas.front()));
     const double added = task_.setting("s-noise") * std::sqrt(sigma * sigma - level.sigma * level.sigma);
     const at::Tensor noise = task_.normal(draw_at(level.step, Draw::kStep), task_.image);
     return heun_step(linear_combination(1.0, x_t, added, noise), sigma, level.next_sigma, denoise);
   }
 
  private:
-  double churn(double sigma) const {
-    if (sigma < task_.setting("s-tmin") || sigma > task_.setting("s-tmax")) return 0.0;
-    return std::min(task_.setting("s-churn") / static_cast<double>(task_.sigmas.size()), std::sqrt(2.0) - 1.0);
+  double churn(const Level& level) const {
+    if (level.sigma < task_.setting("s-tmin") || level.sigma > task_.setting("s-tmax")) return 0.0;
+    return std::min(task_.setting("s-churn") / static_cast<double>(level.n_levels), std::sqrt(2.0) - 1.0);
   }
 };
 
