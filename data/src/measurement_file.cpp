@@ -69,7 +69,13 @@ void require_finite_number(double value, const std::string& key) {
 }
 
 Json value_entry(const fs::path& folder, const std::string& key, const ParameterValue& value) {
-  if (const auto* tensor = std::get_if<at::Tensor>(&value)) return tensor_entry(folder, "parameter-" + key, *tensor);
+  if (const auto* tensor = std::get_if<at::Tensor>(&value)) {
+    // Maps [coil, rows, columns]: coils lie along BART's own dimension, so that the file is one for --set, too.
+    const bool has_coils = tensor->is_complex() && tensor->dim() == 3;
+    Json entry = tensor_entry(folder, "parameter-" + key, has_coils ? tensor->unsqueeze(0) : *tensor);
+    entry["shape"] = tensor->sizes().vec();
+    return entry;
+  }
   if (const auto* real = std::get_if<double>(&value)) require_finite_number(*real, key);
   if (const auto* list = std::get_if<std::vector<double>>(&value))
     for (const double element : *list) require_finite_number(element, key);

@@ -74,6 +74,7 @@ TEST(MeasurementFile, ReturnsWhatWasWritten) {
       write_measurement(path, written);
       expect_equal(written, read_measurement(path));
       expect_equal(written, read_measurement(path / "measurement.json"));
+      EXPECT_EQ(read_cfl(path / "parameter-sens-maps.cfl").sizes(), (std::vector<std::int64_t>{1, 2, 5, 7}));
     }
 }
 
