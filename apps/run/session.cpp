@@ -91,6 +91,7 @@ c10::Device compute_device(const std::string& wanted) {
   const bool cuda = at::hasCUDA();
   if (wanted == "cuda" && !cuda)
     throw Error(ErrorKind::kUnavailable, "--device cuda: no CUDA device was found", "use --device cpu, or a LibTorch with CUDA on a machine with a GPU");
+  if (wanted != "auto" && wanted != "cpu" && wanted != "cuda") return c10::Device(wanted);
   if (wanted == "cpu" || !cuda) return at::kCPU;
   at::globalContext().setAllowTF32CuDNN(false);
   return at::kCUDA;

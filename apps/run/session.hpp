@@ -59,7 +59,7 @@ class Session {
 void warn_of_refused_plugins(const PluginRegistry& registry);
 
 /// "cpu", "cuda" or "auto", which is CUDA where there is a device. Throws Error(kUnavailable) for CUDA without one. LibTorch then no longer takes TF32 for float32
-/// by itself, as it does in convolutions unless told.
+/// by itself, as it does in convolutions unless told. Another device of LibTorch by its name, which the command line does not offer: operators of plugins work for it on the host.
 c10::Device compute_device(const std::string& wanted);
 
 /// "float32", "tf32", "bfloat16" or "auto": float32 on the CPU and on CUDA tf32, which adds next to nothing to a denoiser's error (core/README.md).

@@ -15,10 +15,13 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <string>
+#include <tuple>
 #include <unordered_set>
+#include <vector>
 
 namespace postrec::pretend {
 namespace {
@@ -167,6 +170,15 @@ at::Tensor convolution(const at::Tensor& input, const at::Tensor& weight, const 
   return moved_here(at::convolution(on_host(input), on_host(weight), host_bias, stride, padding, dilation, transposed, output_padding, groups));
 }
 
+std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(const at::Tensor& grad, const at::Tensor& input, const at::Tensor& weight, at::IntArrayRef stride, at::IntArrayRef padding,
+                                                                     at::IntArrayRef dilation, bool transposed, at::IntArrayRef output_padding, std::int64_t groups, std::array<bool, 3> wanted) {
+  TORCH_CHECK(is_here(grad) && is_here(input) && is_here(weight), "the gradient of a convolution mixes tensors of the host and of the device");
+  const auto there = [](const at::Tensor& t) { return t.defined() ? moved_here(t) : t; };
+  const auto [of_input, of_weight, of_bias] = at::convolution_backward(on_host(grad), on_host(input), on_host(weight), std::vector<std::int64_t>{weight.size(0)}, stride, padding, dilation,
+                                                                      transposed, output_padding, groups, wanted);
+  return {there(of_input), there(of_weight), there(of_bias)};
+}
+
 const std::unordered_set<std::string>& waiting_operators() {
   static const std::unordered_set<std::string> names = {"aten::nonzero", "aten::masked_select", "aten::_unique2", "aten::unique_dim", "aten::equal", "aten::bincount"};
   return names;
@@ -282,6 +294,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("_copy_from_and_resize", copy_from_and_resize);
   library.impl("_local_scalar_dense", local_scalar);
   library.impl("convolution_overrideable", convolution);
+  library.impl("convolution_backward_overrideable", convolution_backward);
   // Its general form wants contiguous features, which neither the CPU's kernel nor CUDA's does.
   library.impl("native_group_norm", torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
 }

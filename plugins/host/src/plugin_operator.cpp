@@ -215,9 +215,7 @@ at::Tensor PluginOperator::prepared(const at::Tensor& input, const TensorSpec& s
     throw Error(ErrorKind::kBadData,
                 who_ + ": the input of " + function + " is " + text_of(input.sizes()) + " of " + c10::toString(input.scalar_type()),
                 expected);
-  if (!input.is_cpu() && !input.is_cuda())
-    throw Error(ErrorKind::kBadData, who_ + ": the input of " + function + " lies on " + input.device().str(),
-                "it must lie on cpu or cuda");
+  if (input.is_meta()) throw Error(ErrorKind::kBadData, who_ + ": the input of " + function + " lies on meta", "it must have values");
   // Strides cross the boundary, a pending conjugation or negation does not.
   const at::Tensor resolved = input.to(device).resolve_conj().resolve_neg();
   return abi_.flags & POSTREC_ACCEPTS_STRIDED ? resolved : resolved.contiguous();
