@@ -263,6 +263,12 @@ void require_line_integrals(const Measurement& measurement, const NoiseModel& no
                 "photon counts need --noise-model poisson --blank-scan X|FILE; line integrals are pure numbers, of 1/mm times mm");
 }
 
+/// An image must not pass for k-space: most often --simulate was forgotten.
+void require_kspace(const OperatorType& type, const Measurement& measurement, const std::filesystem::path& input) {
+  if (declares_parameter(type, "sens-maps") && !measurement.y.is_complex())
+    throw Error(ErrorKind::kUsage, "'" + input.string() + "' holds real numbers, k-space is complex", "give --simulate if it is an image");
+}
+
 /// Several coils of which nobody says what they see.
 bool lacks_maps(const OperatorType& type, const Measurement& measurement) {
   const at::Tensor& y = measurement.y;
@@ -303,6 +309,7 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   if (!options.operator_name.empty()) measurement.operator_name = options.operator_name;
   if (options.unit) measurement.unit = *options.unit;
   const OperatorType& type = required_operator(registry, measurement.operator_name, options.input);
+  require_kspace(type, measurement, options.input);
   for (const auto& [key, value] : options.settings)
     if (measurement.parameters.has(key) && !raw.projections) result.notes.push_back("--set " + key + " goes before what the measurement says");
   apply_settings(measurement.parameters, type, options.settings);

@@ -141,6 +141,11 @@ TEST_F(BadInput, NegativeValuesOfAScanAreSaidWhereMagnitudesComeOut) {
   EXPECT_TRUE(note_of(image));
 }
 
+TEST_F(BadInput, AnImageIsNoKspace) {
+  expect_error(run_postrec({"reconstruct", path("mr.nii.gz"), "--operator", "mri-fourier", "--sigma-y", "1", "--prior", path("mr.safetensors"), "--output", path("out")}), 64, {"mr.nii.gz", "complex", "--simulate"});
+  expect_nothing_written("out");
+}
+
 TEST_F(BadInput, ATruthInAnotherPlaceIsSaid) {
   ASSERT_EQ(run_postrec(mr_arguments("out")).code, 0);
   Image truth = read_scan(path("mr.nii.gz")).image;
