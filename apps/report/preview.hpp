@@ -17,7 +17,7 @@ struct GreyWindow {
 /// HU: soft tissue, -160 to 240. Otherwise 0 to the 99.5th percentile of `image`, its minimum to it where negative.
 GreyWindow grey_window(const at::Tensor& image, IntensityUnit unit);
 
-/// Whether the slices lie across the body, so that they can be shown as a radiologist holds them.
+/// Whether the slices lie across the body and the head or feet are not turned by half a right angle, so that they can be shown as a radiologist holds them.
 bool is_axial(const ImageGeometry& geometry);
 
 /// A slice [C, H, W] as it is shown: axial slices with the patient's front on top and the right side on the left, others as stored.

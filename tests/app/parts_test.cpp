@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <cmath>
 #include <functional>
 #include <set>
@@ -18,6 +19,7 @@
 #include "expect_error.hpp"
 #include "networks.hpp"
 #include "postrec/random.hpp"
+#include "report/preview.hpp"
 #include "result/levels_that_fit.hpp"
 #include "result/quality.hpp"
 #include "run/output_folder.hpp"
@@ -32,6 +34,31 @@ TEST(NearestName, FindsWhatWasMeant) {
   EXPECT_EQ(nearest_name("trian", known), "train");
   EXPECT_EQ(nearest_name("zzzzzzzzzz", known), "");
   EXPECT_EQ(nearest_hint("zzzzzzzzzz", known), "known: reconstruct, simulate, train");
+}
+
+// Axial slices lie with the front on top and the right side on the left, however they are stored. Entry [row][column] of a 2x3 slice.
+TEST(Preview, HoldsAxialSlicesAsARadiologistDoes) {
+  const at::Tensor slice = at::arange(6, at::kFloat).reshape({1, 2, 3});
+  const auto shown = [&](std::array<double, 9> direction) {
+    ImageGeometry geometry;
+    geometry.direction = direction;
+    return std::pair(is_axial(geometry), as_shown(slice, geometry));
+  };
+  const auto expect_shown = [&](const std::array<double, 9>& direction, const at::Tensor& wanted) {
+    const auto [axial, picture] = shown(direction);
+    EXPECT_TRUE(axial);
+    EXPECT_TRUE(picture.equal(wanted));
+  };
+  expect_shown({1, 0, 0, 0, 1, 0, 0, 0, 1}, slice);
+  expect_shown({-1, 0, 0, 0, -1, 0, 0, 0, 1}, slice.flip({1, 2}));
+  // Columns run to the back and rows to the left: the picture is the transpose.
+  expect_shown({0, 1, 0, 1, 0, 0, 0, 0, 1}, slice.transpose(1, 2));
+  expect_shown({0, -1, 0, 1, 0, 0, 0, 0, 1}, slice.transpose(1, 2).flip({2}));
+  // Sagittal, and turned by half a right angle: as stored.
+  for (const std::array<double, 9>& direction : {std::array<double, 9>{0, 0, 1, 1, 0, 0, 0, -1, 0}, {0.7, -0.7, 0, 0.7, 0.7, 0, 0, 0, 1}}) {
+    EXPECT_FALSE(shown(direction).first);
+    EXPECT_TRUE(shown(direction).second.equal(slice));
+  }
 }
 
 TEST(Console, OneLineStaysOneLine) { EXPECT_EQ(one_line("a\n\tb\r\nc\n"), "a b c"); }
