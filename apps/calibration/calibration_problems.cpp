@@ -13,6 +13,7 @@
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/prior_file.hpp"
+#include "report/report_page_names.hpp"
 #include "result/reconstruct_case.hpp"
 
 namespace postrec {
@@ -43,7 +44,9 @@ class ScaledIdentity : public Operator {
 
 at::Tensor labelled_regions(const std::string& file, std::int64_t slice, std::int64_t height, std::int64_t width) {
   const at::Tensor labels = read_scan(file).image.pixels;
-  const at::Tensor one = labels[labels.size(0) == 1 ? 0 : std::min(slice, labels.size(0) - 1)][0];
+  if (labels.size(0) != 1 && slice >= labels.size(0))
+    throw Error(ErrorKind::kBadData, "--regions '" + file + "' has " + std::to_string(labels.size(0)) + " slices, slice " + std::to_string(slice) + " is asked for", "give one slice for all, or those of the scan");
+  const at::Tensor one = labels[labels.size(0) == 1 ? 0 : slice][0];
   if (one.size(0) != height || one.size(1) != width)
     throw Error(ErrorKind::kBadData, "--regions '" + file + "' is " + std::to_string(one.size(0)) + "x" + std::to_string(one.size(1)),
                 "the images are " + std::to_string(height) + "x" + std::to_string(width));
@@ -102,11 +105,14 @@ struct ScanSlice {
 
 std::vector<ScanSlice> slices_of(const std::vector<fs::path>& scans, const CaseOptions& how, std::int64_t n_slices) {
   std::vector<ScanSlice> slices;
-  for (const fs::path& scan : scans) {
+  for (std::size_t k = 0; k < scans.size(); ++k) {
+    const fs::path& scan = scans[k];
+    // A record is found again by its name: files of several folders may be called alike, and DICOM folders are not called.
+    const std::string shown = reported_name(scan), called = shown.empty() ? "" : "'" + shown + "' ", which = scans.size() > 1 || shown.empty() ? "scan " + std::to_string(k + 1) + " " : "";
     const Image image = read_scan(scan).image;
     const std::vector<std::int64_t> numbers = how.slice ? std::vector<std::int64_t>{*how.slice} : full_slices(image.pixels, how.unit.value_or(image.unit), n_slices);
     for (const std::int64_t number : numbers) {
-      ScanSlice slice{how, "'" + scan.filename().string() + "' slice " + std::to_string(number)};
+      ScanSlice slice{how, which + called + "slice " + std::to_string(number)};
       slice.how.input = scan;
       slice.how.slice = number;
       // The same slice number of two scans shall not have the same noise.

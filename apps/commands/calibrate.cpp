@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -22,6 +23,7 @@
 #include "options/sampler_options.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/prior_file.hpp"
+#include "postrec/sha256.hpp"
 #include "result/result_folder.hpp"
 #include "training/training_scans.hpp"
 
@@ -164,6 +166,17 @@ CalibrateRequest request_of(const CommandOptions& options) {
   return request;
 }
 
+/// Of a file, or of the files of a folder in the order of their names.
+std::string digest_of(const fs::path& scan) {
+  if (!fs::is_directory(scan)) return sha256_file(scan);
+  std::set<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(scan))
+    if (entry.is_regular_file()) files.insert(entry.path());
+  std::string all;
+  for (const auto& file : files) all += sha256_file(file);
+  return sha256_hex(all.data(), all.size());
+}
+
 /// All that a record depends on.
 ordered_json settings_json(const CalibrateRequest& request, const PriorInfo& prior, const c10::Device& device) {
   const CaseOptions& how = request.measurement;
@@ -185,9 +198,9 @@ ordered_json settings_json(const CalibrateRequest& request, const PriorInfo& pri
     settings["pixel_mm"] = own.pixel_mm;
     settings["truth_steps"] = own.truth_steps;
   } else {
-    ordered_json names = ordered_json::array();
-    for (const auto& scan : request.scans) names.push_back(scan.filename().string());
-    settings["scans"] = names;
+    ordered_json digests = ordered_json::array();
+    for (const auto& scan : request.scans) digests.push_back(digest_of(scan));
+    settings["scans_sha256"] = digests;
     settings["slices_of_each"] = request.n_slices;
     settings["scale"] = "slice and volume";    // before there was this entry, the slice alone
   }

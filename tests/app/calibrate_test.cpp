@@ -12,6 +12,7 @@
 #include "calibration/calibration_page.hpp"
 #include "calibration/calibration_run.hpp"
 #include "case/simulation.hpp"
+#include "postrec/data/scan.hpp"
 #include "postrec/data/write_image.hpp"
 #include "postrec/gaussian_prior.hpp"
 #include "postrec/random.hpp"
@@ -99,6 +100,29 @@ TEST_F(Calibrate, ZeroAndIdentity) {
     EXPECT_EQ(certificate(name)["findings"]["verdict"], "calibrated") << certificate(name)["findings"]["because"];
     EXPECT_EQ(certificate(name)["findings"]["figures"].size(), name == std::string("zero") ? 10u : 12u);
   }
+}
+
+// Two scans that are called alike are two; a scan that has changed is another.
+TEST_F(Calibrate, ARecordIsOfItsScan) {
+  for (const char* folder : {"a", "b"}) std::filesystem::create_directory(path(folder));
+  std::filesystem::copy_file(path("mr.nii.gz"), path("a/t1.nii.gz"));
+  Image other = read_scan(path("mr.nii.gz")).image;
+  other.pixels = other.pixels.flip({3});
+  write_nifti(path("b/t1.nii.gz"), other);
+  const auto run = [&](const std::string& output) {
+    return run_postrec({"calibrate", path("a/t1.nii.gz"), path("b/t1.nii.gz"), "--prior", path("mr.safetensors"), "--operator", "mri-fourier", "--set", "mask-pattern=equispaced", "--noise", "0.1", "--steps", "2",
+                        "--samples", "3", "--threads", "1", "--slices", "1", "--journal", path("journal"), "--output", path(output)});
+  };
+  const Ended first = run("one");
+  ASSERT_EQ(first.code, 0) << first.err;
+  const auto records = certificate("one")["findings"]["records"];
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0]["name"], "scan 1 't1.nii.gz' slice 1");
+  EXPECT_EQ(records[1]["name"], "scan 2 't1.nii.gz' slice 1");
+  EXPECT_NE(records[0], records[1]);
+  other.pixels = other.pixels * 2.0 + 5.0;
+  write_nifti(path("b/t1.nii.gz"), other);
+  EXPECT_NE(run("two").code, 0) << "the journal is of other scans";
 }
 
 TEST_F(Calibrate, FewReplicatesAreNotEnough) {
