@@ -152,6 +152,7 @@ void put_pixels(DcmItem& target, const DicomSource& source, const Stored& stored
   put_number(target, DCM_PixelRepresentation, 1);
   put_text(target, DCM_WindowCenter, decimals({stored.window_center}));
   put_text(target, DCM_WindowWidth, decimals({stored.window_width}));
+  put_text(target, DCM_VOILUTFunction, "LINEAR_EXACT");  // the default needs a width of 1 and more, which probabilities have not
   require_good(target.putAndInsertUint16Array(DCM_PixelData, reinterpret_cast<const Uint16*>(pixels.data()), static_cast<unsigned long>(pixels.size())));
 }
 

@@ -292,7 +292,9 @@ GatheredKspace gather_fast_mri(const MrdFile& file, const std::string& name, con
     gathered.notes.push_back("the file does not say its field of view: pixels of 1 mm are assumed");
   }
   gathered.kspace = kspace;
-  if (kept < size(2)) {
+  const bool whole_lines = all_slices(gathered.counts, [](const at::Tensor& slice) { return slice.eq(slice.amax(0, true)).all().item<bool>(); });
+  if (kept < size(2) && !whole_lines) gathered.notes.push_back("readout oversampling is kept, because the readouts are partial (an asymmetric echo)");
+  if (kept < size(2) && whole_lines) {
     gathered.counts = slice_by_slice(gathered.counts, scratch, [&](const at::Tensor& slice) { return slice.amax(0, true).expand({kept, size(3)}); });
     std::int64_t number = 0;
     gathered.kspace = slice_by_slice(kspace, scratch, [&](const at::Tensor& slice) { return without_oversampling(slice, 1, kept) * gathered.counts[number++]; });

@@ -588,6 +588,20 @@ TEST(FastMri, TheHeaderSaysFieldOfViewAndOversampling) {
   EXPECT_NEAR(raw.measurement.geometry.spacing_mm[0], 100.0 / kRows, 1e-4);
   EXPECT_NEAR(raw.measurement.geometry.spacing_mm[1], 200.0 / kColumns, 1e-4);
   EXPECT_NEAR(raw.measurement.geometry.spacing_mm[2], 4.0, 1e-4);
+
+  // A partial echo: cutting would smear what is missing over the readout and call it measured.
+  const at::Tensor partial = wide.clone();
+  partial.narrow(2, 0, 3).zero_();
+  {
+    const H5File file(folder / "partial.h5");
+    write_kspace(file.id, partial);
+    const hid_t from = H5Fopen((folder / "header.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+    H5Ocopy(from, "/dataset/xml", file.id, "ismrmrd_header", H5P_DEFAULT, H5P_DEFAULT);
+    H5Fclose(from);
+  }
+  const RawKspace kept = unwhitened(folder / "partial.h5");
+  EXPECT_TRUE(at::equal(kept.measurement.y, partial));
+  EXPECT_TRUE(has_note(kept, "oversampling is kept"));
 }
 
 }  // namespace
