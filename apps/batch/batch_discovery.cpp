@@ -238,7 +238,7 @@ void add_list(const fs::path& list, const DiscoveryOptions& options, BatchInput&
 }  // namespace
 
 bool has_scan_ending(const fs::path& file) {
-  for (const char* ending : {".cfl", ".h5", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"})
+  for (const char* ending : {".cfl", ".h5", ".hdf5", ".mrd", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"})
     if (ends_with(file, ending)) return true;
   return false;
 }
@@ -274,15 +274,17 @@ std::vector<fs::path> files_of_case(const fs::path& root, const fs::path& path) 
   const fs::path whole = root / path;
   std::vector<fs::path> files;
   if (is_folder(whole)) {
-    for (const fs::path& entry : sorted_entries(whole))
-      if (is_file(entry)) files.push_back((path / entry.filename()).lexically_normal());
+    std::set<fs::path> inside;                 // measurement.json may name files of inner folders
+    for (const auto& entry : fs::recursive_directory_iterator(whole))
+      if (is_file(entry.path())) inside.insert(entry.path().lexically_relative(whole));
+    for (const fs::path& file : inside) files.push_back((path / file).lexically_normal());
     return files;
   }
   files.push_back(path);
   if (ends_with(path, ".cfl")) files.push_back(fs::path(path).replace_extension(".hdr"));
   if (!ends_with(path, ".nhdr") && !ends_with(path, ".mhd")) return files;
   for (const fs::path& entry : sorted_entries(whole.parent_path()))  // what a detached header names lies beside it, by custom with its name
-    if (entry.stem() == whole.stem() && entry != whole && is_file(entry)) files.push_back(path.parent_path() / entry.filename());
+    if (entry.filename().string().rfind(whole.stem().string() + ".", 0) == 0 && entry != whole && is_file(entry)) files.push_back(path.parent_path() / entry.filename());
   return files;
 }
 

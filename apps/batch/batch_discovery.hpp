@@ -44,9 +44,9 @@ struct BatchInput {
 /// Finds the cases of `input`, which is
 ///   a measurement folder (it holds measurement.json): one case;
 ///   a BIDS tree (it holds sub-*): each sub-X/[ses-Y/]anat/*.nii.gz, masks and label maps apart;
-///   another folder: below it every measurement folder, every DICOM series (sort_dicom_files), and every .cfl, .h5, .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd file;
+///   another folder: below it every measurement folder, every DICOM series (sort_dicom_files), and every .cfl, .h5, .hdf5, .mrd, .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd file;
 ///   a list (.txt, .csv, .tsv): one path a line, or a table whose first line names the columns: `path`, and if there is one `case`.
-/// Only reads. Symbolic links to folders are not followed. A series that a listener has not marked as complete is left out by its name, which is a digest. Throws Error: kNoInput (missing, or without any case), kBadData (a list that cannot be right).
+/// Only reads. Symbolic links to folders are not followed, but for those of a BIDS tree. A series that a listener has not marked as complete is left out by its name, which is a digest. Throws Error: kNoInput (missing, or without any case), kBadData (a list that cannot be right).
 BatchInput find_cases(const std::filesystem::path& input, const DiscoveryOptions& options = {});
 
 /// The files whose content a case depends on, relative to it as `path` is: the file (with its .hdr, or with the data of a detached header), or the files of the folder.

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <regex>
+#include <sstream>
 
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
@@ -70,7 +71,13 @@ std::string sbatch(const std::string& script, const std::vector<std::string>& op
   if (child < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == kNotFound))
     throw Error(ErrorKind::kUnavailable, "sbatch cannot be run", "install Slurm's commands, or leave out --submit and give the script to another machine");
   if (!given || status != 0) throw Error(ErrorKind::kTemporary, "sbatch refused the job: " + said, "see its message");
-  return said.substr(0, said.find_first_of(";\n"));
+  // With it comes what a site's plugins have to tell.
+  std::istringstream lines(said);
+  for (std::string line; std::getline(lines, line);) {
+    const std::string number = line.substr(0, line.find(';'));
+    if (!number.empty() && number.find_first_not_of("0123456789") == std::string::npos) return number;
+  }
+  throw Error(ErrorKind::kTemporary, "sbatch took the job and said no number: " + said, "see its message; the job may be queued");
 }
 
 }  // namespace

@@ -163,8 +163,9 @@ BatchIndex batch_index(const ordered_json& summary, const BatchFolders& folders)
     if (done) link("report", folders.result(id) / "report.html");
     else link("failure", folders.failure_page(id));
     if (done && fs::exists(folders.result(id) / "mean.png")) shown.thumbnail = fs::path(id) / "mean.png";
-    const double psnr = row.contains("quality") ? row["quality"]["mean"].value("psnr_db", std::nan("")) : std::nan("");
-    shown.figures = {row.value("reduced_chi2", std::nan("")), psnr, row.value("seconds", std::nan(""))};
+    // Null where there is none: the PSNR of slices that are one value everywhere.
+    const auto number = [](const ordered_json& in, const char* key) { return in.contains(key) && in[key].is_number() ? in[key].get<double>() : std::nan(""); };
+    shown.figures = {number(row, "reduced_chi2"), row.contains("quality") ? number(row["quality"]["mean"], "psnr_db") : std::nan(""), number(row, "seconds")};
   }
   return index;
 }

@@ -1,5 +1,7 @@
 #include "commands/batch_case.hpp"
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <fstream>
 
@@ -31,10 +33,12 @@ void require_planned_inputs(const fs::path& root, const ordered_json& files) {
   }
 }
 
-/// Everything from the first dot of a name that a reader goes by.
+/// Everything from the first dot of a name that a reader goes by, in small letters.
 std::string ending_of(const fs::path& path) {
-  const std::string gz = path.extension() == ".gz" ? path.stem().extension().string() : "";
-  return gz + path.extension().string();
+  std::string name = path.filename().string();
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const fs::path lower = name;
+  return (lower.extension() == ".gz" ? lower.stem().extension().string() : "") + lower.extension().string();
 }
 
 /// A link to the input under a name of ours: what is said and written of a case then never holds a name of the hospital's.
@@ -98,7 +102,7 @@ int run_worker(const fs::path& job_file) {
   const auto options = job["options"].get<std::vector<std::string>>();
   words.insert(words.end(), options.begin(), options.end());
   // run.json lies in a result that may be handed on: it says how, the plan says what.
-  std::vector<std::string> command = {"postrec", "reconstruct", input.filename().string(), "--output", identity["case"], "--seed", identity["seed"].dump()};
+  std::vector<std::string> command = {"postrec", "reconstruct", "input" + (fs::is_directory(input) ? "" : ending_of(input)), "--output", identity["case"], "--seed", identity["seed"].dump()};
   command.insert(command.end(), options.begin(), options.end());
   set_typed_command(command);
 

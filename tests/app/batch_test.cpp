@@ -361,6 +361,14 @@ TEST_F(BatchRun, MeasurementFoldersAndLists) {
   EXPECT_EQ(digests("list.tsv_out").count("second"), 1u);
 }
 
+// What a plan has no digest of may change unseen.
+TEST_F(BatchRun, ACaseIsAllFilesThatItReads) {
+  fs::create_directories(folder_ / "in/m/raw");
+  for (const char* name : {"in/m/measurement.json", "in/m/raw/y.mha", "in/x.nhdr", "in/x.raw.gz", "in/xy.raw"}) write_text(name, "x");
+  EXPECT_EQ(files_of_case(folder_ / "in", "m"), (std::vector<fs::path>{"m/measurement.json", "m/raw/y.mha"}));
+  EXPECT_EQ(files_of_case(folder_ / "in", "x.nhdr"), (std::vector<fs::path>{"x.nhdr", "x.raw.gz"}));
+}
+
 TEST_F(BatchRun, FullDiskEndsWith74) {
   make_bids(4);
   plan("out");
