@@ -13,6 +13,7 @@
 #include "cli/freed_memory.hpp"
 #include "cli/interrupt.hpp"
 #include "postrec/error.hpp"
+#include "postrec/out_of_memory.hpp"
 
 namespace postrec {
 namespace {
@@ -64,13 +65,9 @@ int run_main(int argc, char** argv, const std::function<int(const std::vector<st
     return report(code, error.message(), error.hint());
   } catch (const std::bad_alloc&) {
     return report(ErrorKind::kOutOfMemory, "out of memory", kMemoryHint);
-  } catch (const c10::OutOfMemoryError& error) {
-    return report(ErrorKind::kOutOfMemory, error.what_without_backtrace(), kMemoryHint);
   } catch (const c10::Error& error) {
-    // LibTorch's CPU allocator reports exhaustion as a plain c10::Error.
     const std::string text = error.what_without_backtrace();
-    const bool memory = text.find("DefaultCPUAllocator") != std::string::npos;
-    return memory ? report(ErrorKind::kOutOfMemory, text, kMemoryHint) : report(ErrorKind::kInternal, text);
+    return is_out_of_memory(error) ? report(ErrorKind::kOutOfMemory, text, kMemoryHint) : report(ErrorKind::kInternal, text);
   } catch (const std::filesystem::filesystem_error& error) {
     // What it says holds paths, and those below a folder that was given may hold patients' names.
     const int reason = error.code().value();

@@ -87,7 +87,7 @@ CaseResult reconstruct_case(const Case& input, Session& session, Progress& progr
     result.interrupted = samples.report.interrupted;
     if (result.interrupted && (samples.x.size(0) == 0 || !result.slices.empty())) break;
 
-    const Summary summary = summarize(samples.x, session.options().interval_level);
+    const Summary summary = summarize(samples.x.cpu(), session.options().interval_level);
     SliceResult& finished = result.slices.emplace_back(as_stored(samples, summary, scale, direct, result.volumes, &slice - input.slices.data()));
     finished.number = slice.number;
     finished.seed = options.seed;

@@ -7,6 +7,7 @@
 
 #include "postrec/error.hpp"
 #include "postrec/observer.hpp"
+#include "postrec/out_of_memory.hpp"
 #include "postrec/sampler.hpp"
 
 namespace postrec {
@@ -26,8 +27,8 @@ class BatchSize {
     try {
       work();
       return true;
-    } catch (const c10::OutOfMemoryError&) {
-      if (!halve(n)) throw;
+    } catch (const c10::Error& error) {
+      if (!is_out_of_memory(error) || !halve(n)) throw;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kOutOfMemory || !halve(n)) throw;
     }

@@ -130,7 +130,10 @@ std::vector<double> GaussianLikelihood::chi2_of_residual(const at::Tensor& resid
 }
 
 at::Tensor GaussianLikelihood::reduced_chi2(const at::Tensor& x) const {
-  return at::tensor(chi2_of_residual(y_ - op_->forward(x)), at::kFloat);
+  // One by one: all samples of a run come here together, and their measurements are many times as large.
+  std::vector<double> all;
+  for (std::int64_t b = 0; b < x.size(0); ++b) all.push_back(chi2_of_residual(y_ - op_->forward(x.narrow(0, b, 1))).front());
+  return at::tensor(all, at::kFloat);
 }
 
 /// H = I + F^H A^H A F/sigma_y^2, and what is close to its inverse (empty: nothing is).

@@ -12,6 +12,7 @@
 
 #include "beds.hpp"
 #include "postrec/gaussian_prior.hpp"
+#include "postrec/out_of_memory.hpp"
 #include "postrec/random.hpp"
 #include "postrec/sampler.hpp"
 #include "pretend_device.hpp"
@@ -257,6 +258,13 @@ TEST(DeviceWalk, WhatWasDoneOfABatchWithoutMemoryDoesNotCount) {
   EXPECT_EQ(told.done, expected.done);
   EXPECT_EQ(halved.report.nfe, whole.report.nfe);
   EXPECT_EQ(halved.report.solve_iterations, whole.report.solve_iterations);
+}
+
+TEST(DeviceWalk, MemoryThatRanOutIsKnownByItsTextToo) {
+  const auto is_memory = [](const std::string& text) { return is_out_of_memory(c10::Error({__func__, __FILE__, __LINE__}, text)); };
+  for (const char* text : {"GET was unable to find an engine to execute this computation", "cuFFT error: CUFFT_ALLOC_FAILED", "CUDA error: out of memory", "DefaultCPUAllocator: can't allocate memory"})
+    EXPECT_TRUE(is_memory(text)) << text;
+  EXPECT_FALSE(is_memory("The size of tensor a (3) must match the size of tensor b (4)"));
 }
 
 TEST(DeviceWalk, OutOfMemoryWithOneSampleIsAnError) {
