@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 setup/install_packages.sh
 libtorch=$(setup/fetch_libtorch.sh)
-cmake --preset release -DPOSTREC_LIBTORCH="$libtorch" >build-configure.log 2>&1 || { cat build-configure.log >&2; exit 1; }
+cmake --preset release -DPOSTREC_LIBTORCH="$libtorch" -DPOSTREC_CUDA="${POSTREC_CUDA:-AUTO}" >build-configure.log 2>&1 || { cat build-configure.log >&2; exit 1; }
 sed -n "s/^-- CUDA: /CUDA: /p" build-configure.log
 rm -f build-configure.log
 targets=()

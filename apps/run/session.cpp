@@ -87,13 +87,32 @@ void warn_of_refused_plugins(const PluginRegistry& registry) {
   for (const auto& problem : registry.problems()) console().warning("plugin refused: " + quoted_path(problem.path) + ": " + problem.reason);
 }
 
+namespace {
+
+/// Why there is no CUDA to compute on; empty where there is. A GPU that is older than LibTorch's kernels counts as a device and cannot run any.
+std::string why_no_cuda() {
+  if (!at::hasCUDA()) return "no CUDA device was found";
+  try {
+    const float two = at::ones({1}, at::kCUDA).add_(1).item<float>();
+    return two == 2.0f ? "" : "the CUDA device cannot add";
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    return "the CUDA device does not work: " + text.substr(0, text.find('\n'));
+  }
+}
+
+}  // namespace
+
 c10::Device compute_device(const std::string& wanted) {
-  const bool cuda = at::hasCUDA();
-  if (wanted == "cuda" && !cuda)
-    throw Error(ErrorKind::kUnavailable, "--device cuda: no CUDA device was found", "use --device cpu, or a LibTorch with CUDA on a machine with a GPU");
   if (wanted != "auto" && wanted != "cpu" && wanted != "cuda") return c10::Device(wanted);
-  if (wanted == "cpu" || !cuda) return at::kCPU;
+  if (wanted == "cpu" || (wanted == "auto" && !at::hasCUDA())) return at::kCPU;
+  if (const std::string reason = why_no_cuda(); !reason.empty()) {
+    if (wanted == "cuda") throw Error(ErrorKind::kUnavailable, "--device cuda: " + reason, "use --device cpu, or a LibTorch with CUDA on a machine with a GPU that it has kernels for");
+    console().warning(reason + "; going on with --device cpu");
+    return at::kCPU;
+  }
   at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setDeterministicCuDNN(true);
   return at::kCUDA;
 }
 

@@ -58,7 +58,7 @@ class Session {
 /// A warning for each plugin and each of their folders that was refused: an operator of the same name may take its place.
 void warn_of_refused_plugins(const PluginRegistry& registry);
 
-/// "cpu", "cuda" or "auto", which is CUDA where there is a device. Throws Error(kUnavailable) for CUDA without one. LibTorch then no longer takes TF32 for float32
+/// "cpu", "cuda" or "auto", which is CUDA where there is a device that works. Throws Error(kUnavailable) for CUDA without one. LibTorch then no longer takes TF32 for float32
 /// by itself, as it does in convolutions unless told. Another device of LibTorch by its name, which the command line does not offer: operators of plugins work for it on the host.
 c10::Device compute_device(const std::string& wanted);
 
