@@ -22,6 +22,9 @@ std::uint64_t check_jpeg_payload(const std::filesystem::path& path);
 /// How far apart, in mm, the qform and the sform of a NIfTI file that passed the check put a corner of its volume, at most; 0 where it has not both.
 double nifti_placement_conflict_mm(const std::filesystem::path& path);
 
+/// Of the unit that a NIfTI file says its spacings and positions are in.
+double nifti_mm_per_unit(const std::filesystem::path& path);
+
 /// The two numbers compared, with the one message that all formats share. `found` may be any number above `promised` when there are more.
 void require_payload_size(const std::filesystem::path& path, std::uint64_t promised, std::uint64_t found);
 

@@ -195,4 +195,9 @@ double nifti_placement_conflict_mm(const std::filesystem::path& path) {
   return farthest * header.mm_per_unit();
 }
 
+double nifti_mm_per_unit(const std::filesystem::path& path) {
+  ByteReader reader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone);
+  return NiftiHeader(path, reader.read(kHeaderBytes)).mm_per_unit();
+}
+
 }  // namespace postrec

@@ -153,6 +153,25 @@ TEST(WriteNifti, HeaderIsWhatTheFormatSays) {
   EXPECT_EQ(number(352 + 4), image.pixels.flatten()[1].item<float>());
 }
 
+TEST(ReadNifti, PlacesScansInMetresAndMicrometres) {
+  const TempFolder folder;
+  write_nifti(folder / "a.nii", oblique_image(1));
+  const std::string bytes = read_bytes(folder / "a.nii");
+  for (const auto& [code, in_mm] : {std::pair{1, 1000.0f}, {2, 1.0f}, {3, 0.001f}}) {
+    std::string changed = bytes;
+    changed[123] = static_cast<char>((changed[123] & ~7) | code);
+    const auto scale = [&](std::size_t offset) {
+      float value;
+      std::memcpy(&value, changed.data() + offset, 4);
+      put(changed, offset, value / in_mm);
+    };
+    for (std::size_t offset = 80; offset < 92; offset += 4) scale(offset);    // pixdim
+    for (std::size_t offset = 268; offset < 328; offset += 4) scale(offset);  // qoffset and the rows of the sform
+    write_bytes_to(folder / "b.nii", changed);
+    EXPECT_LT(corner_distance_mm(read_scan(folder / "b.nii").image.geometry, oblique(), kNx, kNy, kNz), kGeometryTolerance_mm) << code;
+  }
+}
+
 // Two programs that look at different ones see the scan at different places.
 TEST(ReadNifti, TellsOfAQformAndAnSformThatDisagree) {
   const TempFolder folder;
