@@ -1,10 +1,13 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 #include <c10/core/InferenceMode.h>
 
 #include <mutex>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 namespace postrec {
 
@@ -26,6 +29,26 @@ class DeviceCache {
  private:
   std::mutex mutex_;
   std::unordered_map<c10::Device, Value> values_;
+};
+
+/// Tensors of the host, and copies of them on each device that has asked for one.
+class TensorsByDevice {
+ public:
+  explicit TensorsByDevice(std::vector<at::Tensor> tensors) : tensors_(std::move(tensors)) {}
+
+  const at::Tensor& on_host(std::size_t k) const { return tensors_[k]; }
+  at::Tensor on(const c10::Device& device, std::size_t k) {
+    if (device.is_cpu()) return tensors_[k];
+    return copies_.get(device, [&] {
+      std::vector<at::Tensor> there;
+      for (const at::Tensor& tensor : tensors_) there.push_back(tensor.to(device));
+      return there;
+    })[k];
+  }
+
+ private:
+  std::vector<at::Tensor> tensors_;
+  DeviceCache<std::vector<at::Tensor>> copies_;
 };
 
 }  // namespace postrec

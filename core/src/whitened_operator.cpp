@@ -8,8 +8,10 @@
 #include <cmath>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "batched_vectors.hpp"
+#include "device_cache.hpp"
 #include "postrec/shape_text.hpp"
 
 namespace postrec {
@@ -35,10 +37,10 @@ void mix_block(const c10::complex<float>* matrix, std::int64_t n_coils, const fl
   }
 }
 
-/// The matrix [coil, coil] applied at every sample of v [B, coil, ...]. A matrix product would not promise the same bits whatever the
+/// The matrix [coil, coil], where v is, applied at every sample of v [B, coil, ...]. A matrix product would not promise the same bits whatever the
 /// batch and the threads (seen with 3 and 5 coils).
 at::Tensor mix_coils(const at::Tensor& matrix, const at::Tensor& v) {
-  if (!v.is_cpu()) return at::matmul(matrix.to(v.device()), v.flatten(2)).view(v.sizes());
+  if (!v.is_cpu()) return at::matmul(matrix, v.flatten(2)).view(v.sizes());
   const at::Tensor in = v.resolve_conj().contiguous();
   at::Tensor out = at::empty_like(in);
   const std::int64_t n_coils = v.size(1), n = n_coils > 0 && v.size(0) > 0 ? v.numel() / (v.size(0) * n_coils) : 0;
@@ -85,20 +87,19 @@ EntryWeights::EntryWeights(const at::Tensor& weights) {
   if (weights.min().item<double>() < 0.0)
     throw Error(ErrorKind::kBadData, "a weight is " + std::to_string(weights.min().item<double>()),
                 "weights are 0 (not measured) or positive");
-  weights_ = weights;
-  root_ = weights.sqrt();
-  largest_root_ = root_.max().item<double>();
+  const at::Tensor root = weights.sqrt();
+  largest_root_ = root.max().item<double>();
   if (largest_root_ == 0.0) throw Error(ErrorKind::kBadData, "every weight is 0", "nothing would be measured");
-  inverse_root_ = at::where(root_.gt(0), root_.reciprocal(), at::zeros_like(root_));
+  tables_ = std::make_shared<TensorsByDevice>(std::vector{weights, root, at::where(root.gt(0), root.reciprocal(), at::zeros_like(root))});
 }
 
-at::Tensor EntryWeights::whiten(const at::Tensor& v) const { return times_table(v, root_); }
-at::Tensor EntryWeights::precision(const at::Tensor& v) const { return times_table(v, weights_); }
-at::Tensor EntryWeights::colour(const at::Tensor& v) const { return times_table(v, inverse_root_); }
+at::Tensor EntryWeights::whiten(const at::Tensor& v) const { return times_table(v, tables_->on(v.device(), kRoot)); }
+at::Tensor EntryWeights::precision(const at::Tensor& v) const { return times_table(v, tables_->on(v.device(), kWeights)); }
+at::Tensor EntryWeights::colour(const at::Tensor& v) const { return times_table(v, tables_->on(v.device(), kInverseRoot)); }
 
 void EntryWeights::require_fit(const TensorSpec& codomain) const {
-  if (root_.sizes() != at::IntArrayRef(codomain.shape))
-    throw Error(ErrorKind::kConfiguration, "the weights are " + shape_text(root_.sizes()),
+  if (tables_->on_host(kWeights).sizes() != at::IntArrayRef(codomain.shape))
+    throw Error(ErrorKind::kConfiguration, "the weights are " + shape_text(tables_->on_host(kWeights).sizes()),
                 "the operator measures " + shape_text(codomain.shape));
 }
 
@@ -108,18 +109,15 @@ CoilWhitening::CoilWhitening(const at::Tensor& covariance) {
   const at::Tensor inverse = at::linalg_solve_triangular(factor, at::eye(n_coils_, factor.options()), /*upper=*/false);
   const auto single = [](const at::Tensor& matrix) { return matrix.to(at::kComplexFloat).contiguous(); };
   const at::Tensor adjoint = inverse.conj().t().resolve_conj();
-  colouring_ = single(factor);
-  whitening_ = single(inverse);
-  whitening_adjoint_ = single(adjoint);
-  precision_ = single(adjoint.matmul(inverse));
+  matrices_ = std::make_shared<TensorsByDevice>(std::vector{single(factor), single(inverse), single(adjoint), single(adjoint.matmul(inverse))});
   norm_bound_ = at::linalg_svdvals(inverse).max().item<double>();
   sigma_y_ = std::sqrt(factor.abs().square().sum().item<double>() / static_cast<double>(n_coils_));
 }
 
-at::Tensor CoilWhitening::whiten(const at::Tensor& v) const { return mix_coils(whitening_, v); }
-at::Tensor CoilWhitening::whiten_adjoint(const at::Tensor& v) const { return mix_coils(whitening_adjoint_, v); }
-at::Tensor CoilWhitening::precision(const at::Tensor& v) const { return mix_coils(precision_, v); }
-at::Tensor CoilWhitening::colour(const at::Tensor& v) const { return mix_coils(colouring_, v); }
+at::Tensor CoilWhitening::whiten(const at::Tensor& v) const { return mix_coils(matrices_->on(v.device(), kWhitening), v); }
+at::Tensor CoilWhitening::whiten_adjoint(const at::Tensor& v) const { return mix_coils(matrices_->on(v.device(), kWhiteningAdjoint), v); }
+at::Tensor CoilWhitening::precision(const at::Tensor& v) const { return mix_coils(matrices_->on(v.device(), kPrecision), v); }
+at::Tensor CoilWhitening::colour(const at::Tensor& v) const { return mix_coils(matrices_->on(v.device(), kColouring), v); }
 
 void CoilWhitening::require_fit(const TensorSpec& codomain) const {
   if (codomain.dtype != at::kComplexFloat || codomain.shape.size() < 2 || codomain.shape[0] != n_coils_)

@@ -10,6 +10,7 @@
 #include "expect_error.hpp"
 #include "postrec/poisson_transmission.hpp"
 #include "postrec/whitened_operator.hpp"
+#include "pretend_device.hpp"
 
 namespace postrec::test {
 namespace {
@@ -42,6 +43,24 @@ void expect_laws(const Operator& op) {
     law::expect_linear(op, seed);
     law::expect_normal(op, seed);
     law::expect_norm_bound(op, seed);
+  }
+}
+
+// What conjugate gradients call in every iteration.
+TEST(Whitening, IsCopiedToADeviceOnce) {
+  const at::Tensor v = RandomStreams(3, 0, 2).normal(0, {3, 8, 6}, at::kComplexFloat), there = v.to(pretend::device());
+  const EntryWeights weights(some_weights({3, 8, 6}));
+  const CoilWhitening coils(coil_covariance());
+  for (const Whitening* whitening : {static_cast<const Whitening*>(&weights), static_cast<const Whitening*>(&coils)}) {
+    const at::Tensor first = whitening->precision(there);
+    // Float32 products in another order.
+    EXPECT_LT(((first.cpu() - whitening->precision(v)).norm() / first.cpu().norm()).item<double>(), 1e-6);
+    pretend::reset_traffic();
+    (void)whitening->precision(there);
+    (void)whitening->whiten(there);
+    (void)whitening->colour(there);
+    EXPECT_EQ(pretend::traffic().to_device, 0);
+    EXPECT_EQ(pretend::traffic().waits, 0);
   }
 }
 

@@ -9,6 +9,8 @@
 
 namespace postrec {
 
+class TensorsByDevice;
+
 /// A linear map M of measurements that makes their noise white: where n ~ N(0, Sigma), M Sigma M^H = sigma_y^2 I.
 ///
 /// Every Gaussian noise model is this and nothing more: y = A x + n is M y = (M A) x + white noise, which the samplers know.
@@ -46,9 +48,9 @@ class EntryWeights : public Whitening {
   void require_fit(const TensorSpec& codomain) const override;
 
  private:
-  at::Tensor weights_;
-  at::Tensor root_;                            ///< w^(1/2)
-  at::Tensor inverse_root_;                    ///< w^(-1/2), 0 where w = 0
+  enum Table : std::size_t { kWeights, kRoot, kInverseRoot };  // w, w^(1/2), w^(-1/2) which is 0 where w is
+
+  std::shared_ptr<TensorsByDevice> tables_;
   double largest_root_;
 };
 
@@ -71,7 +73,9 @@ class CoilWhitening : public Whitening {
   double sigma_y() const { return sigma_y_; }
 
  private:
-  at::Tensor colouring_, whitening_, whitening_adjoint_, precision_;  ///< L, L^-1, L^-H, L^-H L^-1; complex64 [coil, coil]
+  enum Matrix : std::size_t { kColouring, kWhitening, kWhiteningAdjoint, kPrecision };  // L, L^-1, L^-H, L^-H L^-1; complex64 [coil, coil]
+
+  std::shared_ptr<TensorsByDevice> matrices_;
   std::int64_t n_coils_;
   double norm_bound_;
   double sigma_y_;
