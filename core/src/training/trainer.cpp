@@ -12,6 +12,7 @@
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
 #include "postrec/random.hpp"
+#include "../batched_vectors.hpp"
 #include "../safetensors.hpp"
 #include "sampling_masks.hpp"
 
@@ -185,8 +186,10 @@ double Trainer::learning_rate() const {
 void Trainer::update(double rate) {
   const at::NoGradGuard no_grad;
   const auto k = static_cast<double>(steps_done_ + 1);
-  double squared_norm = 0.0;
-  for (auto& [name, weight] : weights_) squared_norm += weight.grad().square().sum(at::kDouble).item<double>();
+  std::vector<at::Tensor> squares;
+  for (auto& [name, weight] : weights_) squares.push_back(weight.grad().square().sum(at::kDouble));
+  double squared_norm = 0.0;                   // one wait for a device, and sums in the order of the names
+  for (const double square : on_host(at::stack(squares))) squared_norm += square;
   if (!std::isfinite(squared_norm)) throw Error(ErrorKind::kNumerical, "the gradient of step " + std::to_string(steps_done_) + " is not finite", "lower the learning rate");
   const double clip = std::min(1.0, options_.clip_norm / std::sqrt(std::max(squared_norm, 1e-30)));
   const double step_size = rate / (1.0 - std::pow(kBeta1, k)), second_scale = 1.0 / std::sqrt(1.0 - std::pow(kBeta2, k));
