@@ -576,14 +576,17 @@ TEST(FastMri, TheHeaderSaysFieldOfViewAndOversampling) {
   options.encoded_fov_mm = {400, 100};
   options.recon_fov_mm = {200, 100};
   MrdWriter(folder / "header.h5", 2 * kColumns, kRows, options).add_noise(noise(25, {1, 8}), 5);
-  {
-    const H5File file(folder / "a.h5");
-    write_kspace(file.id, wide);
-    const hid_t from = H5Fopen((folder / "header.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
-    H5Ocopy(from, "/dataset/xml", file.id, "ismrmrd_header", H5P_DEFAULT, H5P_DEFAULT);
-    H5Fclose(from);
-  }
-  const RawKspace raw = unwhitened(folder / "a.h5");
+  const auto read_with_header = [&](const char* name, const at::Tensor& stored) {
+    {
+      const H5File file(folder / name);
+      write_kspace(file.id, stored);
+      const hid_t from = H5Fopen((folder / "header.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+      H5Ocopy(from, "/dataset/xml", file.id, "ismrmrd_header", H5P_DEFAULT, H5P_DEFAULT);
+      H5Fclose(from);
+    }
+    return unwhitened(folder / name);
+  };
+  const RawKspace raw = read_with_header("a.h5", wide);
   EXPECT_LT(largest_difference(raw.measurement.y, kspace), 1e-5);
   EXPECT_NEAR(raw.measurement.geometry.spacing_mm[0], 100.0 / kRows, 1e-4);
   EXPECT_NEAR(raw.measurement.geometry.spacing_mm[1], 200.0 / kColumns, 1e-4);
@@ -592,14 +595,7 @@ TEST(FastMri, TheHeaderSaysFieldOfViewAndOversampling) {
   // A partial echo: cutting would smear what is missing over the readout and call it measured.
   const at::Tensor partial = wide.clone();
   partial.narrow(2, 0, 3).zero_();
-  {
-    const H5File file(folder / "partial.h5");
-    write_kspace(file.id, partial);
-    const hid_t from = H5Fopen((folder / "header.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
-    H5Ocopy(from, "/dataset/xml", file.id, "ismrmrd_header", H5P_DEFAULT, H5P_DEFAULT);
-    H5Fclose(from);
-  }
-  const RawKspace kept = unwhitened(folder / "partial.h5");
+  const RawKspace kept = read_with_header("partial.h5", partial);
   EXPECT_TRUE(at::equal(kept.measurement.y, partial));
   EXPECT_TRUE(has_note(kept, "oversampling is kept"));
 }
