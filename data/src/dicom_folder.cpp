@@ -90,6 +90,7 @@ bool has_dicom_mark(const fs::path& path) {
 }
 
 bool is_lost_dicom(const fs::path& path) {
+  if (path.filename().string().front() == '.') return false;
   std::string ending = path.extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   std::error_code failure;

@@ -134,12 +134,12 @@ TEST(Dicom, Monochrome1OfCtIsRefused) {
 
 // A volume must not become shorter because a copy failed.
 TEST(Dicom, ASliceThatWasLostIsAnError) {
-  for (const char* name : {"IM9", "9.DCM", "9.ima", "notes.txt"}) {
+  for (const std::string name : {"IM9", "9.DCM", "9.ima", "notes.txt", ".keep"}) {
     SCOPED_TRACE(name);
     const TempFolder folder;
     write_ct_series(folder.path(), oblique(), 3);
-    write_bytes_to(folder / name, name == std::string("IM9") ? "" : "text");
-    const bool is_lost = name != std::string("notes.txt");
+    write_bytes_to(folder / name, name == "IM9" || name == ".keep" ? "" : "text");
+    const bool is_lost = name != "notes.txt" && name != ".keep";
     if (is_lost) {
       expect_error(ErrorKind::kBadData, {"1 file(s)", "empty, or named as DICOM", "missing"}, [&] { read_scan(folder.path()); });
     } else {
