@@ -65,9 +65,10 @@ std::string sha256_hex(const void* data, std::size_t n_bytes) {
   return hash.finish();
 }
 
-std::string sha256_file(const std::filesystem::path& path) {
+std::string sha256_file(const std::filesystem::path& path, std::uint64_t offset) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(ErrorKind::kNoInput, "cannot open '" + path.string() + "'", "give a readable file");
+  file.seekg(static_cast<std::streamoff>(offset));
   Sha256 hash;
   std::vector<char> buffer(1 << 20);
   while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0)

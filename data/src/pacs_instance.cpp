@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
-#include <sstream>
 
 #include "dicom_child.hpp"
 #include "dicom_scan.hpp"
@@ -64,13 +63,11 @@ std::string data_set_sha256(const fs::path& path) {
   constexpr std::size_t kMetaLength = 140, kMetaStart = 144;  // value of (0002,0000) behind preamble, mark and its own tag, VR and length
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(ErrorKind::kNoInput, "a received instance cannot be opened again");
-  std::ostringstream text;
-  text << file.rdbuf();
-  const std::string bytes = text.str();
+  char head[kMetaStart] = {};
   std::uint32_t meta = 0;
-  if (bytes.size() >= kMetaStart) std::memcpy(&meta, bytes.data() + kMetaLength, sizeof meta);
-  if (bytes.size() < kMetaStart + meta) throw Error(ErrorKind::kBadData, "a received instance has no file meta header");
-  return sha256_hex(bytes.data() + kMetaStart + meta, bytes.size() - kMetaStart - meta);
+  if (file.read(head, sizeof head)) std::memcpy(&meta, head + kMetaLength, sizeof meta);
+  if (!file || fs::file_size(path) < kMetaStart + meta) throw Error(ErrorKind::kBadData, "a received instance has no file meta header");
+  return sha256_file(path, kMetaStart + meta);
 }
 
 }  // namespace postrec

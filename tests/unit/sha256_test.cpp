@@ -35,9 +35,11 @@ TEST(Sha256, InstructionsGiveWhatThePortableCodeGives) {
 
 TEST(Sha256, FileIsItsContent) {
   const auto path = std::filesystem::temp_directory_path() / "postrec_sha256_test";
-  const std::string text(3 << 20, 'x');
+  const std::string text = "head" + std::string(3 << 20, 'x');
   std::ofstream(path, std::ios::binary) << text;
   EXPECT_EQ(sha256_file(path), sha256_hex(text.data(), text.size()));
+  EXPECT_EQ(sha256_file(path, 4), sha256_hex(text.data() + 4, text.size() - 4));
+  EXPECT_EQ(sha256_file(path, text.size()), sha256_hex("", 0));
   std::filesystem::remove(path);
   expect_error(ErrorKind::kNoInput, path.string(), [&] { sha256_file(path); });
 }
