@@ -40,12 +40,13 @@ void PacsLedger::read() {
   content << file.rdbuf();
   const std::string text = content.str();
   std::istringstream lines(text.substr(0, text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n')));
+  const std::string kStart = "{\"peer\":";
   std::string line;
   for (int number = 1; std::getline(lines, line); ++number) {
     const auto entry = ordered_json::parse(line, nullptr, false);
     const auto get = [&](const char* key) { return entry.is_object() && entry.contains(key) && entry[key].is_string() ? entry[key].get<std::string>() : std::string(); };
     // What a crash cut off has been closed by a line break of the next run.
-    if (entry.is_discarded() && line.rfind("{\"peer\":", 0) == 0) continue;
+    if (entry.is_discarded() && (line.rfind(kStart, 0) == 0 || kStart.rfind(line, 0) == 0)) continue;
     if (get("instance").empty() || get("file").empty())
       throw Error(ErrorKind::kBadData, quoted_path(path_) + " is no ledger of postrec: line " + std::to_string(number), "give another --ledger");
     if (get("peer") == peer_) known_.insert(get("instance") + get("file"));
