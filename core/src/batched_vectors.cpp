@@ -49,6 +49,26 @@ at::Tensor column(const at::Tensor& scale, const at::Tensor& x) {
 
 at::Tensor scale_on(const at::Tensor& x, const std::vector<double>& scale) { return at::tensor(scale, at::kDouble).to(x.device()); }
 
+// x_b += sign scale_b p_b.
+void add_times(at::Tensor& x, float sign, const at::Tensor& scale, const at::Tensor& p) {
+  at::Tensor target = real_view(x);
+  const at::Tensor source = real_view(p).contiguous();
+  if (!x.is_cpu()) {
+    target.addcmul_(source, column(scale, source), sign);
+    return;
+  }
+  const std::int64_t n = target.numel() / target.size(0);
+  float* x_data = target.data_ptr<float>();
+  const float* p_data = source.const_data_ptr<float>();
+  const double* factors = scale.const_data_ptr<double>();
+  for_blocks(target.size(0), n, [&](std::int64_t row, std::int64_t first, std::int64_t length) {
+    const float factor = sign * static_cast<float>(factors[row]);
+    float* out = x_data + row * n + first;
+    const float* in = p_data + row * n + first;
+    for (std::int64_t i = 0; i < length; ++i) out[i] += factor * in[i];
+  });
+}
+
 }  // namespace
 
 at::Tensor real_view(const at::Tensor& x) { return x.is_complex() ? at::view_as_real(x.resolve_conj()) : x; }
@@ -117,24 +137,9 @@ std::vector<double> on_host(const at::Tensor& numbers) {
   return {host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel()};
 }
 
-void add_scaled(at::Tensor& x, const at::Tensor& scale, const at::Tensor& p) {
-  at::Tensor target = real_view(x);
-  const at::Tensor source = real_view(p).contiguous();
-  if (!x.is_cpu()) {
-    target.addcmul_(source, column(scale, source));
-    return;
-  }
-  const std::int64_t n = target.numel() / target.size(0);
-  float* x_data = target.data_ptr<float>();
-  const float* p_data = source.const_data_ptr<float>();
-  const double* factors = scale.const_data_ptr<double>();
-  for_blocks(target.size(0), n, [&](std::int64_t row, std::int64_t first, std::int64_t length) {
-    const float factor = static_cast<float>(factors[row]);
-    float* out = x_data + row * n + first;
-    const float* in = p_data + row * n + first;
-    for (std::int64_t i = 0; i < length; ++i) out[i] += factor * in[i];
-  });
-}
+void add_scaled(at::Tensor& x, const at::Tensor& scale, const at::Tensor& p) { add_times(x, 1.0F, scale, p); }
+
+void subtract_scaled(at::Tensor& x, const at::Tensor& scale, const at::Tensor& p) { add_times(x, -1.0F, scale, p); }
 
 void add_scaled(at::Tensor& x, const std::vector<double>& scale, const at::Tensor& p) { add_scaled(x, scale_on(x, scale), p); }
 

@@ -29,6 +29,7 @@ std::vector<double> on_host(const at::Tensor& numbers);
 /// x_b += scale_b p_b, in place; `scale` double [B] where x is, or on the host.
 void add_scaled(at::Tensor& x, const at::Tensor& scale, const at::Tensor& p);
 void add_scaled(at::Tensor& x, const std::vector<double>& scale, const at::Tensor& p);
+void subtract_scaled(at::Tensor& x, const at::Tensor& scale, const at::Tensor& p);
 
 /// p_b = z_b + scale_b p_b, in place.
 void scale_and_add(at::Tensor& p, const at::Tensor& scale, const at::Tensor& z);

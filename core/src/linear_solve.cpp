@@ -18,33 +18,34 @@ namespace {
 // How many iterations pass between looks at the residuals on a device that the host has to wait for. A look costs about as much as half an iteration.
 constexpr int kDeviceIterations = 4;
 
-/// What is known of each sample: double [B] where the images are, so that the host need not wait for it.
+/// What is known of each sample: double [B] where the images are, so that the host need not wait for it. On a device each operator on these few numbers costs as much as one on an image.
 class Progress {
  public:
-  Progress(at::Tensor rz, at::Tensor scale, double tolerance) : rz_(std::move(rz)), scale_(std::move(scale)), tolerance_(tolerance) { open(); }
+  Progress(const at::Tensor& rz, at::Tensor scale, double tolerance) : scale_(std::move(scale)), least_(scale_ * (tolerance * tolerance)) { set(rz); }
 
   /// rz/curvature for the samples that go on, else 0.
   at::Tensor step(const at::Tensor& curvature) {
-    least_curvature_ = at::minimum(least_curvature_, at::where(is_open_, curvature, std::numeric_limits<double>::infinity()));
-    iterations_ = iterations_ + is_open_.any();
-    return at::where(is_open_, rz_ / curvature, 0.0);
+    least_curvature_ = at::minimum(least_curvature_, curvature.masked_fill(is_done_, std::numeric_limits<double>::infinity()));
+    ++iterations_;
+    iterations_done_.add_(is_done_);
+    return (rz_ / curvature).masked_fill_(is_done_, 0.0);
   }
 
-  /// next/rz for the samples that go on, else 0.
+  /// next/rz for the samples that go on, else 0. A sample that is done keeps its r, and so its rz.
   at::Tensor turn(const at::Tensor& next) {
-    const at::Tensor along = at::where(is_open_, next / rz_, 0.0);
-    rz_ = at::where(is_open_, next, rz_);
-    open();
+    const at::Tensor along = (next / rz_).masked_fill_(is_done_, 0.0);
+    set(next);
     return along;
   }
 
   /// The host waits.
   SolveReport look() const {
-    const std::vector<double> seen = on_host(at::stack({relative_.max(), least_curvature_.min(), (rz_ + scale_).sum(), iterations_.to(at::kDouble)}));
+    const at::Tensor relative = at::where(rz_ == 0.0, 0.0, (rz_ / scale_).sqrt());
+    const std::vector<double> seen = on_host(at::stack({relative.max(), least_curvature_.min(), (rz_ + scale_).sum(), iterations_done_.min(), is_done_.all().to(at::kDouble)}));
     SolveReport report;
-    report.iterations = static_cast<int>(seen[3]);
+    report.iterations = iterations_ - static_cast<int>(seen[3]);
     report.worst_residual = seen[0];
-    report.converged = report.worst_residual <= tolerance_;
+    report.converged = seen[4] != 0.0;
     if (std::isnan(seen[1]) || !std::isfinite(seen[2]))
       throw Error(ErrorKind::kNumerical, "conjugate gradients met a number that is not finite at iteration " + std::to_string(report.iterations),
                   "check the measurement, sigma_y and the operator for NaN and overflow");
@@ -58,15 +59,15 @@ class Progress {
   }
 
  private:
-  void open() {
-    relative_ = at::where(rz_ == 0.0, 0.0, (rz_ / scale_).sqrt());
-    is_open_ = relative_ > tolerance_;
+  void set(const at::Tensor& rz) {
+    rz_ = rz;
+    is_done_ = rz_ <= least_;
   }
 
-  at::Tensor rz_, scale_, relative_, is_open_;
-  at::Tensor least_curvature_ = at::full_like(rz_, std::numeric_limits<double>::infinity());
-  at::Tensor iterations_ = at::zeros({}, rz_.options().dtype(at::kLong));
-  double tolerance_;
+  at::Tensor scale_, least_, rz_, is_done_;
+  at::Tensor least_curvature_ = at::full_like(scale_, std::numeric_limits<double>::infinity());
+  at::Tensor iterations_done_ = at::zeros_like(scale_);  ///< those that a sample did not need
+  int iterations_ = 0;
 };
 
 }  // namespace
@@ -96,7 +97,7 @@ SolveReport conjugate_gradients(const LinearMap& apply, const LinearMap& precond
     }
     const at::Tensor hp = apply(p), forward = progress.step(batched_dot(p, hp));
     add_scaled(x, forward, p);
-    add_scaled(r, forward.neg(), hp);
+    subtract_scaled(r, forward, hp);
     z = preconditioned(r);
     scale_and_add(p, progress.turn(batched_dot(r, z)), z);
   }

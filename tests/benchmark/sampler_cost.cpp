@@ -2,6 +2,7 @@
 //
 //   postrec_sampler_cost MEASUREMENT PRIOR [LEVELS [SAMPLES [SETTING=NUMBER...]]]
 //   POSTREC_DEVICE=cuda postrec_sampler_cost ...
+//   POSTREC_DEVICE=privateuseone postrec_sampler_cost ...   how many operators a GPU would be given, and how often the host would wait for it: seconds mean nothing there
 //
 // MEASUREMENT is a folder that `postrec simulate --slice K` made, PRIOR a file or one that ships. One thread unless OMP_NUM_THREADS says otherwise. Prints seconds and
 // shares for the bridge, with the time between two looks at the clock charged to whoever was at work; and what the walk adds to the network alone, that is to as many calls of it on
@@ -20,6 +21,7 @@
 #include "cli/run_main.hpp"
 #include "postrec/error.hpp"
 #include "postrec/random.hpp"
+#include "pretend_device.hpp"
 #include "result/reconstruct_case.hpp"
 #include "run/session.hpp"
 
@@ -77,6 +79,11 @@ std::int64_t number_at(const std::vector<std::string>& arguments, std::size_t i,
   return arguments.size() > i ? std::stoll(arguments[i]) : otherwise;
 }
 
+void print_traffic(const char* of, const pretend::Traffic& traffic, std::size_t n) {
+  const auto each = [n](std::int64_t count) { return static_cast<double>(count) / static_cast<double>(n); };
+  std::printf("%s: %.1f operators queued, %.1f waits, %.1f copies to the host, %.1f to the device\n", of, each(traffic.queued), each(traffic.waits), each(traffic.to_host), each(traffic.to_device));
+}
+
 int run(const std::vector<std::string>& arguments) {
   if (arguments.size() < 2) throw Error(ErrorKind::kUsage, "no measurement or no prior", "postrec_sampler_cost MEASUREMENT PRIOR [LEVELS [SAMPLES [SETTING=NUMBER...]]]");
   if (!std::getenv("OMP_NUM_THREADS")) set_threads(1);
@@ -115,13 +122,20 @@ int run(const std::vector<std::string>& arguments) {
   measure(once);
   std::printf("%d levels, %lld samples: ", options.n_steps, static_cast<long long>(options.n_samples));
   SamplerReport report;
+  pretend::reset_traffic();
   const double walk = seconds_of(y.device(), [&] { report = measure(options); });
   const TensorSpec image = op->domain();
   const at::Tensor x_t = RandomStreams(0, 0, options.n_samples).normal(0, image.shape, image.dtype, y.device());
+  const pretend::Traffic by_walk = pretend::traffic();
+  pretend::reset_traffic();
   const double network = seconds_of(y.device(), [&] {
     for (const double sigma : report.sigmas) prior->denoise(x_t, sigma);
   });
   std::printf("on %s: walk %.2f s, network alone %.2f s, the rest adds %.1f %%\n", y.device().str().c_str(), walk, network, 100.0 * (walk / network - 1.0));
+  if (y.device() == pretend::device()) {
+    print_traffic("walk, each level", by_walk, report.sigmas.size());
+    print_traffic("one call of the network", pretend::traffic(), report.sigmas.size());
+  }
   return 0;
 }
 

@@ -32,7 +32,7 @@ constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
 constexpr std::uintptr_t kNotTheHosts = std::uintptr_t{1} << 62;
 
 struct State {
-  std::atomic<std::int64_t> to_host{0}, to_device{0}, waits{0};
+  std::atomic<std::int64_t> to_host{0}, to_device{0}, waits{0}, queued{0};
   std::atomic<std::size_t> limit{0}, in_use{0}, peak{0};
 };
 
@@ -149,6 +149,7 @@ at::Tensor moved_here(const at::Tensor& host) {
 at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
   if (is_here(from) && !is_here(to)) ++state().to_host;
   if (!is_here(from) && is_here(to)) ++state().to_device;
+  if (is_here(from) && is_here(to)) ++state().queued;
   on_host(to).copy_(on_host(from));
   return to;
 }
@@ -166,6 +167,7 @@ at::Scalar local_scalar(const at::Tensor& t) {
 at::Tensor convolution(const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias, at::IntArrayRef stride, at::IntArrayRef padding,
                        at::IntArrayRef dilation, bool transposed, at::IntArrayRef output_padding, std::int64_t groups) {
   TORCH_CHECK(is_here(input) && is_here(weight) && (!bias || !bias->defined() || is_here(*bias)), "a convolution mixes tensors of the host and of the device");
+  ++state().queued;
   const std::optional<at::Tensor> host_bias = bias && bias->defined() ? std::optional(on_host(*bias)) : std::nullopt;
   return moved_here(at::convolution(on_host(input), on_host(weight), host_bias, stride, padding, dilation, transposed, output_padding, groups));
 }
@@ -173,6 +175,7 @@ at::Tensor convolution(const at::Tensor& input, const at::Tensor& weight, const 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(const at::Tensor& grad, const at::Tensor& input, const at::Tensor& weight, at::IntArrayRef stride, at::IntArrayRef padding,
                                                                      at::IntArrayRef dilation, bool transposed, at::IntArrayRef output_padding, std::int64_t groups, std::array<bool, 3> wanted) {
   TORCH_CHECK(is_here(grad) && is_here(input) && is_here(weight), "the gradient of a convolution mixes tensors of the host and of the device");
+  ++state().queued;
   const auto there = [](const at::Tensor& t) { return t.defined() ? moved_here(t) : t; };
   const auto [of_input, of_weight, of_bias] = at::convolution_backward(on_host(grad), on_host(input), on_host(weight), std::vector<std::int64_t>{weight.size(0)}, stride, padding, dilation,
                                                                       transposed, output_padding, groups, wanted);
@@ -270,6 +273,7 @@ void run_on_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   torch::jit::Stack inputs(stack->end() - static_cast<std::ptrdiff_t>(n), stack->end());
   torch::jit::drop(*stack, n);
   if (waiting_operators().count(schema.name()) > 0 || has_boolean_index(op, inputs)) ++state().waits;
+  ++state().queued;
   Call call(op);
   torch::jit::Stack host;
   for (const c10::IValue& value : inputs) host.push_back(call.translated(value));
@@ -307,9 +311,9 @@ TORCH_LIBRARY_IMPL(aten, Negative, library) { library.impl("_copy_from", torch::
 
 c10::Device device() { return {c10::DeviceType::PrivateUse1, 0}; }
 
-Traffic traffic() { return {state().to_host, state().to_device, state().waits}; }
+Traffic traffic() { return {state().to_host, state().to_device, state().waits, state().queued}; }
 
-void reset_traffic() { state().to_host = state().to_device = state().waits = 0; }
+void reset_traffic() { state().to_host = state().to_device = state().waits = state().queued = 0; }
 
 void limit_memory(std::size_t n_bytes) {
   state().limit = n_bytes;

@@ -11,7 +11,7 @@ namespace postrec::pretend {
 ///
 /// What would go wrong on a GPU goes wrong here. A host loop that reads the memory of a tensor of the device crashes: its address is not one of
 /// the host's. An operator that mixes a tensor of the device with one of the host throws, unless the host's is a single number. Each copy between
-/// the two, and each operator whose answer the host has to wait for, is counted. Memory can be made scarce. Operators run on the CPU's kernels,
+/// the two, each operator that works there and each whose answer the host has to wait for is counted. Memory can be made scarce. Operators run on the CPU's kernels,
 /// so results are the CPU's bits wherever the same operators are called.
 c10::Device device();
 
@@ -20,6 +20,7 @@ struct Traffic {
   std::int64_t to_host = 0;                    ///< copies of tensors
   std::int64_t to_device = 0;
   std::int64_t waits = 0;                      ///< operators with an answer whose value the host needs: item(), nonzero(), ...
+  std::int64_t queued = 0;                     ///< operators that make numbers, each of which starts a kernel or more on a GPU; views do not count
 };
 
 Traffic traffic();

@@ -110,9 +110,12 @@ TEST(ConjugateGradients, OnADeviceLooksEveryFourthIteration) {
   const SolveReport expected = conjugate_gradients(rowwise(h), {}, b, here, {1e-4, 200});
   pretend::reset_traffic();
   const SolveReport report = conjugate_gradients([&](const at::Tensor& v) { return v.matmul(h_there); }, {}, b.to(pretend::device()), there, {1e-4, 200});
+  const int looks = (report.iterations + 3) / 4;
   EXPECT_EQ(report.iterations, expected.iterations);
-  EXPECT_EQ(pretend::traffic().to_host, (report.iterations + 3) / 4);
+  EXPECT_EQ(pretend::traffic().to_host, looks);
   EXPECT_EQ(pretend::traffic().waits, 0);
+  // Each starts a kernel on a GPU, and one for three numbers is as dear there as one for three images: an iteration's 22, a look's 11, 20 at the start.
+  EXPECT_LE(pretend::traffic().queued, 22 * report.iterations + 11 * looks + 20);
   EXPECT_LT((at::abs(there.cpu() - here).norm() / at::abs(here).norm()).item<double>(), 1e-3);  // the tolerance, times a condition number of 100, times float32
 }
 

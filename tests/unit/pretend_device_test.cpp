@@ -42,6 +42,9 @@ TEST(PretendDevice, CountsWhatCrosses) {
   (void)(y * y + at::zeros({3, 4}, y.options()) + at::full({1}, 2.0, y.options()));
   const pretend::Traffic none = pretend::traffic();
   EXPECT_EQ(none.to_host + none.to_device + none.waits, 0);
+  EXPECT_EQ(none.queued, 5);                   // two fills, a product, two sums
+  (void)y.transpose(1, 2).unsqueeze(0).expand({2, -1, -1, -1}).chunk(2, 3);
+  EXPECT_EQ(pretend::traffic().queued, 5);
 }
 
 TEST(PretendDevice, RefusesToMixWithTheHost) {
