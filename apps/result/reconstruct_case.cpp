@@ -26,6 +26,12 @@ ResultVolumes new_volumes(const Case& input, const TensorSpec& domain, std::int6
   return volumes;
 }
 
+/// Images that cross between the session's device and the CPU at each product are a slowness whose cause nobody could see.
+void say_where_it_works(const OperatorType& type, c10::Device device, Progress& progress) {
+  if (device.is_cpu() || (device.is_cuda() && type.devices.cuda)) return;
+  progress.on_message("'" + type.name + "' works on the CPU, so each of its products takes its images there and back to " + device.str() + " (postrec plugins describe " + type.name + ")");
+}
+
 /// Puts the images of slice `index` of the case into their places.
 SliceResult as_stored(const Samples& samples, const Summary& summary, const IntensityScale& scale, const at::Tensor& direct, ResultVolumes& volumes, std::int64_t index) {
   const auto put = [&](const at::Tensor& volume, const at::Tensor& stored) { return volume[index].copy_(stored); };
@@ -69,6 +75,7 @@ CaseResult reconstruct_case(const Case& input, Session& session, Progress& progr
   for (const CaseSlice& slice : input.slices) {
     const auto op = make_operator(session.registry(), measurement, slice.index);
     if (!prior) {
+      say_where_it_works(session.registry().operator_type(measurement.operator_name), session.device(), progress);
       prior = session.prior(op->domain(), measurement.unit, measurement.geometry.spacing_mm[0]);
       result.volumes = new_volumes(input, op->domain(), session.options().sampler.n_samples);
     }

@@ -104,5 +104,16 @@ TEST_F(DeviceRun, CtInLineIntegralsAndPhotons) {
   expect_the_same_there(photons, "ct.safetensors");
 }
 
+TEST_F(DeviceRun, SaysThatAnOperatorWorksOnTheCpu) {
+  const auto said_on = [&](const std::string& device) {
+    testing::internal::CaptureStderr();
+    (void)run_on(device, ct(), "ct.safetensors", "told");
+    fs::remove_all(path("told"));
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_NE(said_on(pretend::device().str()).find("'ct-radon' works on the CPU"), std::string::npos);
+  EXPECT_EQ(said_on("cpu").find("works on the CPU"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace postrec
