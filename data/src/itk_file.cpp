@@ -218,6 +218,9 @@ Image read_itk_file(const std::filesystem::path& path, FileFormat format, const 
   Image image;
   // What JPEG calls a resolution is that of a print.
   if (format != FileFormat::kJpeg) image.geometry = geometry_of(*header, path);
+  // ITK 5.2 converts NIfTI's spacing to mm and leaves the origin.
+  if (format == FileFormat::kNifti)
+    for (double& place : image.geometry.origin_mm) place *= nifti_mm_per_unit(path);
   std::int64_t n_values = header->components;
   for (const std::int64_t n : size) n_values *= n;
   image.pixels = tensor_from_itk(at::from_blob(

@@ -19,9 +19,6 @@ namespace {
 Scan read_image_file(const std::filesystem::path& path, FileFormat format, const ScanOptions& options) {
   Scan scan;
   scan.image = read_itk_file(path, format, options.scratch);
-  // ITK 5.2 converts the spacing to mm and leaves the origin.
-  if (format == FileFormat::kNifti)
-    for (double& place : scan.image.geometry.origin_mm) place *= nifti_mm_per_unit(path);
   // Rounding of quaternions and of six decimals stays below a tenth of a millimetre.
   if (const double apart = format == FileFormat::kNifti ? nifti_placement_conflict_mm(path) : 0.0; apart > 0.1)
     scan.warnings.push_back("its qform and its sform place the scan up to " + std::to_string(static_cast<std::int64_t>(std::ceil(apart))) + " mm apart: check where its result lies, or make them agree");
