@@ -276,7 +276,7 @@ std::vector<fs::path> files_of_case(const fs::path& root, const fs::path& path) 
   if (is_folder(whole)) {
     std::set<fs::path> inside;                 // measurement.json may name files of inner folders
     for (const auto& entry : fs::recursive_directory_iterator(whole))
-      if (is_file(entry.path())) inside.insert(entry.path().lexically_relative(whole));
+      if (is_file(entry.path()) && !hidden(entry)) inside.insert(entry.path().lexically_relative(whole));
     for (const fs::path& file : inside) files.push_back((path / file).lexically_normal());
     return files;
   }

@@ -145,6 +145,14 @@ TEST_F(BatchRun, OneBadCaseIsARow) {
   EXPECT_EQ(lines[2].rfind("sub-02_T1w\tfailed\t65\t", 0), 0u) << lines[2];
   for (const auto& line : lines) EXPECT_EQ(std::count(line.begin(), line.end(), '\t'), std::count(lines[0].begin(), lines[0].end(), '\t')) << line;
 
+  // Slices of one value everywhere have no PSNR.
+  const std::string told = content("out/sub-01_T1w/run.json");
+  auto run = nlohmann::ordered_json::parse(told);
+  run["quality"]["mean"]["psnr_db"] = nullptr;
+  write_text("out/sub-01_T1w/run.json", run.dump());
+  EXPECT_EQ(run_postrec({"batch", "report", path("out")}).code, 0);
+  write_text("out/sub-01_T1w/run.json", told);
+
   const Ended fast = run_batch("out", {"--fail-fast"});
   EXPECT_EQ(fast.code, 8);
   EXPECT_NE(fast.out.find("3 were done before, 1 failed"), std::string::npos) << fast.out;
@@ -326,12 +334,13 @@ TEST_F(BatchRun, FindsEveryKindOfCase) {
   for (const char* name : {"in/k.cfl", "in/k.hdr", "in/m.h5", "in/s.nii.gz", "in/readme.txt"}) write_text(name, "x");
   fs::create_directories(folder_ / "in/dicom");
   for (const char* name : {"in/dicom/1", "in/dicom/2"}) write_text(name, std::string(128, '\0') + "DICM");
+  for (const char* name : {"in/dicom/3", "in/dicom/.hidden"}) write_text(name, "");  // a slice that was lost is the series', which fails for it
   const BatchInput found = find_cases(path("in"));
   std::vector<std::string> paths;
   for (const auto& each : found.cases) paths.push_back(each.path.generic_string());
   EXPECT_EQ(paths, (std::vector<std::string>{"a", "dicom", "k.cfl", "m.h5", "s.nii.gz"}));
   EXPECT_EQ(found.skipped, (std::map<std::string, std::int64_t>{{"neither a scan nor a measurement", 1}}));
-  EXPECT_EQ(files_of_case(found.root, "dicom").size(), 2u);
+  EXPECT_EQ(files_of_case(found.root, "dicom"), (std::vector<fs::path>{"dicom/1", "dicom/2", "dicom/3"}));
   EXPECT_EQ(files_of_case(found.root, "k.cfl"), (std::vector<fs::path>{"k.cfl", "k.hdr"}));
 
   write_text("list.csv", "case,path\nA1,in/k.cfl\n,in/s.nii.gz\n");
@@ -359,6 +368,30 @@ TEST_F(BatchRun, MeasurementFoldersAndLists) {
     EXPECT_EQ(digests(output).size(), 2u);
   }
   EXPECT_EQ(digests("list.tsv_out").count("second"), 1u);
+}
+
+TEST_F(BatchRun, CapitalEndingsAreEndings) {
+  fs::create_directories(folder_ / "in");
+  fs::copy_file(path("mr.nii.gz"), folder_ / "in/SCAN.NII.GZ");
+  plan("out", {"--slice", "1"});
+  const Ended ended = run_batch("out");
+  EXPECT_EQ(ended.code, 0) << ended.err;
+}
+
+// A site's plugins for Slurm say things, too.
+TEST_F(BatchRun, TheNumberOfAJobIsFoundAmongNotices) {
+  make_bids(1);
+  plan("out");
+  fs::create_directories(folder_ / "bin");
+  const auto submitted_with = [&](const std::string& said) {
+    write_text("bin/sbatch", "#!/bin/sh\ncat >/dev/null\n" + said);
+    fs::permissions(folder_ / "bin/sbatch", fs::perms::owner_all);
+    ChildOptions with_sbatch;
+    with_sbatch.environment = {"PATH=" + path("bin") + ":/usr/bin:/bin"};
+    return run_postrec({"batch", "submit", path("out"), "--slurm", "1", "--submit"}, with_sbatch);
+  };
+  EXPECT_NE(submitted_with("echo 'sbatch: 3 of 9 nodes are down'\necho '71;main'\n").out.find("submitted array 71 of"), std::string::npos);
+  expect_error(submitted_with("echo '2 nodes are down'\n"), 75, {"said no number", "2 nodes are down"});
 }
 
 // What a plan has no digest of may change unseen.
