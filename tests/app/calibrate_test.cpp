@@ -158,6 +158,9 @@ TEST_F(Calibrate, RegionsByLabels) {
     EXPECT_TRUE(share == 0.0 || share == 0.5 || share == 1.0) << share;
   }
   expect_error(run_postrec(prior_arguments("bad", {"--regions", path("labels.nii.gz")})), 65, {"labels.nii.gz", "17x19", "12x11"});
+  labels.pixels = labels.pixels.expand({2, 1, kHeight, kWidth}).contiguous();
+  write_nifti(path("two.nii.gz"), labels);
+  expect_error(run_postrec(scan_arguments("bad", {"--regions", path("two.nii.gz"), "--slices", "2"})), 65, {"two.nii.gz", "2 slices", "slice 2"});
 }
 
 // The journal holds what is finished: with more replicates asked for, those that are there are not computed again and come out the same.

@@ -248,6 +248,7 @@ TEST_F(DicomWrite, StaleAttributesAreDropped) {
   for (const DcmTagKey& tag : {DCM_SmallestImagePixelValue, DCM_PixelPaddingValue, DCM_WindowCenterWidthExplanation, DcmTagKey(0x0029, 0x0010), DCM_ConvolutionKernel})
     EXPECT_FALSE(file.d().tagExists(tag)) << tag.toString();
   EXPECT_NE(file.text(DCM_WindowCenter), "77777");
+  EXPECT_EQ(file.text(DCM_VOILUTFunction), "LINEAR_EXACT");  // the default forbids widths below 1, which probabilities have
 }
 
 TEST_F(DicomWrite, ParametricMapHoldsTheFloatsOfEachSlice) {
