@@ -36,8 +36,8 @@ CommandOptions declared_options() {
       ("compare", po::value<std::vector<std::string>>()->composing()->value_name("METHOD,..."), "METHOD[/SOLVER][:SETTING=NUMBER...], on simulated data of IMAGE...")  //
       ("slices", po::value<std::string>()->value_name("LIST"), "compare on these slices, 3,7,10-14, instead of all")                                                   //
       ("seconds", po::value<double>()->value_name("X"), "compare at equal time a slice: as many levels as fit")                                                        //
-      ("table", po::value<std::string>()->value_name("FILE"), "also write the comparison here: .json or .csv")                                                         //
-      ("on-existing", po::value<std::string>()->default_value("fail")->value_name("HOW"), "when it exists: fail or overwrite");
+      ("table", po::value<std::string>()->value_name("FILE"), "also write the comparison here: .json or .csv");
+  add_on_existing_option(options, "the table");
   add_measurement_options(options);
   add_sampler_options(options);
   options.add()("prior", po::value<std::string>()->value_name("PRIOR"), "file, or one that ships")                                    //
@@ -182,15 +182,11 @@ ComparisonRequest comparison_request(const CommandOptions& options) {
 
 /// The file of --table, when there may be one.
 std::optional<fs::path> table_file(const CommandOptions& options) {
-  const bool overwrite = options.choice("on-existing", {"fail", "overwrite"}) == "overwrite";
   if (!options.has("table")) return std::nullopt;
   const fs::path file = options.get<std::string>("table");
   if (file.extension() != ".json" && file.extension() != ".csv")
     throw Error(ErrorKind::kUsage, "--table '" + file.string() + "' is neither .json nor .csv", "give a name that ends so");
-  if (!overwrite && fs::exists(file))
-    throw Error(ErrorKind::kCannotCreate, "--table '" + file.string() + "' exists", "give another name or --on-existing overwrite");
-  const fs::path parent = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  if (!fs::is_directory(parent)) throw Error(ErrorKind::kCannotCreate, "there is no folder '" + parent.string() + "' for --table", "make it first");
+  require_new_file(options, "table");
   return file;
 }
 

@@ -41,7 +41,6 @@ CommandOptions declared_options() {
                          "postrec train scans/ --basis dct --intensity relative-water --unit hu --name body-ct\n"
                          "    --licence \"CC BY 3.0\" --trained-on \"87 slices\" --output body-ct.safetensors");
   options.add()("output", po::value<std::string>()->value_name("FILE"), "the prior, .safetensors (required)")                                     //
-      ("on-existing", po::value<std::string>()->default_value("fail")->value_name("HOW"), "when it exists: fail or overwrite")                  //
       ("kind", po::value<std::string>()->default_value("gaussian")->value_name("KIND"), "gaussian: a stationary Gaussian, exact denoiser; network: a trained U-Net") //
       ("basis", po::value<std::string>()->default_value("dft")->value_name("BASIS"), "dft: complex images; dct: real ones")                     //
       ("intensity", po::value<std::string>()->default_value("percentile")->value_name("SCALE"), "percentile, relative-water, byte or unit")           //
@@ -53,6 +52,7 @@ CommandOptions declared_options() {
       ("name", po::value<std::string>()->default_value("")->value_name("TEXT"), "of the prior; default: the file's")                            //
       ("licence", po::value<std::string>()->default_value("")->value_name("TEXT"), "of the prior (required)")                                   //
       ("trained-on", po::value<std::string>()->default_value("")->value_name("TEXT"), "the scans in words");
+  add_on_existing_option(options, "the output");
   add_module_options(options);
   add_run_options(options);
   add_common_options(options);
@@ -145,14 +145,13 @@ std::string scans_text(const std::string& given, const TrainOptions& options, st
   return (given.empty() ? "" : given + "; ") + counted + phase;
 }
 
-void require_new_file(const fs::path& output, const CommandOptions& options) {
-  const bool overwrite = options.choice("on-existing", {"fail", "overwrite"}) == "overwrite";
+fs::path output_file(const CommandOptions& options) {
+  if (!options.has("output")) throw Error(ErrorKind::kUsage, "--output is missing", "give the name of a .safetensors file");
+  const fs::path output = options.get<std::string>("output");
   if (output.extension() != ".safetensors")
     throw Error(ErrorKind::kUsage, "--output '" + output.string() + "' is not a .safetensors file", "give a name that ends so");
-  if (!overwrite && fs::exists(output))
-    throw Error(ErrorKind::kCannotCreate, "--output '" + output.string() + "' exists", "give another name or --on-existing overwrite");
-  const fs::path parent = output.has_parent_path() ? output.parent_path() : fs::path(".");
-  if (!fs::is_directory(parent)) throw Error(ErrorKind::kCannotCreate, "there is no folder '" + parent.string() + "' for --output", "make it first");
+  require_new_file(options, "output");
+  return output;
 }
 
 /// Trains, measures and writes a network.
@@ -169,17 +168,19 @@ void train_and_save(const CommandOptions& options, const TrainOptions& how, Trai
   save_prior(output, measured_prior(train_network(training, gaussian, split, run), training, split.validation, info));
 }
 
-void report_prior(const fs::path& output, const PriorInfo& info, std::size_t n_scans, std::size_t n_slices) {
+void report_prior(const fs::path& output, const char* kind, const PriorInfo& info, std::size_t n_scans, std::size_t n_slices) {
   if (console().json()) {
-    const nlohmann::ordered_json line = {{"output", output.string()}, {"name", info.name}, {"scans", n_scans}, {"slices", n_slices}};
+    const nlohmann::ordered_json line = {{"output", output.string()}, {"kind", kind}, {"name", info.name}, {"scans", n_scans}, {"slices", n_slices}};
     std::cout << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
   } else if (!console().quiet) {
-    std::cout << "prior '" << info.name << "' of " << info.trained_on << ", written to " << output.string() << "\n";
+    std::cout << kind << " prior '" << info.name << "' of " << info.trained_on << ", written to " << output.string() << "\n";
   }
 }
 
 /// --remeasure: what the images are, the prior knows.
 int remeasure(const CommandOptions& options) {
+  for (const char* option : {"kind", "measure"})
+    if (options.is_given(option)) throw Error(ErrorKind::kUsage, std::string("--") + option + " is given with --remeasure", "the prior that is measured anew is a network");
   for (const char* option : {"licence", "trained-on", "name"})
     if (!options.get<std::string>(option).empty()) throw Error(ErrorKind::kUsage, std::string("--") + option + " is given with --remeasure", "what the prior says of itself stays");
   const fs::path path = options.get<std::string>("remeasure"), output = options.get<std::string>("output");
@@ -193,7 +194,7 @@ int remeasure(const CommandOptions& options) {
   const auto slices = read_all(paths, how);
   catch_interrupts();
   save_prior(output, remeasured_prior(*prior, slices, how.smooth_phase, how.seed));
-  report_prior(output, prior->info(), paths.size(), slices.size());
+  report_prior(output, "network", prior->info(), paths.size(), slices.size());
   return 0;
 }
 
@@ -205,9 +206,8 @@ int run_train(const std::vector<std::string>& arguments) {
   apply_threads(options);
   const TrainOptions how = train_options(options);
   const bool is_network = options.choice("kind", {"gaussian", "network"}) == "network";
-  if (!options.has("output")) throw Error(ErrorKind::kUsage, "--output is missing", "give the name of a .safetensors file");
-  const fs::path output = options.get<std::string>("output");
-  require_new_file(output, options);
+  const fs::path output = output_file(options);
+  options.require_group("kind", "network");
   if (options.has("remeasure")) return remeasure(options);
   const auto given = options.get<std::string>("name");
   PriorInfo info;
@@ -215,6 +215,9 @@ int run_train(const std::vector<std::string>& arguments) {
   info.licence = options.get<std::string>("licence");
   info.intensity = how.slices.intensity;
   if (info.licence.empty()) throw Error(ErrorKind::kUsage, "--licence is missing", "say under which licence the prior may be used");
+  PriorInfo complete = info;                   // of scans the program itself says how many they were
+  complete.trained_on = options.has("measure") ? options.get<std::string>("trained-on") : "scans";
+  require_complete(complete, /*is_learned=*/false);  // how it was trained is said here, too
   const bool is_measured = options.has("measure");
   if (is_measured) require_measurable(options, output);
   std::optional<TrainingOptions> training;
@@ -238,7 +241,7 @@ int run_train(const std::vector<std::string>& arguments) {
     save_prior(output, fit_gaussian(slices, how, info, /*in_pixels=*/false));
   }
 
-  report_prior(output, info, paths.size(), n_slices);
+  report_prior(output, is_measured ? "module" : is_network ? "network" : "gaussian", info, paths.size(), n_slices);
   return 0;
 }
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <fstream>
 #include <iostream>
+#include <memory>
+#include <mutex>
 #include <set>
 #include <sstream>
 
@@ -137,6 +139,14 @@ bool CommandOptions::print_topic() const {
   return false;
 }
 
+void CommandOptions::require_group(const std::string& option, const std::string& value) const {
+  for (const Group& group : groups_) {
+    if (group.option != option || group.value != value || get<std::string>(option) == value) continue;
+    for (const auto& one : group.options.options())
+      if (is_given(one->long_name())) throw Error(ErrorKind::kUsage, "--" + one->long_name() + " has no meaning without --" + option + " " + value, "give both or none");
+  }
+}
+
 bool CommandOptions::parse(const std::vector<std::string>& arguments) {
   parse_command_line(arguments);
   if (has("help")) {
@@ -221,6 +231,14 @@ PluginSearch plugin_search(const CommandOptions& options) {
     for (const auto& folder : options.get<std::vector<std::string>>("plugin-dir")) extra.emplace_back(folder);
   PluginSearch search;
   search.folders = PluginSearch::default_folders(extra);
+  // Once, for a plugin may say it at each call. Of an interrupt plugins are not told: the program stops between levels and keeps what is finished.
+  const auto said = std::make_shared<std::set<std::string>>();
+  const auto mutex = std::make_shared<std::mutex>();
+  search.hooks.log = [said, mutex](int level, const std::string& text) {
+    const std::lock_guard lock(*mutex);
+    if (level < 1 || !said->insert(text).second) return;
+    level > 1 ? console().warning("a plugin says: " + text) : console().information("a plugin says: " + text);
+  };
   if (options.has("plugin-allow")) search.allow_file = options.get<std::string>("plugin-allow");
   return search;
 }
@@ -290,6 +308,18 @@ void apply_threads(const CommandOptions& options) {
 void add_output_options(CommandOptions& options) {
   options.add()("output", po::value<std::string>()->value_name("DIR"), "where the result goes (required)")  //
       ("on-existing", po::value<std::string>()->default_value("fail")->value_name("HOW"), "when it exists: fail or overwrite");
+}
+
+void add_on_existing_option(CommandOptions& options, const std::string& of) {
+  options.add()("on-existing", po::value<std::string>()->default_value("fail")->value_name("HOW"), ("when " + of + " exists: fail or overwrite").c_str());
+}
+
+void require_new_file(const CommandOptions& options, const std::string& option) {
+  namespace fs = std::filesystem;
+  const bool overwrite = options.choice("on-existing", {"fail", "overwrite"}) == "overwrite";
+  const fs::path file = options.get<std::string>(option), parent = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!overwrite && fs::exists(file)) throw Error(ErrorKind::kCannotCreate, "--" + option + " '" + file.string() + "' exists", "give another name or --on-existing overwrite");
+  if (!fs::is_directory(parent)) throw Error(ErrorKind::kCannotCreate, "there is no folder '" + parent.string() + "' for --" + option, "make it first");
 }
 
 OutputFolder required_output(const CommandOptions& options, const std::vector<std::filesystem::path>& inputs, const std::vector<std::string>& marker_files,

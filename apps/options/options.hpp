@@ -35,6 +35,10 @@ class CommandOptions {
   bool parse(const std::vector<std::string>& arguments);
 
   bool has(const std::string& option) const { return values_.count(option) != 0; }
+  /// Whether somebody gave it, on the command line or in the config file.
+  bool is_given(const std::string& option) const { return has(option) && !values_[option].defaulted(); }
+  /// Throws Error(kUsage) when an option of the group for `option value` is given although that is not.
+  void require_group(const std::string& option, const std::string& value) const;
   template <class T>
   T get(const std::string& option) const {
     return values_[option].as<T>();
@@ -105,6 +109,11 @@ CaseOptions case_options(const CommandOptions& options, bool simulate);
 /// --seed and --threads; the latter takes effect at once.
 void add_run_options(CommandOptions& options);
 void apply_threads(const CommandOptions& options);
+
+/// --on-existing of an option that names a file.
+void add_on_existing_option(CommandOptions& options, const std::string& of);
+/// Before a long computation: the file that `option` names may be made, or be replaced with --on-existing overwrite. Throws Error(kCannotCreate).
+void require_new_file(const CommandOptions& options, const std::string& option);
 
 void add_output_options(CommandOptions& options);
 /// The folder of --output, ready to be written into. What is there is replaced with --on-existing overwrite, or when `replaceable`.

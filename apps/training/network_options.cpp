@@ -1,5 +1,6 @@
 #include "training/network_options.hpp"
 
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <sstream>
@@ -53,6 +54,21 @@ void read_network(const CommandOptions& options, UNetConfig& network) {
   network.unshuffle = options.get<std::int64_t>("unshuffle");
   network.group_norm = options.has("group-norm");
   network.attention = options.has("attention");
+}
+
+/// What is not as it usually is.
+std::string unusual_text(const TrainingOptions& options) {
+  constexpr std::array kProcesses = {"ve", "vp", "sub-vp", "edm", "ncsn"};
+  constexpr std::array kWeightings = {"sigma-squared", "likelihood", "edm"};
+  std::string text;
+  if (options.network.unshuffle > 1) text += ", unshuffle " + std::to_string(options.network.unshuffle);
+  if (options.network.group_norm) text += ", group norm";
+  if (options.network.attention) text += ", attention";
+  if (options.sliced) text += *options.sliced == SlicedNorm::kProjected ? ", objective sliced" : ", objective sliced-vr";
+  if (options.process) text += std::string(", process ") + kProcesses[static_cast<std::size_t>(options.process->kind())];
+  if (options.weighting) text += std::string(", weighting ") + kWeightings[static_cast<std::size_t>(*options.weighting)];
+  if (options.masked_fourier.share > 0) text += ", conditional masked-fourier";
+  return text;
 }
 
 }  // namespace
@@ -129,7 +145,7 @@ TrainingRun training_run(const CommandOptions& options, const std::filesystem::p
 std::string training_text(const TrainingOptions& options) {
   std::ostringstream text;
   text << "widths " << joined(options.network.widths) << ", blocks " << joined(options.network.blocks) << "; " << options.n_steps << " steps of "
-       << options.pixels_per_step << " pixels, learning rate " << options.learning_rate << ", seed " << options.seed << "; postrec " << program_version();
+       << options.pixels_per_step << " pixels, learning rate " << options.learning_rate << ", seed " << options.seed << unusual_text(options) << "; postrec " << program_version();
   return text.str();
 }
 

@@ -34,6 +34,8 @@ void begin(Trainer& trainer, const TrainingRun& run) {
   if (run.resume && fs::exists(run.checkpoint)) return trainer.resume(run.checkpoint);
   if (run.resume) console().information("there is no checkpoint '" + run.checkpoint.string() + "' yet: training begins");
   if (!run.start_from.empty()) trainer.start_from(run.start_from);
+  // Only now, for it may be what is begun from. An old one that stayed until the first of this training would be gone on with after a kill.
+  if (fs::remove(run.checkpoint)) console().information("the checkpoint '" + run.checkpoint.string() + "' of a training before is removed");
 }
 
 /// A training run: what is shown and kept of it.

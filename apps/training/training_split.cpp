@@ -20,10 +20,12 @@ namespace fs = std::filesystem;
 constexpr std::int64_t kThumbnail = 16;
 constexpr double kAlikeShare = 0.25;  // of the slices of a scan
 
+/// The last name of a path, also of a folder given as "scan/".
+std::string last_name(const fs::path& path) { return (path.has_filename() ? path : path.parent_path()).filename().string(); }
+
 std::string bare_name(const fs::path& path) {
   static const std::regex kEnding(R"((\.nii)?\.[^.]*$)");
-  const fs::path named = path.has_filename() ? path : path.parent_path();  // a folder given as "scan/"
-  const std::string name = named.filename().string();
+  const std::string name = last_name(path);
   return fs::is_directory(path) ? name : std::regex_replace(name, kEnding, "");
 }
 
@@ -94,7 +96,7 @@ std::map<std::string, std::string> read_subjects(const fs::path& path) {
 
 void assign_subjects(std::vector<TrainingSlice>& slices, const std::map<std::string, std::string>& subjects) {
   for (TrainingSlice& slice : slices) {
-    const auto found = subjects.find(fs::path(slice.scan).filename().string());
+    const auto found = subjects.find(last_name(slice.scan));
     if (found == subjects.end()) throw Error(ErrorKind::kUsage, "--subjects has no line for " + quoted_path(slice.scan), "write file,subject for each scan");
     slice.subject = found->second;
   }

@@ -12,6 +12,8 @@
 #include "postrec/data/write_image.hpp"
 #include "postrec/network_prior.hpp"
 #include "postrec/prior_file.hpp"
+#include "training/training_scans.hpp"
+#include "training/training_split.hpp"
 
 namespace postrec {
 namespace {
@@ -168,6 +170,8 @@ TEST_F(TrainNetwork, Mistakes) {
     expect_error(run_postrec(arguments("p.safetensors", more)), code, words);
   };
   refused(64, {"--licence"}, {"--licence", ""});
+  refused(65, {"licence"}, {"--licence", " "});
+  refused(64, {"pixels"}, {"--batch-pixels", "-5"});
   refused(64, {"--widths", "x"}, {"--widths", "8,x"});
   refused(65, {"widths"}, {"--widths", "8,16,32"});
   refused(64, {"--objective", "sliced"}, {"--objective", "guessing"});
@@ -176,6 +180,8 @@ TEST_F(TrainNetwork, Mistakes) {
   refused(64, {"--checkpoint-minutes"}, {"--checkpoint-minutes", "0"});
   refused(64, {"--reduce"}, {"--reduce", "0"});
   if (!at::hasCUDA()) refused(69, {"cuda"}, {"--device", "cuda"});
+  // Forgotten beside options of a network, --kind would give a Gaussian in a second.
+  expect_error(run_postrec({"train", path("scans"), "--licence", "CC0", "--steps", "50", "--output", path("p.safetensors")}), 64, {"--steps", "--kind network"});
   expect_error(run_postrec({"train", path("scans/sub-0_T1w.nii.gz"), "--kind", "network", "--licence", "CC0", "--output", path("p.safetensors")}), 64, {"one subject", "--validation"});
   EXPECT_FALSE(fs::exists(path("p.safetensors")));
 }
@@ -201,9 +207,52 @@ TEST_F(TrainNetwork, TheErrorIsMeasuredAnew) {
 
   expect_error(remeasured("scans/sub-1_T1w.nii.gz", "other.safetensors"), 73, {"exists"});
   expect_error(remeasured("scans/sub-1_T1w.nii.gz", "x.safetensors", {"--licence", "CC0"}), 64, {"--licence", "--remeasure"});
+  expect_error(remeasured("scans/sub-1_T1w.nii.gz", "x.safetensors", {"--measure", "m.pt"}), 64, {"--measure", "--remeasure"});
   ASSERT_EQ(run_postrec({"train", path("scans"), "--licence", "CC0", "--table-size", "16", "--output", path("g.safetensors")}).code, 0);
   expect_error(run_postrec({"train", path("scans"), "--remeasure", path("g.safetensors"), "--output", path("x.safetensors")}), 64, {"network prior"});
   EXPECT_FALSE(fs::exists(path("x.safetensors")));
+}
+
+// A training that begins anew must not be gone on with from the checkpoint of the one before, whenever it is killed.
+TEST_F(TrainNetwork, AnOldCheckpointIsGoneWhenANewTrainingBegins) {
+  ASSERT_EQ(run_postrec(arguments("p.safetensors", {"--steps", "20", "--decay-steps", "5"})).code, 0);
+  ChildOptions killing;
+  killing.watch = [](int pid, const std::string& err) {
+    if (err.find("\"step\"") != std::string::npos) ::kill(pid, SIGKILL);
+  };
+  const Ended killed = run_postrec(arguments("p.safetensors", {"--steps", "100000", "--on-existing", "overwrite", "--log-format", "json"}), killing);
+  EXPECT_EQ(killed.code, 128 + SIGKILL) << killed.err;
+  EXPECT_FALSE(fs::exists(path("p.safetensors.checkpoint")));
+  EXPECT_TRUE(fs::exists(path("p.safetensors"))) << "the finished prior stays";
+}
+
+TEST_F(TrainNetwork, ZeroPhaseAndWhatIsUnusualAreToldOfThePrior) {
+  ASSERT_EQ(run_postrec(arguments("p.safetensors", {"--steps", "4", "--decay-steps", "1", "--phase", "zero", "--objective", "sliced", "--process", "vp", "--weighting", "edm"})).code, 0);
+  const std::string training = load_prior(path("p.safetensors"))->info().training;
+  EXPECT_NE(training.find("objective sliced, process vp, weighting edm"), std::string::npos) << training;
+}
+
+TEST_F(TrainNetwork, AScanThatCannotBeScaledIsNamed) {
+  write_nifti(path("scans/sub-9_T1w.nii.gz"), {at::zeros({1, 1, kHeight, kWidth}).index_put_({at::tensor(0), at::tensor(0), at::tensor(3), at::tensor(3)}, 1.0), {}, IntensityUnit::kArbitrary});
+  expect_error(run_postrec(arguments("p.safetensors")), 65, {"sub-9_T1w.nii.gz", "slice 0"});
+}
+
+TEST_F(TrainNetwork, AFolderOfASeriesAndAPictureIsRefused) {
+  fs::create_directories(folder_ / "mixed");
+  write_text("mixed/1", std::string(128, '\0') + "DICM");
+  write_text("mixed/.hidden.nii.gz", "left by a desktop");
+  EXPECT_EQ(training_paths({path("mixed")}), std::vector<fs::path>{path("mixed")});
+  write_png(path("mixed/preview.png"), test_volume(1, 12, 16).squeeze(0), 0.0, 255.0);
+  EXPECT_THROW(training_paths({path("mixed")}), Error);
+  EXPECT_EQ(training_paths({path("scans")}).size(), 4u);
+}
+
+TEST_F(TrainNetwork, FoldersOfSubjectsMayEndInASlash) {
+  fs::create_directories(folder_ / "dicom");
+  std::vector<TrainingSlice> slices(1);
+  slices[0].scan = path("dicom/");
+  assign_subjects(slices, {{"dicom", "anna"}});
+  EXPECT_EQ(slices[0].subject, "anna");
 }
 
 TEST_F(TrainNetwork, HelpOfItsOwn) {

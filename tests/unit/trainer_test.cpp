@@ -108,6 +108,16 @@ TEST_F(TrainerTest, ResumedGivesTheSameBits) {
   }
 }
 
+// Images without a phase, for a network of complex ones.
+TEST_F(TrainerTest, ZeroPhaseTrains) {
+  TrainingOptions how = options(SpectralBasis::kDft);
+  how.augmentation.smooth_phase = false;
+  how.network.conditions = SpectralNoise::kSummarySize;
+  how.masked_fourier.share = 0.5;
+  Trainer one = trainer(how, SpectralBasis::kDft);
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(std::isfinite(one.step()));
+}
+
 TEST_F(TrainerTest, TheSeedDecides) {
   TrainingOptions how = options();
   Trainer a = trainer(how), b = trainer(how);
@@ -144,6 +154,10 @@ TEST_F(TrainerTest, TheLossFallsAndTheAverageIsWhatIsKept) {
   Trainer again = trainer(how);
   again.start_from(path("c"));
   EXPECT_TRUE(same(again.averaged().network().weights(), one.averaged().network().weights()));
+  // Layers that fit any widths are no network.
+  how.network.widths = {16, 32};
+  Trainer wider = trainer(how);
+  expect_error(ErrorKind::kBadData, "another network", [&] { wider.start_from(path("c")); });
 }
 
 // The third step leaves 3/13 of the average as it was. rtol is a few roundings of 6e-8; atol is for weights near 0, whose terms may cancel.
@@ -229,11 +243,34 @@ TEST_F(TrainerTest, RefusesAnotherCheckpoint) {
     Trainer other = trainer(how);
     expect_error(ErrorKind::kBadData, words, [&] { other.resume(path("c")); });
   };
-  refused("seed 5", [](TrainingOptions& how) { how.seed = 6; });
+  refused("seed was 5, is 6", [](TrainingOptions& how) { how.seed = 6; });
+  refused("learning-rate was", [](TrainingOptions& how) { how.learning_rate = 0.5; });
+  refused("objective was denoising", [](TrainingOptions& how) { how.sliced = SlicedNorm::kExact; });
+  refused("process was none", [](TrainingOptions& how) { how.process = make_noise_process("vp", {}); });
+  refused("intensity and phase was", [](TrainingOptions& how) { how.augmentation.max_log_gain = 0.2; });
   refused("another network", [](TrainingOptions& how) { how.network.widths = {16, 16}; });
   refused("another network", [](TrainingOptions& how) { how.network.attention = true; });
   Trainer fewer(options(), gaussian(SpectralBasis::kDct), images(3));
   expect_error(ErrorKind::kBadData, "12 slices", [&] { fewer.resume(path("c")); });
+  std::vector<at::Tensor> changed = images();
+  changed[3] = changed[3].flip({1});
+  Trainer on_others(options(), gaussian(SpectralBasis::kDct), changed);
+  expect_error(ErrorKind::kBadData, "scans was 12 slices", [&] { on_others.resume(path("c")); });
+  GaussianFit fit(SpectralBasis::kDct, 1, 24, 0.0);
+  fit.add(images()[0], 0.0);
+  Trainer about_others(options(), fit.finish({"test", "none", "an ellipse", PriorIntensity::kUnit, ""}), images());
+  expect_error(ErrorKind::kBadData, "basis", [&] { about_others.resume(path("c")); });
+  one.step();
+  one.save_checkpoint(path("two"));
+  TrainingOptions shorter = options();
+  shorter.n_steps = shorter.n_decay_steps = 1;
+  Trainer behind = trainer(shorter);
+  expect_error(ErrorKind::kBadData, "2 steps", [&] { behind.resume(path("two")); });
+  TrainingOptions longer = options();
+  longer.n_steps = 100;
+  Trainer ahead = trainer(longer);
+  ahead.resume(path("two"));
+  EXPECT_EQ(ahead.steps_done(), 2);
 
   TrainingOptions larger = options();
   larger.network.attention = true;
@@ -281,6 +318,7 @@ TEST_F(TrainerTest, RefusesImpossibleOptions) {
   refused("steps", [](TrainingOptions& how) { how.n_decay_steps = how.n_steps + 1; });
   refused("learning rate", [](TrainingOptions& how) { how.learning_rate = -1; });
   refused("average", [](TrainingOptions& how) { how.average_decay = 1.0; });
+  refused("pixels", [](TrainingOptions& how) { how.pixels_per_step = 0; });
   refused("crop", [](TrainingOptions& how) { how.crops = {{4, 1.0, 0.0}}; });
   refused("shares", [](TrainingOptions& how) { how.crops = {{16, 0.5, 0.0}}; });
   refused("likelihood", [](TrainingOptions& how) { how.weighting = Weighting::kLikelihood; });

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -69,8 +70,8 @@ class Trainer {
   /// `images`: slices [C, H, W] float32 in model units (the magnitude, for a complex Gaussian).
   Trainer(TrainingOptions options, GaussianPrior gaussian, std::vector<at::Tensor> images);
 
-  /// Fine-tuning: takes over the weights of another network (a prior file or a checkpoint) wherever name and shape agree; the layers at the
-  /// image differ when the number of channels does. Throws Error(kBadData) when nothing agrees.
+  /// Fine-tuning: takes over the weights of another network (a prior file or a checkpoint). Only the layers at the image may be missing or of another shape, which the number of channels
+  /// decides, and that of the masks; they start anew. Throws Error(kBadData) on any other that does not fit.
   void start_from(const std::filesystem::path& path);
 
   /// One step; returns its loss (1 = as good as the linear denoiser).
@@ -86,7 +87,7 @@ class Trainer {
 
   /// All the state, written so that a crash leaves the old file or the new. Throws Error: kCannotCreate, kInputOutput.
   void save_checkpoint(const std::filesystem::path& path) const;
-  /// Throws Error(kBadData) when the checkpoint is damaged or of another network, another seed or other images.
+  /// Throws Error(kBadData) when the checkpoint is damaged, of another network, of other images or options (all but the numbers of steps), or beyond the steps asked for.
   void resume(const std::filesystem::path& path);
 
  private:
@@ -102,6 +103,7 @@ class Trainer {
   Weights weights_;                            ///< leaves of the graph
   Weights average_, first_moment_, second_moment_;
   DenoisingNetwork network_;                   ///< shares weights_
+  std::map<std::string, std::string> identity_;
   std::int64_t steps_done_ = 0;
 };
 

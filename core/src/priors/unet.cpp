@@ -22,7 +22,6 @@ using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
 constexpr std::int64_t kWaves = 16;       // cosines and sines of the noise level
 constexpr std::int64_t kGroupSize = 16;   // channels a group of the normalisation holds
-constexpr const char* kConditionLayer = "embedding_condition.weight";
 constexpr double kSlowestWave = 0.25, kFastestWave = 8.0;  // over c_noise, whose range is about 3
 
 constexpr std::int64_t kSiluBlock = 1 << 15;  // numbers that one call of ATen's silu sees

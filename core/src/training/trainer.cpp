@@ -12,9 +12,12 @@
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
 #include "postrec/random.hpp"
+#include "postrec/shape_text.hpp"
 #include "../batched_vectors.hpp"
+#include "../priors/unet_layer_names.hpp"
 #include "../safetensors.hpp"
 #include "sampling_masks.hpp"
+#include "training_identity.hpp"
 
 namespace postrec {
 namespace {
@@ -22,7 +25,7 @@ namespace {
 enum Draw : std::uint64_t { kCropSize = 0, kIsMasked = 1, kImageChoice = 0, kLogSigma = 1, kNoise = 2, kProjection = 3, kSigmaY = 4 };
 constexpr double kBeta1 = 0.9, kBeta2 = 0.99, kEpsilon = 1e-8;
 constexpr std::int64_t kMaxBatch = 1024;
-constexpr const char* kCheckpointFormat = "postrec-checkpoint/1";
+constexpr const char* kCheckpointFormat = "postrec-checkpoint/2";
 
 // Seeds of the independent kinds of chance.
 std::uint64_t mask_seed(std::uint64_t seed) { return seed * 4; }
@@ -49,6 +52,9 @@ Weights copies(const Weights& weights, bool zero) {
   for (const auto& [name, value] : weights) result[name] = zero ? at::zeros_like(value.detach()) : value.detach().clone();
   return result;
 }
+
+/// What the channels of the images and being told of masks change of a network.
+bool may_start_anew(const std::string& name) { return name.rfind("input.", 0) == 0 || name.rfind("output.", 0) == 0 || name == kConditionLayer; }
 
 Weights on_cpu(const Weights& weights) {
   Weights result;
@@ -94,6 +100,7 @@ void TrainingOptions::validate() const {
   network.validate();
   require(n_steps > 0 && n_decay_steps >= 0 && n_decay_steps <= n_steps && n_warm_up_steps >= 0, "an impossible number of steps");
   require(learning_rate > 0 && weight_decay >= 0 && clip_norm > 0, "an impossible learning rate, weight decay or clipping norm");
+  require(pixels_per_step > 0, "an impossible number of pixels a step");
   require(average_decay >= 0 && average_decay < 1, "an impossible moving average");
   double shares = 0.0;
   for (const CropSize& crop : crops) {
@@ -122,7 +129,8 @@ Trainer::Trainer(TrainingOptions options, GaussianPrior gaussian, std::vector<at
       average_(copies(weights_, false)),
       first_moment_(copies(weights_, true)),
       second_moment_(copies(weights_, true)),
-      network_(gaussian_, UNet(DenoisingNetwork::config_for(gaussian_, options_.network), weights_)) {
+      network_(gaussian_, UNet(DenoisingNetwork::config_for(gaussian_, options_.network), weights_)),
+      identity_(training_identity(options_, gaussian_, images_)) {
   if (images_.empty()) throw Error(ErrorKind::kBadData, "there is no slice to train on", "every scan is empty");
   if (options_.masked_fourier.share > 0 && gaussian_.basis() != SpectralBasis::kDft)
     throw Error(ErrorKind::kUsage, "training with Fourier masks in the DCT basis", "use the DFT basis, complex images");
@@ -164,6 +172,7 @@ Trainer::Batch Trainer::draw_batch() const {
   }
   Batch batch;
   batch.x0 = at::stack(crops);
+  if (gaussian_.basis() == SpectralBasis::kDft && !batch.x0.is_complex()) batch.x0 = at::complex(batch.x0, at::zeros_like(batch.x0));  // of phase 0
   batch.sigma = options_.process ? options_.process->sigma_of(streams.uniform(kLogSigma, {1}).flatten())
                                  : (streams.normal(kLogSigma, {1}, at::kFloat).flatten() * options_.sd_log_sigma + crop.mean_log_sigma).exp();
   batch.noise = streams.normal(kNoise, crops[0].sizes().vec(), batch.x0.scalar_type());
@@ -242,16 +251,19 @@ double Trainer::step() {
 void Trainer::start_from(const std::filesystem::path& path) {
   const at::NoGradGuard no_grad;
   const SafeTensors content = read_safetensors(path);
-  std::int64_t taken = 0;
+  const auto found = [&](const std::string& name, const at::Tensor& like) -> const at::Tensor* {
+    for (const char* prefix : {"network/", "average/"})
+      if (const auto tensor = content.tensors.find(prefix + name); tensor != content.tensors.end() && tensor->second.sizes() == like.sizes()) return &tensor->second;
+    return nullptr;
+  };
+  for (const auto& [name, weight] : weights_)
+    if (!may_start_anew(name) && !found(name, weight))
+      throw Error(ErrorKind::kBadData, "'" + path.string() + "' is of another network: it has no '" + name + "' of shape " + shape_text(weight.sizes()), "give a network prior of the same widths and blocks");
   for (auto& [name, weight] : weights_)
-    for (const char* prefix : {"network/", "average/"}) {
-      const auto found = content.tensors.find(prefix + name);
-      if (found == content.tensors.end() || found->second.sizes() != weight.sizes()) continue;
-      weight.copy_(found->second);
-      average_.at(name).copy_(found->second);
-      ++taken;
+    if (const at::Tensor* tensor = found(name, weight)) {
+      weight.copy_(*tensor);
+      average_.at(name).copy_(*tensor);
     }
-  if (taken == 0) throw Error(ErrorKind::kBadData, "'" + path.string() + "' has no layer of this network", "give a network prior of the same widths");
 }
 
 DenoisingNetwork Trainer::averaged() const { return DenoisingNetwork(gaussian_, UNet(network_.network().config(), copies(on_cpu(average_), false))); }
@@ -261,8 +273,9 @@ void Trainer::save_checkpoint(const std::filesystem::path& path) const {
   const std::pair<const char*, const Weights*> groups[] = {{"weight/", &weights_}, {"average/", &average_}, {"first/", &first_moment_}, {"second/", &second_moment_}};
   for (const auto& [prefix, group] : groups)
     for (const auto& [name, value] : *group) content.tensors[prefix + name] = value.detach().to(at::kCPU);
-  content.metadata = {{"format", kCheckpointFormat}, {"steps", std::to_string(steps_done_)}, {"seed", std::to_string(options_.seed)},
-                      {"images", std::to_string(images_.size())}};
+  content.metadata = identity_;
+  content.metadata["format"] = kCheckpointFormat;
+  content.metadata["steps"] = std::to_string(steps_done_);
   write_text_atomically(path, safetensors_bytes(content));
 }
 
@@ -277,12 +290,14 @@ void Trainer::resume(const std::filesystem::path& path) {
     return found->second;
   };
   if (text("format") != kCheckpointFormat) refuse("has format '" + text("format") + "'", std::string("this program reads ") + kCheckpointFormat);
-  if (text("seed") != std::to_string(options_.seed)) refuse("is of seed " + text("seed"), "give the same --seed");
-  if (text("images") != std::to_string(images_.size())) refuse("is of " + text("images") + " slices, not " + std::to_string(images_.size()), "give the same scans");
+  for (const auto& [what, mine] : identity_)
+    if (const std::string its = text(what); its != mine)
+      refuse("is of another training: " + what + " was " + its + ", is " + mine, "give what it was begun with, or begin a new training from it with --from");
   const std::string steps = text("steps");
   std::int64_t steps_done = -1;
   const auto [end, status] = std::from_chars(steps.data(), steps.data() + steps.size(), steps_done);
   if (status != std::errc() || end != steps.data() + steps.size() || steps_done < 0) refuse("has done '" + steps + "' steps", "it must be a whole number");
+  if (steps_done > options_.n_steps) refuse("has done " + steps + " steps, " + std::to_string(options_.n_steps) + " are asked for", "give at least as many --steps");
   const at::NoGradGuard no_grad;
   const std::pair<const char*, Weights*> groups[] = {{"weight/", &weights_}, {"average/", &average_}, {"first/", &first_moment_}, {"second/", &second_moment_}};
   for (const auto& [prefix, group] : groups)

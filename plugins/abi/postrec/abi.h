@@ -155,7 +155,7 @@ typedef struct postrec_call {
   void (*parallel_for)(void* host, int64_t begin, int64_t end, int64_t grain, void (*body)(void* context, int64_t first, int64_t last),
                        void* context);
   void (*log)(void* host, int32_t level, const char* text);
-  int32_t (*cancelled)(void* host); /* non-zero: the user wants to stop; clean up and return POSTREC_INTERRUPTED */
+  int32_t (*cancelled)(void* host); /* non-zero: the host wants to stop; clean up and return POSTREC_INTERRUPTED (postrec itself stops between calls) */
   /* Instead of writing into `out`, a plugin may hand over memory of its own that holds the result, contiguous and on the device of `out`.
    * The host calls release(owner) once, at any later time, from any thread. One result a call, never the input's memory. On CUDA the result
    * may still be being written, on cuda_stream. */
