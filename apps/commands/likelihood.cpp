@@ -74,6 +74,7 @@ CommandOptions declared_options() {
       ("write-typical", po::value<std::string>()->value_name("FILE"), "make such a file of SCANs that are known to be of the prior's kind")       //
       ("per-scan", po::value<std::int64_t>()->default_value(4)->value_name("N"), "for it: slices of a scan, evenly spaced; almost empty ones are left out")  //
       ("reduce", po::value<std::int64_t>()->default_value(1)->value_name("N"), "means of NxN pixels first, as the prior was trained");
+  add_on_existing_option(options, "the file of --write-typical");
   add_code_option(options);
   add_run_options(options);
   add_common_options(options);
@@ -218,6 +219,16 @@ std::optional<TypicalImages> typical_images(const LikelihoodRequest& request) {
   return typical;
 }
 
+/// Nothing that is read here may be replaced.
+void require_writable(const CommandOptions& options, const LikelihoodRequest& request) {
+  require_new_file(options, "write-typical");
+  std::error_code failure;
+  std::vector<std::string> inputs = options.operands();
+  inputs.push_back(request.prior.string());
+  for (const auto& input : inputs)
+    if (fs::equivalent(input, *request.write_typical, failure)) throw Error(ErrorKind::kUsage, "--write-typical " + quoted_path(*request.write_typical) + " is an input", "give another name");
+}
+
 /// Up to --per-scan slices of each scan, evenly spaced, their misfits written to a file. Nothing is written when the user interrupts.
 void write_typical(const std::vector<fs::path>& paths, const LikelihoodRequest& request) {
   std::vector<TypicalImage> images;
@@ -245,6 +256,10 @@ void write_typical(const std::vector<fs::path>& paths, const LikelihoodRequest& 
   }
   const TypicalImages typical(prior_sha256, std::move(images));
   typical.save(*request.write_typical);
+  if (console().json()) {
+    std::cout << ordered_json({{"output", request.write_typical->string()}, {"slices", typical.images().size()}, {"subjects", subjects.size()}, {"limit", typical.limit()}}).dump() << std::endl;
+    return;
+  }
   char text[160];
   std::snprintf(text, sizeof text, "%zu slices of %zu subjects; limit %.3f", typical.images().size(), subjects.size(), typical.limit());
   std::cout << text << std::endl;
@@ -287,6 +302,7 @@ int run_likelihood(const std::vector<std::string>& arguments) {
   const LikelihoodRequest request = request_of(options);
   catch_interrupts();
   if (request.write_typical) {
+    require_writable(options, request);
     write_typical(training_paths(options.operands()), request);
     return interrupting_signal() == 0 ? 0 : 128 + interrupting_signal();
   }

@@ -41,6 +41,7 @@ TEST_F(Sample, WritesImagesAPictureAndWhatMadeThem) {
   // A CT prior's images are in HU: what is 0.4 of water there, its mean, is -600, give or take the mean of an image, sqrt(5 / 16) in units of water.
   ASSERT_EQ(draw("ct", {"--prior", path("ct.safetensors"), "--method", "ode"}).code, 0);
   EXPECT_EQ(run_json("ct")["unit"], "hu");
+  EXPECT_FLOAT_EQ(read_scan(path("ct/sample_1.nii.gz")).image.geometry.spacing_mm[0], 1.25f);  // the prior's own
   EXPECT_EQ(run_json("ct")["sampler"]["method"], "prior");
   EXPECT_NEAR(read_scan(path("ct/sample_1.nii.gz")).image.pixels.mean().item<double>(), -600.0, 4.5 * 1000.0 * std::sqrt(5.0 / 16.0));
 }
@@ -185,6 +186,16 @@ TEST_F(Likelihood, TypicalImagesGiveAVerdict) {
   ASSERT_EQ(made.code, 0) << made.err;
   EXPECT_NE(made.out.find(" slices of 3 subjects"), std::string::npos) << made.out;
   EXPECT_EQ(content("ct.typical.json").find("anna"), std::string::npos);  // whose they are is never shown
+
+  // What is there stays, above all what is read.
+  expect_error(run_postrec(known), 73, {"ct.typical.json", "exists"});
+  auto over_itself = known;
+  std::replace(over_itself.begin(), over_itself.end(), path("ct.typical.json"), path("ct.safetensors"));
+  over_itself.insert(over_itself.end(), {"--on-existing", "overwrite"});
+  expect_error(run_postrec(over_itself), 64, {"ct.safetensors", "an input"});
+  auto again = known;
+  again.insert(again.end(), {"--on-existing", "overwrite", "--log-format", "json"});
+  EXPECT_EQ(nlohmann::json::parse(run_postrec(again).out)["subjects"], 3);
 
   write("own.nii.gz", 99, 1);
   image.pixels = 1000.0 * RandomStreams(1, 0, 1).normal(0, {1, 17, 19}, at::kFloat);
