@@ -14,6 +14,7 @@
 #include "options/options.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/intensity_scale.hpp"
+#include "postrec/gaussian_prior.hpp"
 #include "postrec/prior_file.hpp"
 #include "postrec/summary.hpp"
 #include "report/preview.hpp"
@@ -50,6 +51,12 @@ double pixel_mm_of(const CommandOptions& options) {
   const double pixel_mm = options.get<double>("pixel-mm");
   if (!(pixel_mm >= 0.0 && pixel_mm < 1e6)) throw Error(ErrorKind::kUsage, "--pixel-mm is " + std::to_string(pixel_mm), "it must be positive, or 0 for the prior's own");
   return pixel_mm;
+}
+
+/// Of the images: what was asked for, else the prior's own; 0 where nobody says.
+double pixel_mm_of_images(const Prior& prior, double wanted) {
+  const auto* gaussian = dynamic_cast<const GaussianPrior*>(&prior);
+  return wanted > 0.0 || !gaussian ? wanted : gaussian->pixel_mm();
 }
 
 SamplerOptions sampler_options(const CommandOptions& options) {
@@ -133,7 +140,7 @@ int run_sample(const std::vector<std::string>& arguments) {
     samples = sample(*prior, nullptr, {prior->domain().shape.front(), height, width}, how, progress);
   }
   if (samples.x.size(0) == 0) throw Error(ErrorKind::kInterrupted, "interrupted before the first sample was finished", "nothing is written");
-  const Image image = as_stored(samples.x.cpu(), prior->info().intensity, pixel_mm);
+  const Image image = as_stored(samples.x.cpu(), prior->info().intensity, pixel_mm_of_images(*prior, pixel_mm));
   write_samples(output.folder(), image.pixels.unsqueeze(1), image.geometry, image.unit);
   const at::Tensor sheet = sheet_of(image.pixels);
   write_preview(output.folder() / "samples.png", sheet, image.geometry, grey_window(sheet, image.unit));

@@ -77,7 +77,7 @@ TensorSpec GaussianPrior::domain() const {
   return {{spectrum_.size(0), -1, -1}, basis_ == SpectralBasis::kDft ? at::kComplexFloat : at::kFloat};
 }
 
-// Sampling starts at sigma_max n instead of at x + sigma_max n. At ten times the largest standard deviation that costs 1 % of the mean and
+// With a measurement sampling starts at sigma_max n instead of at x + sigma_max n. At ten times the largest standard deviation that costs 1 % of the mean and
 // 0.005 % of the spread of that one coefficient, and only where the data do not see it.
 SigmaRange GaussianPrior::range() const {
   return {0.01 * std::sqrt(spectrum_.mean().item<double>()), 10.0 * std::sqrt(spectrum_.max().item<double>())};
@@ -105,6 +105,12 @@ at::Tensor GaussianPrior::denoise(const at::Tensor& x_t, double sigma) const {
   const at::Tensor s = natural_spectrum_for(x_t.sizes().slice(1).vec(), x_t.device());
   const at::Tensor mean = on(x_t.device()).mean.view({-1, 1, 1});
   return from_natural_basis(basis_, times_table(to_natural_basis(basis_, x_t - mean), s / (s + sigma * sigma))) + mean;
+}
+
+at::Tensor GaussianPrior::draw_noisy(const at::Tensor& white, double sigma) const {
+  const at::Tensor s = natural_spectrum_for(white.sizes().slice(1).vec(), white.device());
+  const at::Tensor centred = from_natural_basis(basis_, times_table(to_natural_basis(basis_, white), (s + sigma * sigma).sqrt()));
+  return centred + on(white.device()).mean.view({-1, 1, 1});
 }
 
 at::Tensor GaussianPrior::denoise_under(const at::Tensor& z, const SpectralNoise& noise) const {

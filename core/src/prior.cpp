@@ -14,6 +14,8 @@ at::Tensor Prior::score(const at::Tensor& x_t, double sigma) const {
   return linear_combination(precision, denoise(x_t, sigma), -precision, x_t);
 }
 
+at::Tensor Prior::draw_noisy(const at::Tensor& white, double sigma) const { return linear_combination(sigma, white, 0.0, white); }
+
 double Prior::image_deviation(const std::vector<std::int64_t>& image_shape) const {
   return std::sqrt(error_covariance(range().maximum, image_shape).eigenvalues().mean().item<double>());
 }

@@ -83,6 +83,7 @@ DenoisedWithJacobian SamplingTask::denoise_with_jacobian(const at::Tensor& x_t, 
 }
 
 at::Tensor SamplingMethod::start(double sigma) const {
+  if (!task_.likelihood) return task_.prior.draw_noisy(task_.normal(kInitialDraw, task_.image), sigma);
   const at::Tensor x = real_view(task_.normal(kInitialDraw, task_.image)).mul(sigma);
   return task_.image.dtype == at::kComplexFloat ? at::view_as_complex(x) : x;
 }

@@ -6,6 +6,7 @@
 #include "beds.hpp"
 #include "expect_error.hpp"
 #include "postrec/gaussian_prior.hpp"
+#include "postrec/sampler.hpp"
 
 namespace postrec::test {
 namespace {
@@ -45,6 +46,30 @@ TEST(GaussianPrior, DenoiserIsTheFormula) {
       EXPECT_LT((as_real_rows(prior.score(x, sigma)) - score).abs().max().item<double>(), 2e-5 / (sigma * sigma));
     }
   }
+}
+
+TEST(GaussianPrior, DrawsOfTheNoisyImageHaveItsMeanAndCovariance) {
+  for (const SpectralBasis basis : {SpectralBasis::kDft, SpectralBasis::kDct}) {
+    const GaussianPrior prior = prior_of(basis, 12);
+    const at::Tensor white = images(basis, 3, 12), expected = SpectralCovariance(basis, prior.spectrum() + 0.5f * 0.5f).apply_sqrt(white) + 0.25;
+    EXPECT_TRUE(at::allclose(at::view_as_real(prior.draw_noisy(white, 0.5).to(at::kComplexFloat)), at::view_as_real(expected.to(at::kComplexFloat)), 1e-5, 1e-5));
+  }
+}
+
+// Begun at noise alone where it is half as large as the image's mean amplitude, samples would be dark. 400 of them: their mean has a standard deviation of 4 / 16 / 20, five of which one in
+// two million passes.
+TEST(GaussianPrior, AWalkWithoutAMeasurementBeginsWithItsMean) {
+  at::Tensor spectrum = at::full({1, 16, 16}, 0.01f);
+  spectrum[0][0][0] = 16.0f;
+  PriorInfo info;
+  info.name = "test";
+  const GaussianPrior prior(SpectralBasis::kDct, spectrum, at::full({1}, 3.0f), 0.0, info);
+  SamplerOptions options;
+  options.n_samples = 400;
+  options.n_steps = 3;
+  options.sigma_max = 2.0;
+  Observer nobody;
+  EXPECT_NEAR(sample(prior, nullptr, {1, 16, 16}, options, nobody).x.mean().item<double>(), 3.0, 5.0 * 4.0 / 16 / 20);
 }
 
 TEST(GaussianPrior, ErrorCovarianceIsTheFormula) {

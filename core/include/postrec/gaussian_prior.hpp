@@ -24,6 +24,7 @@ class GaussianPrior : public Prior {
   const PriorInfo& info() const override { return info_; }
   SigmaRange range() const override;
   at::Tensor denoise(const at::Tensor& x_t, double sigma) const override;
+  at::Tensor draw_noisy(const at::Tensor& white, double sigma) const override;
   at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise) const override;
   SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const override;
 

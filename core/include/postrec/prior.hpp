@@ -51,6 +51,10 @@ class Prior {
   /// E[x | x + sigma n = x_t], [B, domain] -> [B, domain].
   virtual at::Tensor denoise(const at::Tensor& x_t, double sigma) const = 0;
 
+  /// x + sigma n from standard normal numbers [B, domain] at the largest sigma, where a walk without a measurement begins: noise alone, unless the prior knows what little of x is left
+  /// beside it.
+  virtual at::Tensor draw_noisy(const at::Tensor& white, double sigma) const;
+
   /// E[x | x + n = z] for noise with a spectrum, one table for the batch, in the basis of error_covariance: what methods need that put x_t and y
   /// into one noisy image. Throws Error(kUnavailable) with a prior that knows white noise only.
   virtual at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise) const;
