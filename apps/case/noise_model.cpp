@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <numeric>
 
 #include "case/seeds.hpp"
@@ -31,6 +32,17 @@ at::Tensor read_square(const std::filesystem::path& path) {
   at::Tensor matrix = read_tensor(path);
   while (matrix.dim() > 2 && matrix.size(0) == 1) matrix = matrix.squeeze(0);
   return matrix.numel() == 1 ? matrix.reshape({1, 1}) : matrix;
+}
+
+/// Axes of size 1 apart. A list goes along the axes in their order.
+bool is_laid_out_as(const at::Tensor& values, at::IntArrayRef shape) {
+  const auto long_axes = [](at::IntArrayRef sizes) {
+    std::vector<std::int64_t> axes;
+    std::copy_if(sizes.begin(), sizes.end(), std::back_inserter(axes), [](std::int64_t size) { return size != 1; });
+    return axes;
+  };
+  const auto axes = long_axes(values.sizes());
+  return axes.size() <= 1 || axes == long_axes(shape);
 }
 
 void require_option(bool given, bool wanted, const std::string& option, const std::string& model) {
@@ -112,7 +124,12 @@ NoiseModel::NoiseModel(const NoiseOptions& options, std::int64_t n_slices) : opt
   if (options.expansions < 0 || options.expansions > 100)
     throw Error(ErrorKind::kUsage, "--expansions is " + std::to_string(options.expansions), "it must be 0 to 100");
 
-  if (!options.covariance.empty()) coils_ = std::make_shared<CoilWhitening>(read_square(options.covariance));
+  if (!options.covariance.empty()) {
+    // As every whitening in here it leaves noise of sigma_y, not of 1.
+    const at::Tensor covariance = read_square(options.covariance);
+    coils_sigma_y_ = CoilWhitening(covariance).sigma_y();
+    coils_ = std::make_shared<CoilWhitening>(covariance / (coils_sigma_y_ * coils_sigma_y_));
+  }
   if (weighted) weights_ = read_real(options.weights);
   if (!poisson) return;
   blank_scan_ = read_photons(options.blank_scan);
@@ -172,8 +189,10 @@ NoiseModel::NoiseModel(const at::Tensor& weights) : n_slices_(weights.size(0)), 
 
 at::Tensor NoiseModel::of_slice(const at::Tensor& values, std::int64_t number, const TensorSpec& codomain, const std::string& name) const {
   const std::int64_t n = std::accumulate(codomain.shape.begin(), codomain.shape.end(), std::int64_t{1}, std::multiplies<>());
-  if (values.numel() == n) return values.reshape(codomain.shape).contiguous();
-  if (values.numel() == n_slices_ * n) return values.reshape({n_slices_, n})[number].reshape(codomain.shape).contiguous();
+  std::vector<std::int64_t> of_all = codomain.shape;
+  of_all.insert(of_all.begin(), n_slices_);
+  if (values.numel() == n && is_laid_out_as(values, codomain.shape)) return values.reshape(codomain.shape).contiguous();
+  if (values.numel() == n_slices_ * n && is_laid_out_as(values, of_all)) return values.reshape({n_slices_, n})[number].reshape(codomain.shape).contiguous();
   // One number for all, a row for all rows, one coil for all coils.
   bool fits = values.dim() <= static_cast<std::int64_t>(codomain.shape.size());
   for (std::int64_t i = 1; fits && i <= values.dim(); ++i) {
@@ -199,7 +218,7 @@ SliceNoise NoiseModel::slice(std::int64_t number, const TensorSpec& codomain) co
 }
 
 std::optional<double> NoiseModel::sigma_y() const {
-  if (coils_) return coils_->sigma_y();
+  if (coils_) return coils_sigma_y_;
   if (kind() == NoiseKind::kPoisson) return 0.0;
   return std::nullopt;
 }

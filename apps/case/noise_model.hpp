@@ -114,7 +114,8 @@ class NoiseModel {
 
   NoiseOptions options_;
   std::int64_t n_slices_ = 1;
-  std::shared_ptr<const CoilWhitening> coils_;
+  std::shared_ptr<const CoilWhitening> coils_;  ///< leaves noise of coils_sigma_y_
+  double coils_sigma_y_ = 0.0;
   at::Tensor weights_, blank_scan_, background_;
 };
 
