@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "case/coil_maps.hpp"
@@ -224,11 +225,16 @@ bool knows_noise(const NoiseOptions& noise) { return noise.kind != NoiseKind::kG
 
 bool says_projections(const CaseOptions& options) { return !options.projections.geometry_file.empty() || options.projections.mid_plane; }
 
-ReadMeasurement read_acquired(const CaseOptions& options) {
+/// A measurement as it was read, and what mixed its coils.
+struct Acquired : ReadMeasurement {
+  std::shared_ptr<const Whitening> whitening;
+};
+
+Acquired read_acquired(const CaseOptions& options) {
   if (is_raw_kspace(options.input)) {
     if (says_projections(options)) throw Error(ErrorKind::kUsage, "--geometry or --mid-plane is given with k-space", "they are for projections of CT; leave them out");
     RawKspace raw = read_raw_kspace(options.input, {.prewhiten = !options.sigma_y && !knows_noise(options.noise_model), .scratch = options.scratch});
-    return {std::move(raw.measurement), std::move(raw.weights), std::move(raw.sigma_y_source), std::move(raw.notes)};
+    return {{std::move(raw.measurement), std::move(raw.weights), std::move(raw.sigma_y_source), std::move(raw.notes)}, std::move(raw.whitening)};
   }
   ProjectionOptions projections = options.projections;
   if (!options.noise_model.blank_scan.empty()) projections.flux = read_photons(options.noise_model.blank_scan);
@@ -237,7 +243,7 @@ ReadMeasurement read_acquired(const CaseOptions& options) {
   if (says_projections(options) && !read.projections && !read.around_isocentre)
     throw Error(ErrorKind::kUsage, "--mid-plane is given, but '" + options.input.string() + "' is no projection stack", "leave it out, or give --geometry");
   if (options.sigma_y) read.weights = at::Tensor();  // of CT; who says sigma_y means all rays
-  return read;
+  return {std::move(read), nullptr};
 }
 
 /// The noise as the user, else the measurement says it.
@@ -297,11 +303,57 @@ void find_sensitivity_maps(const OperatorType& type, const std::vector<std::int6
   result.notes.push_back(std::move(estimated.note));
 }
 
+bool is_set(const CaseOptions& options, const std::string& key) {
+  return std::any_of(options.settings.begin(), options.settings.end(), [&](const auto& setting) { return setting.first == key; });
+}
+
+/// Maps that the user has are those of the coils as they were measured.
+void whiten_given_maps(const CaseOptions& options, const Whitening* whitening, Case& result) {
+  Measurement& measurement = result.measurement;
+  if (!whitening || !is_set(options, "sens-maps")) return;
+  const at::Tensor maps = measurement.parameters.tensor("sens-maps"), batch = maps.dim() == 3 ? maps.unsqueeze(0) : maps;
+  if (batch.dim() != 4 || batch.size(1) != measurement.y.size(1)) return;  // the operator says what is wrong
+  measurement.parameters.set("sens-maps", whitening->whiten(batch.to(at::kComplexFloat)).view(maps.sizes()));
+  result.notes.push_back("the coils were mixed to make their noise white, and the given sensitivity maps with them");
+}
+
+/// K-space of which the user wants a part alone (--set mask, mask-pattern): the rest is 0 from here on, for maps, noise and brightness as well.
+void leave_out_samples(const CaseOptions& options, PluginRegistry& registry, const OperatorType& type, Case& result) {
+  Measurement& measurement = result.measurement;
+  const bool by_pattern = is_set(options, "mask-pattern");
+  if (!measurement.y.is_complex() || measurement.y.dim() != 4 || !declares_parameter(type, "mask") || !(by_pattern || is_set(options, "mask"))) return;
+  Measurement asked = measurement;
+  if (by_pattern && !is_set(options, "mask")) asked.parameters.erase("mask");  // of the file
+  if (lacks_maps(type, measurement)) asked.parameters.set("sens-maps", at::ones(measurement.y.sizes().slice(1), at::kComplexFloat));
+  at::Tensor masks = acquired_samples(measurement.y);
+  measurement.y = measurement.y.clone();
+  for (std::int64_t slice = 0; slice < measurement.y.size(0); ++slice) {
+    const at::Tensor kept = measured_entries(*make_operator(registry, asked, slice))[0].gt(0);
+    masks[slice].copy_(by_pattern ? masks[slice].logical_and(kept) : kept);
+    measurement.y[slice].mul_(masks[slice].to(at::kFloat));
+  }
+  measurement.parameters.set("mask", mask_parameter(masks));
+  for (const char* key : {"mask-pattern", "acceleration", "n-acs-lines"}) measurement.parameters.erase(key);
+}
+
+/// The layout that the operator measures, where the file has axes of size 1 more or less.
+void lay_out_as_measured(PluginRegistry& registry, const OperatorType& type, const std::filesystem::path& input, Measurement& measurement) {
+  if (measurement.y.is_complex() || declares_parameter(type, "n-detectors")) return;
+  std::vector<std::int64_t> shape = make_operator(registry, measurement, 0)->codomain().shape;
+  const std::string wanted = shape_text(shape);
+  shape.insert(shape.begin(), measurement.y.size(0));
+  if (at::IntArrayRef(shape) == measurement.y.sizes()) return;
+  if (c10::multiply_integers(shape) != measurement.y.numel())
+    throw Error(ErrorKind::kBadData, "a slice of '" + input.string() + "' holds " + shape_text(measurement.y.sizes().slice(1)) + " numbers, operator '" + type.name + "' measures " + wanted,
+                "give what it measured, or set its sizes (postrec plugins describe " + type.name + ")");
+  measurement.y = measurement.y.reshape(shape);
+}
+
 Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   require_acquired_options(options);
   Case result;
   Measurement& measurement = result.measurement;
-  const ReadMeasurement raw = read_acquired(options);
+  const Acquired raw = read_acquired(options);
   measurement = raw.measurement;
   result.sigma_y_source = raw.sigma_y_source;
   result.notes = raw.notes;
@@ -315,15 +367,18 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   apply_settings(measurement.parameters, type, options.settings);
   take_pixel_size(options, measurement);
   if (raw.around_isocentre) place_around_isocentre(measurement);
+  if (bare && declares_parameter(type, "n-detectors")) measurement.geometry.spacing_mm[1] = measurement.geometry.spacing_mm[0];  // the file's is that between views
   const double pixel = pixel_mm(measurement.geometry, result.notes);
   result.noise = acquired_noise(options, raw, measurement);
   require_line_integrals(measurement, result.noise);
   if (const auto n_dead = result.noise.leave_out_dead_detectors(measurement.y))
     result.notes.push_back(std::to_string(n_dead) + " detector element(s) count no photon above the background in any view and are left out");
   for (const auto& note : result.noise.notes()) result.notes.push_back(note);
-  if (bare) fill_from_measurement(measurement.parameters, type, measurement.y, pixel);
-  fill_from_sinogram(measurement.parameters, type, measurement.y);
+  whiten_given_maps(options, raw.whitening.get(), result);
+  fill_from_measurement(measurement.parameters, type, measurement.y);
   fill_parameter(measurement.parameters, type, "pixel-mm", pixel);
+  leave_out_samples(options, registry, type, result);
+  lay_out_as_measured(registry, type, options.input, measurement);
   find_sigma_y(options, result);
   const auto slices = chosen_slices(options.slice, measurement.y.size(0), options.input);
   for (const auto index : slices) result.slices.push_back({index, index});

@@ -47,24 +47,32 @@ void fill_from_image(Parameters& parameters, const OperatorType& type, std::int6
   fill_parameter(parameters, type, "channels", channels);
   fill_parameter(parameters, type, "height", height);
   fill_parameter(parameters, type, "width", width);
-  fill_parameter(parameters, type, "pixel-mm", pixel_mm);
+  if (pixel_mm > 0.0) fill_parameter(parameters, type, "pixel-mm", pixel_mm);
 }
 
-void fill_from_measurement(Parameters& parameters, const OperatorType& type, const at::Tensor& y, double pixel_mm) {
-  fill_parameter(parameters, type, "pixel-mm", pixel_mm);
+at::Tensor acquired_samples(const at::Tensor& y) {
+  at::Tensor masks = at::empty({y.size(0), y.size(2), y.size(3)}, at::kBool);
+  for (std::int64_t slice = 0; slice < y.size(0); ++slice) masks[slice].copy_(y[slice].abs().amax(0).gt(0));
+  const at::Tensor any = masks.any(0);
+  for (std::int64_t slice = 0; slice < y.size(0); ++slice)
+    if (!masks[slice].any().item<bool>()) masks[slice].copy_(any);  // beyond the object, not unmeasured
+  return masks;
+}
+
+at::Tensor mask_parameter(const at::Tensor& masks) {
+  return (masks.eq(masks[0]).all().item<bool>() ? masks[0] : masks.unsqueeze(1)).to(at::kFloat).contiguous();
+}
+
+void fill_from_measurement(Parameters& parameters, const OperatorType& type, const at::Tensor& y) {
+  if (y.dim() == 3 && !y.is_complex()) {
+    if (!find_spec(type, "n-detectors")) return fill_from_image(parameters, type, 1, y.size(1), y.size(2), 0.0);
+    for (const char* key : {"n-detectors", "height", "width"}) fill_parameter(parameters, type, key, y.size(2));
+    if (!parameters.has("angles-rad")) fill_parameter(parameters, type, "n-views", y.size(1));
+  }
   if (y.dim() != 4) return;
-  fill_from_image(parameters, type, y.size(1), y.size(2), y.size(3), pixel_mm);
+  fill_from_image(parameters, type, y.size(1), y.size(2), y.size(3), 0.0);
   fill_parameter(parameters, type, "coils", y.size(1));
-  if (!y.is_complex()) return;
-  at::Tensor acquired = at::zeros({y.size(2), y.size(3)}, at::kBool);
-  for (std::int64_t slice = 0; slice < y.size(0); ++slice) acquired.logical_or_(y[slice].abs().amax(0).gt(0));
-  fill_parameter(parameters, type, "mask", acquired.to(at::kFloat));
-}
-
-void fill_from_sinogram(Parameters& parameters, const OperatorType& type, const at::Tensor& y) {
-  if (y.dim() != 3 || y.is_complex() || !find_spec(type, "n-detectors")) return;
-  for (const char* key : {"n-detectors", "height", "width"}) fill_parameter(parameters, type, key, y.size(2));
-  if (!parameters.has("angles-rad")) fill_parameter(parameters, type, "n-views", y.size(1));
+  if (y.is_complex() && !parameters.has("mask-pattern")) fill_parameter(parameters, type, "mask", mask_parameter(acquired_samples(y)));
 }
 
 }  // namespace postrec

@@ -24,11 +24,15 @@ void fill_parameter(Parameters& parameters, const OperatorType& type, const std:
 /// Fills the scan parameters that belong to an image of this size.
 void fill_from_image(Parameters& parameters, const OperatorType& type, std::int64_t channels, std::int64_t height, std::int64_t width, double pixel_mm);
 
-/// Fills what bare data say about themselves: [slice, coil or channel, rows, columns] gives the sizes, and samples of a k-space that are
-/// exactly zero in every coil were not acquired.
-void fill_from_measurement(Parameters& parameters, const OperatorType& type, const at::Tensor& y, double pixel_mm);
+/// Fills what data say about themselves and nobody else has: [slice, coil or channel, rows, columns] and real [slice, rows, columns] give the sizes; k-space its acquired samples as the mask,
+/// unless a pattern is set. Real data of an operator with detectors are [slice, view, detector], of an image of as many columns and rows as elements.
+void fill_from_measurement(Parameters& parameters, const OperatorType& type, const at::Tensor& y);
 
-/// What real [slice, view, detector] of a projector say about themselves: the views and detector elements; and an image of as many columns and rows as elements.
-void fill_from_sinogram(Parameters& parameters, const OperatorType& type, const at::Tensor& y);
+/// Which samples of k-space [slice, coil, ky, kx] were acquired: those that are not exactly zero in every coil. Bool [slice, ky, kx]; a slice of zeros alone is taken to be beyond the object,
+/// sampled as any of the others is.
+at::Tensor acquired_samples(const at::Tensor& y);
+
+/// Masks [slice, ky, kx] as a parameter: float32 [ky, kx] when they are all alike, else [slice, 1, ky, kx].
+at::Tensor mask_parameter(const at::Tensor& masks);
 
 }  // namespace postrec

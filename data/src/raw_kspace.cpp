@@ -101,6 +101,7 @@ void prewhiten(RawKspace& raw, const GatheredKspace& gathered) {
   }
   for (std::int64_t slice = 0; slice < y.size(0); ++slice) y.narrow(0, slice, 1).copy_(whitening->whiten(y.narrow(0, slice, 1)));
   raw.measurement.sigma_y = 1.0;
+  raw.whitening = std::make_shared<CoilWhitening>(*whitening);
 }
 
 /// One number of measurements for all samples makes the noise smaller; several are weights.

@@ -189,6 +189,7 @@ TEST_F(HandWritten, PixelsOfABareSinogramAreAsTheUserSays) {
   const auto spacing = [&](const std::string& output) { return read_scan(path(output + "/mean.nii.gz")).image.geometry.spacing_mm; };
   ASSERT_EQ(reconstruct("sinogram.nii.gz", "as_stored", more, kSize).code, 0);
   EXPECT_NEAR(spacing("as_stored")[0], kMm, 1e-5);
+  EXPECT_NEAR(spacing("as_stored")[1], kMm, 1e-5);  // and not the step between views
   auto size = kSize;
   size.push_back("pixel-mm=7");  // everything twice as large
   ASSERT_EQ(reconstruct("sinogram.nii.gz", "said", more, size).code, 0);

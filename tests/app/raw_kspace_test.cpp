@@ -135,6 +135,99 @@ TEST_F(RawKspaceInput, BartFilesNeedNoMapsEither) {
   expect_nothing_written("none");
 }
 
+// Noise that coils share, far from 1: k-space and its covariance come from here, so that no factor of the program's own can hide in both. Over- or underestimated twice, chi-square would be off
+// by a hundred.
+TEST_F(RawKspaceInput, ACovarianceIsThatOfTheNoise) {
+  const at::Tensor mix = at::eye(kCoils, at::kComplexFloat) + 0.4 * at::ones({kCoils, kCoils}, at::kComplexFloat);  // L; E n n^H = 2 sigma^2 L L^H
+  const auto coloured = [&](double sigma) { return mix.matmul(noise(sigma).flatten(2)).view_as(kspace_); };
+  write_cfl(path("maps"), birdcage_maps(kCoils, kRows, kColumns).unsqueeze(0));
+  constexpr double kSigma = 0.1;
+  write_cfl(path("k"), (kspace_ + coloured(kSigma)) * mask_);
+  write_cfl(path("psi"), 2.0 * kSigma * kSigma * mix.matmul(mix.conj().t()));
+  ASSERT_EQ(reconstruct("k.cfl", "out", {"--force", "--noise-covariance", path("psi.cfl"), "--set", "sens-maps=" + path("maps.cfl")}).code, 0);
+  const auto run = run_json("out");
+  for (const auto& slice : run["slices"])
+    for (const auto& chi2 : slice["reduced_chi2"]) EXPECT_NEAR(chi2.get<double>(), 1.0, 0.2);
+  // Where coils share nothing it is the same as their sigma_y.
+  write_cfl(path("white"), (kspace_ + noise(kSigma)) * mask_);
+  write_cfl(path("unit"), 2.0 * kSigma * kSigma * at::eye(kCoils, at::kComplexFloat));
+  ASSERT_EQ(reconstruct("white.cfl", "by_covariance", {"--force", "--noise-covariance", path("unit.cfl"), "--set", "sens-maps=" + path("maps.cfl")}).code, 0);
+  ASSERT_EQ(reconstruct("white.cfl", "by_sigma", {"--force", "--sigma-y", "0.1", "--set", "sens-maps=" + path("maps.cfl")}).code, 0);
+  EXPECT_NEAR(error_of("by_covariance/mean.nii.gz"), error_of("by_sigma/mean.nii.gz"), 1e-3);
+}
+
+// What makes the noise white mixes the coils, and maps that are given are of the coils before.
+TEST_F(RawKspaceInput, GivenMapsAreMixedWithTheCoils) {
+  const at::Tensor mix = at::eye(kCoils, at::kComplexFloat) + 0.4 * at::ones({kCoils, kCoils}, at::kComplexFloat);
+  const auto mixed = [&](const at::Tensor& n) { return mix.matmul(n.flatten(1)).view(n.sizes()); };
+  {
+    test::MrdWriter writer(path("scan.h5"), kColumns, kRows);
+    writer.add_noise(0.5 * mixed(RandomStreams(6, 0, 1).normal(0, {kCoils, 4000}, at::kComplexFloat)[0]), 5.0);
+    writer.add_all((kspace_ + 0.5 * mixed(RandomStreams(5, 0, 1).normal(0, {kCoils, kRows, kColumns}, at::kComplexFloat)[0])) * mask_);
+  }
+  write_cfl(path("maps"), birdcage_maps(kCoils, kRows, kColumns).unsqueeze(0));
+  ASSERT_EQ(reconstruct("scan.h5", "out", {"--force", "--set", "sens-maps=" + path("maps.cfl")}).code, 0);
+  EXPECT_TRUE(has_note("out", "the given sensitivity maps with them"));
+  EXPECT_LT(error_of("out/mean.nii.gz"), 0.12);  // as with estimated maps; .3 with maps of other coils
+  const auto run = run_json("out");
+  for (const auto& slice : run["slices"])
+    for (const auto& chi2 : slice["reduced_chi2"]) EXPECT_NEAR(chi2.get<double>(), 1.0, 0.2);
+}
+
+// Lines that one slice has and another has not were taken for measured zeros.
+TEST_F(RawKspaceInput, EverySliceHasItsOwnMask) {
+  write_cfl(path("maps"), birdcage_maps(kCoils, kRows, kColumns).unsqueeze(0));
+  at::Tensor shifted = at::zeros({kRows, 1});
+  shifted.slice(0, 1, kRows, 2).fill_(1);
+  shifted.narrow(0, kRows / 2 - 10, 20).fill_(1);
+  const at::Tensor masks = at::stack({mask_, shifted}).unsqueeze(1), k = (kspace_ + noise(0.5)) * masks;
+  write_cfl(path("both"), k);
+  write_cfl(path("alone"), k.narrow(0, 1, 1).contiguous());
+  const std::vector<std::string> more = {"--force", "--sigma-y", "0.5", "--set", "sens-maps=" + path("maps.cfl")};
+  ASSERT_EQ(reconstruct("both.cfl", "both", more).code, 0);
+  ASSERT_EQ(reconstruct("alone.cfl", "alone", more).code, 0);
+  const auto error = [&](const std::string& output, std::int64_t slice) {
+    const at::Tensor image = read_scan(path(output + "/mean.nii.gz")).image.pixels[slice];
+    return ((image - truth_[1]).norm() / truth_[1].norm()).item<double>();
+  };
+  EXPECT_NEAR(error("both", 1), error("alone", 0), 0.01);
+}
+
+// A folder's file that names the operator needs a mask no less than a bare one.
+TEST_F(RawKspaceInput, AMeasurementOfKspaceNeedsNoMaskEither) {
+  write_cfl(path("k"), (kspace_ + noise(0.5)) * mask_);
+  write_text("measurement.json", R"({"format": "postrec-measurement/1", "data": "k.cfl", "operator": "mri-fourier", "sigma_y": 0.5})");
+  const Ended ended = run_postrec({"reconstruct", path("measurement.json"), "--prior", path("mr.safetensors"), "--samples", "4", "--steps", "6", "--threads", "1", "--force", "--output", path("folder")});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  ASSERT_EQ(reconstruct("k.cfl", "bare", {"--force", "--sigma-y", "0.5"}).code, 0);
+  EXPECT_TRUE(read_scan(path("folder/mean.nii.gz")).image.pixels.equal(read_scan(path("bare/mean.nii.gz")).image.pixels));
+}
+
+// Of k-space that was measured whole a part is used as if the rest had never been measured.
+TEST_F(RawKspaceInput, APatternOrAMaskLeavesOutSamples) {
+  const std::vector<std::string> how = {"--force", "--sigma-y", "0.5"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), how.begin(), how.end());
+    return more;
+  };
+  const at::Tensor k = kspace_ + noise(0.5);
+  write_cfl(path("whole"), k);
+  write_cfl(path("part"), k * mask_);
+  std::string lines;
+  for (std::int64_t row = 0; row < kRows; ++row) lines += mask_[row].item<double>() > 0 ? "1 " : "0 ";
+  write_text("lines.txt", lines + "\n");
+  ASSERT_EQ(reconstruct("part.cfl", "part", how).code, 0);
+  ASSERT_EQ(reconstruct("whole.cfl", "by_mask", with({"--set", "mask=" + path("lines.txt")})).code, 0);
+  EXPECT_TRUE(read_scan(path("by_mask/mean.nii.gz")).image.pixels.equal(read_scan(path("part/mean.nii.gz")).image.pixels)) << "the coil maps, too, must know nothing of the rest";
+  const Ended by_pattern = reconstruct("whole.cfl", "by_pattern", with({"--set", "mask-pattern=equispaced", "--set", "acceleration=2", "--set", "n-acs-lines=20"}));
+  ASSERT_EQ(by_pattern.code, 0) << by_pattern.err;
+  EXPECT_FALSE(run_json("by_pattern")["operator"]["parameters"].contains("mask-pattern"));
+  EXPECT_LT(error_of("by_pattern/mean.nii.gz"), 0.12);
+  // Lines that were never measured stay so, whatever a pattern asks for.
+  ASSERT_EQ(reconstruct("part.cfl", "of_part", with({"--set", "mask-pattern=equispaced", "--set", "acceleration=1.5", "--set", "n-acs-lines=20"})).code, 0);
+  EXPECT_LT(error_of("of_part/mean.nii.gz"), 0.2);
+}
+
 TEST_F(RawKspaceInput, BadFilesAreOneErrorEach) {
   write_scan("scan.h5", 3.0);
   const std::string whole = content("scan.h5");

@@ -39,6 +39,7 @@ using ParameterValue = std::variant<bool, std::int64_t, double, std::string, std
 class Parameters {
  public:
   void set(const std::string& key, ParameterValue value) { values_[key] = std::move(value); }
+  void erase(const std::string& key) { values_.erase(key); }
   bool has(const std::string& key) const { return values_.count(key) != 0; }
   const std::map<std::string, ParameterValue>& all() const { return values_; }
 

@@ -3,10 +3,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "postrec/measurement.hpp"
+#include "postrec/whitened_operator.hpp"
 
 namespace postrec {
 
@@ -19,6 +21,7 @@ struct RawKspaceOptions {
 struct RawKspace {
   Measurement measurement;         ///< y complex64 [slice, coil, ky, kx], DC at n/2, 0 where nothing was acquired; its mask is a parameter
   at::Tensor weights;              ///< float32 [slice, coil, ky, kx]: how often each sample was measured, where that differs; else undefined
+  std::shared_ptr<const Whitening> whitening;  ///< what mixed the coils, so that given sensitivity maps can be mixed alike; null: nothing
   std::string sigma_y_source;      ///< how sigma_y (of one measurement of a sample) was found; empty: it is 0
   std::vector<std::string> notes;  ///< what the user should know, one sentence each, without patient data
 };
