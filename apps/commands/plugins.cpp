@@ -184,24 +184,22 @@ bool check_one(PluginRegistry& registry, const std::string& name, const CheckReq
   return passed;
 }
 
-/// The operators of one library, found through the manifest beside it.
-std::vector<std::string> operators_of_library(const PluginRegistry& registry, const fs::path& library) {
-  std::error_code failure;
-  for (const auto& plugin : registry.plugins())
-    if (fs::equivalent(plugin.library, library, failure)) return plugin.operators;
-  for (const auto& problem : registry.problems())
-    if (problem.path.stem() == library.stem()) throw Error(ErrorKind::kUnavailable, "'" + library.string() + "' was refused: " + problem.reason);
-  throw Error(ErrorKind::kUnavailable, "there is no plugin manifest beside '" + library.string() + "'", "build the plugin with postrec_add_plugin(), which writes it");
+/// The operators of the one plugin that the registry was given, by its library or manifest.
+std::vector<std::string> operators_of_file(const PluginRegistry& registry, const fs::path& file) {
+  if (!registry.plugins().empty()) return registry.plugins().front().operators;
+  const PluginProblem& problem = registry.problems().front();
+  if (fs::exists(problem.path)) throw Error(ErrorKind::kUnavailable, "'" + file.string() + "' was refused: " + problem.reason);
+  throw Error(ErrorKind::kUnavailable, "there is no plugin manifest beside '" + file.string() + "'", "build the plugin with postrec_add_plugin(), which writes it");
 }
 
 int check(const PluginSearch& search, const std::string& what, const CheckRequest& request) {
-  const bool is_file = what.find('/') != std::string::npos || fs::path(what).extension() == ".so";
+  const bool is_file = what.find('/') != std::string::npos || fs::path(what).extension() == ".so" || fs::path(what).extension() == ".json";
   if (is_file && !fs::exists(what)) throw Error(ErrorKind::kNoInput, "there is no file '" + what + "'", "give the library of a plugin, or the name of an operator");
   PluginSearch where = search;
-  if (is_file) where.folders = {fs::absolute(what).parent_path()};
+  if (is_file) where.files = {what}, where.folders.clear();
   PluginRegistry registry(where);
   compute_device(request.device);  // it must be here; and float32 is to be float32
-  std::vector<std::string> names = is_file ? operators_of_library(registry, what) : std::vector<std::string>{what}, broken;
+  std::vector<std::string> names = is_file ? operators_of_file(registry, what) : std::vector<std::string>{what}, broken;
   // What works on no device here ends the command, so the others come first.
   std::stable_partition(names.begin(), names.end(),
                         [&](const auto& name) { return !chosen_devices(registry.operator_type(name), request.device).here.empty(); });
