@@ -117,7 +117,9 @@ ordered_json region_answers(const Questions& questions, const at::Tensor& sample
     ordered_json answer = {{"name", region.name}, {"file", region.file.string()}, {"voxels", region.mask.select(1, 0).sum().item<std::int64_t>()}, {"mean", nullptr}};
     const at::Tensor mask = region.mask.narrow(0, 0, samples.size(1));
     if (mask.sum().item<std::int64_t>() == region.mask.sum().item<std::int64_t>()) {
-      const std::vector<double> means = means_in_region(samples, mask);
+      const std::vector<double> means = means_across_slices(samples, mask);
+      const auto n_slices = mask.flatten(1).any(1).sum().item<std::int64_t>();
+      if (n_slices > 1) answer["slices"] = n_slices;
       const NumberAnswer number = answer_of(means, level);
       answer["mean"] = number.mean;
       if (questions.of_magnitudes && samples.size(0) > 1) answer["voxels_without_signal"] = voxels_without_signal(samples, mask);
@@ -154,7 +156,7 @@ std::string region_text(const ordered_json& regions) {
     text += "mean " + formatted(region["mean"]);
     if (region.contains("lower"))
       text += " +- " + formatted(region["standard_deviation"]) + ", in [" + formatted(region["lower"]) + ", " + formatted(region["upper"]) + "] with probability " +
-              formatted(region["level"]);
+              formatted(region["level"]) + (region.contains("slices") ? " or more (its " + region["slices"].dump() + " slices taken to err together)" : "");
     if (region.contains("probability_above"))
       for (const auto& [threshold, probability] : region["probability_above"].items()) text += ", above " + threshold + " with probability " + formatted(probability);
     if (region.contains("truth")) text += "; truth " + formatted(region["truth"]);

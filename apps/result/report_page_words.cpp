@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -79,10 +80,22 @@ std::string parameters_text(const ordered_json& parameters) {
   return text;
 }
 
-std::string sampler_text(const ordered_json& sampler) {
+/// How many each slice walked, the fewest and the most where they differ.
+std::string levels_text(const ordered_json& run) {
+  std::int64_t fewest = std::numeric_limits<std::int64_t>::max(), most = 0;
+  for (const auto& slice : run["slices"]) {
+    const auto n = static_cast<std::int64_t>(slice["sigmas"].size());
+    fewest = std::min(fewest, n);
+    most = std::max(most, n);
+  }
+  return (fewest < most ? std::to_string(fewest) + " to " : "") + plural(most, "noise level");
+}
+
+std::string sampler_text(const ordered_json& run) {
+  const auto& sampler = run["sampler"];
   std::string text = sampler["method"].get<std::string>();
   if (const std::string solver = text_at(sampler, "solver"); !solver.empty()) text += " with " + solver;
-  text += ", " + plural(sampler["steps"].get<std::int64_t>(), "noise level");
+  text += ", " + levels_text(run);
   for (const auto& [key, value] : sampler["settings"].items()) text += ", " + key + " " + value.dump();
   return text;
 }
@@ -154,9 +167,9 @@ std::string provenance_section(const ordered_json& run, const std::string& input
   table += row("noise", "sigma_y " + number_or_dash(run["sigma_y"]["value"], "%.4g") + " in the unit of the measurement (" + without_paths(text_at(run["sigma_y"], "source"), {}) + ")");
   table += row("prior", text_at(prior, "name") + ", sha256 " + text_at(prior, "sha256"));
   table += row("prior trained on", text_at(prior, "trained_on") + " (licence: " + text_at(prior, "licence") + ")");
-  table += row("sampler", sampler_text(sampler));
+  table += row("sampler", sampler_text(run));
   table += row("samples", std::to_string(run["samples_kept"].get<std::int64_t>()) + " of each of " + plural(static_cast<std::int64_t>(run["slices"].size()), "slice") + ", seed " + sampler["seed"].dump());
-  table += row("cost", plural(run["nfe"].get<std::int64_t>(), "evaluation") + " of the prior for each sample, " + number_or_dash(run["seconds"], "%.1f") + " s on " + text_at(run, "device") + " with " +
+  table += row("cost", number_text(run["nfe"].get<double>() / static_cast<double>(run["slices"].size()), "%.4g") + " evaluations of the prior for each sample of a slice, " + number_or_dash(run["seconds"], "%.1f") + " s on " + text_at(run, "device") + " with " +
                            plural(run["threads"].get<std::int64_t>(), "thread"));
   return table + "</table>\n" + paragraph("run.json beside this page holds all of it, enough to repeat the run.", "soft");
 }
@@ -170,7 +183,7 @@ std::string citation_section(const ordered_json& run) {
   text += "The measurement was modelled by the operator " + text_at(op, "name") + " (" + text_at(op["plugin"], "id") + " " + text_at(op["plugin"], "version") + ") with noise of standard deviation " +
           number_or_dash(run["sigma_y"]["value"], "%.4g") + " per real component. The prior was " + text_at(run["prior"], "name") + " (sha256 " + text_at(run["prior"], "sha256").substr(0, 12) + "), trained on " +
           text_at(run["prior"], "trained_on") + ". Of each slice " + plural(run["samples_kept"].get<std::int64_t>(), "sample") + " were drawn by the method " + method + method_source(method) + " with " +
-          plural(sampler["steps"].get<std::int64_t>(), "noise level") + " (seed " + sampler["seed"].dump() + "); shown are their mean";
+          levels_text(run) + " (seed " + sampler["seed"].dump() + "); shown are their mean";
   text += any_uncertainty(run) ? ", their standard deviation, and intervals of probability " + number_text(run["interval_level"].get<double>(), "%.2f") + "." : ". Their spread is not reported because the prior does not fit.";
   return "<h2>To cite</h2>\n" + paragraph("For a methods section. Keys in brackets are resolved in core/README.md of PostRec.", "soft") + "<blockquote>" + html_escaped(text) + "</blockquote>\n";
 }

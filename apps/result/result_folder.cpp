@@ -41,6 +41,7 @@ at::Tensor finished_truth(const Case& input, const CaseResult& result) {
 struct Trust {
   std::vector<PriorFit> fits;
   std::vector<std::string> reasons;            ///< empty: fits
+  std::vector<bool> collapsed;                 ///< the reason is not the prior's but the sampler's
   bool forced = false;
 
   bool all_fit() const { return std::all_of(reasons.begin(), reasons.end(), [](const auto& reason) { return reason.empty(); }); }
@@ -56,12 +57,29 @@ struct Trust {
   }
 };
 
+std::string formatted(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+/// Why the spread of a slice's samples says too little although the prior may fit; empty when it does not.
+std::string collapse_of(const SamplerReport& report) {
+  constexpr double kLeastShare = 0.15;         // of brsmc in groups of 16 with as much or less, .3 inside intervals of .88 were seen
+  const double least = report.effective_share.empty() ? 1.0 : *std::min_element(report.effective_share.begin(), report.effective_share.end());
+  if (least >= kLeastShare) return "";
+  return "the particles of a group collapsed: at one level their effective number was " + formatted("%.2f", least) + " of the group's size, less than " + formatted("%.2f", kLeastShare) +
+         ", so that samples are alike by descent and what they give as uncertainty is too small";
+}
+
 Trust trust_of(const CaseResult& result, bool forced) {
   Trust trust;
   trust.forced = forced;
   for (const SliceResult& slice : result.slices) {
     trust.fits.push_back(slice.fit);
-    trust.reasons.push_back(prior_misfit(trust.fits.back()));
+    const std::string misfit = prior_misfit(slice.fit), collapse = collapse_of(slice.report);
+    trust.reasons.push_back(misfit.empty() ? collapse : misfit);
+    trust.collapsed.push_back(misfit.empty() && !collapse.empty());
   }
   return trust;
 }
@@ -72,8 +90,10 @@ ordered_json trust_json(const Trust& trust, const CaseResult& result) {
   for (std::size_t i = 0; i < trust.fits.size(); ++i) {
     const PriorFit& fit = trust.fits[i];
     ordered_json slice = {{"slice", result.slices[i].number}, {"fits", trust.reasons[i].empty()}, {"reduced_chi2", fit.reduced_chi2}};
-    slice.update({{"error_inflation", fit.error_inflation}, {"visible_share", fit.visible_share}, {"sigma", fit.sigma}});
+    // Where the measurement shows nothing of the denoiser's error, the figure is noise over noise.
+    slice.update({{"error_inflation", shows_the_error(fit) ? ordered_json(fit.error_inflation) : ordered_json(nullptr)}, {"visible_share", std::max(0.0, fit.visible_share)}, {"sigma", fit.sigma}});
     if (!trust.reasons[i].empty()) slice["reason"] = trust.reasons[i];
+    if (trust.collapsed[i]) slice["collapsed"] = true;
     slices.push_back(slice);
     if (!told[i]) withheld.push_back(result.slices[i].number);
   }
@@ -160,6 +180,8 @@ ordered_json slices_json(const CaseResult& result) {
     slices.push_back({{"slice", slice.number},
                       {"seed", slice.seed},
                       {"scale", slice.scale},
+                      {"samples", slice.reduced_chi2.size()},
+                      {"interval_level", slice.interval_level},
                       {"reduced_chi2", slice.reduced_chi2},
                       {"nfe", slice.report.nfe},
                       {"seconds", slice.report.seconds},
@@ -194,7 +216,9 @@ ordered_json run_json(const std::vector<std::string>& command, const Case& input
   run["threads"] = at::get_num_threads();
   run["unit"] = unit_name(measurement.unit);
   run["sigma_y"] = {{"value", measurement.sigma_y}, {"source", input.sigma_y_source}};
-  run["interval_level"] = result.slices.front().interval_level;
+  double level = 1.0;                          // a deadline may leave a slice fewer samples
+  for (const auto& slice : result.slices) level = std::min(level, slice.interval_level);
+  run["interval_level"] = level;
   run["interrupted"] = result.interrupted;
   run["samples_kept"] = result.slices.front().samples.size(0);
   run["nfe"] = nfe;
@@ -215,12 +239,6 @@ double mean_chi2(const ordered_json& run) {
   return sum / static_cast<double>(n);
 }
 
-std::string formatted(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
 }  // namespace
 
 ordered_json run_header(const std::vector<std::string>& command) {
@@ -231,13 +249,16 @@ ordered_json run_header(const std::vector<std::string>& command) {
 
 std::string distrust_text(const ordered_json& fit) {
   std::string numbers, reason;
+  bool collapsed = false;
   for (const auto& slice : fit["slices"]) {
     if (slice["fits"].get<bool>()) continue;
     numbers += (numbers.empty() ? "" : ", ") + slice["slice"].dump();
-    if (reason.empty()) reason = slice["reason"].get<std::string>();
+    if (!reason.empty()) continue;
+    reason = slice["reason"].get<std::string>();
+    collapsed = slice.value("collapsed", false);
   }
   if (numbers.empty()) return "";
-  const std::string where = "the prior does not fit slice(s) " + numbers + ": " + reason;
+  const std::string where = (collapsed ? "the samples do not show the uncertainty of slice(s) " : "the prior does not fit slice(s) ") + numbers + ": " + reason;
   return fit["forced"].get<bool>() ? where + ". The uncertainty is told because of --force and is not to be trusted"
                                    : where + ". The uncertainty there is withheld (standard deviation, intervals, probabilities); the samples are kept, but their spread is "
                                              "not to be trusted. --force gives all of it";
@@ -273,8 +294,8 @@ std::string report_text(const ordered_json& run) {
   if (const std::string distrust = distrust_text(run["prior_fit"]); !distrust.empty()) text += "WARNING: " + distrust + "\n";
   if (run.contains("quality")) text += quality_table(run["quality"]);
   if (run.contains("regions")) text += region_text(run["regions"]);
-  const double level = run["interval_level"].get<double>();
-  text += "intervals hold a further sample with probability " + formatted("%.3f", level) + "\n";
+  if (run["prior_fit"]["uncertainty_withheld_in_slices"].size() < run["slices"].size())
+    text += "intervals hold a further sample with probability " + formatted("%.3f", run["interval_level"].get<double>()) + "\n";
   for (const auto& note : run["notes"]) text += "note: " + note.get<std::string>() + "\n";
   return text + "Research software, not a medical device: not for diagnosis.\n";
 }

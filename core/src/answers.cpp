@@ -27,6 +27,19 @@ std::vector<double> means_in_region(const at::Tensor& samples, const at::Tensor&
   return means;
 }
 
+std::vector<double> means_across_slices(const at::Tensor& samples, const at::Tensor& region) {
+  std::vector<double> together(static_cast<std::size_t>(samples.size(0)), 0.0);
+  const auto n_voxels = region.sum().item<double>();
+  for (std::int64_t slice = 0; slice < region.size(0); ++slice) {
+    const double share = region[slice].sum().item<double>() / n_voxels;
+    if (share == 0.0) continue;
+    std::vector<double> means = means_in_region(samples.select(1, slice), region[slice]);
+    std::sort(means.begin(), means.end());
+    for (std::size_t k = 0; k < means.size(); ++k) together[k] += share * means[k];
+  }
+  return together;
+}
+
 std::int64_t voxels_without_signal(const at::Tensor& magnitudes, const at::Tensor& region) {
   constexpr double kLeast = 3.0;
   return magnitudes.mean(0).lt(magnitudes.std(0) * kLeast).logical_and(region).sum().item<std::int64_t>();

@@ -63,8 +63,19 @@ PriorFit examine_prior_fit(const Prior& prior, const GaussianLikelihood& likelih
   return fit;
 }
 
+namespace {
+
+/// Of an estimate from as many numbers as were measured.
+double estimate_noise(const PriorFit& fit, const PriorFitLimits& limits) {
+  return limits.standard_deviations * std::sqrt(2.0 / static_cast<double>(std::max<std::int64_t>(fit.n_measured, 1)));
+}
+
+}  // namespace
+
+bool shows_the_error(const PriorFit& fit, const PriorFitLimits& limits) { return fit.sigma != 0.0 && fit.visible_share > estimate_noise(fit, limits); }
+
 std::string prior_misfit(const PriorFit& fit, const PriorFitLimits& limits) {
-  const double noise = limits.standard_deviations * std::sqrt(2.0 / static_cast<double>(std::max<std::int64_t>(fit.n_measured, 1)));
+  const double noise = estimate_noise(fit, limits);
   const double least_chi2 = std::min(limits.least_chi2, 1.0 - noise), most_chi2 = std::max(limits.most_chi2, 1.0 + noise);
   // Written so that NaN does not fit.
   if (!(fit.reduced_chi2 <= most_chi2))
@@ -74,7 +85,7 @@ std::string prior_misfit(const PriorFit& fit, const PriorFitLimits& limits) {
     return sentence("the reduced chi-square of the samples is %.2f, less than %.2f: the measurement is less noisy than sigma_y says, or this sampler fits its noise",
                     fit.reduced_chi2, least_chi2);
   // Where the noise drowns the denoiser's error, the share is its estimate's own noise and nothing can be said.
-  if (fit.sigma == 0.0 || fit.visible_share <= noise) return "";
+  if (!shows_the_error(fit, limits)) return "";
   // The share is estimated as well, with the same standard deviation.
   const double most_inflation = std::max(limits.most_inflation, 1.0 + std::sqrt(2.0) * noise / fit.visible_share);
   if (!(fit.error_inflation <= most_inflation))

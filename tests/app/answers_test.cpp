@@ -1,6 +1,7 @@
 // Regions, thresholds, and what is withheld where the prior does not fit.
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -138,6 +139,57 @@ TEST_F(Answers, ARegionThatReachesBeyondTheBodyIsToldOf) {
   EXPECT_LE(run["regions"][0]["voxels_without_signal"], 5);
   EXPECT_NE(content("beyond/report.txt").find("of its 20 voxels show no signal"), std::string::npos) << content("beyond/report.txt");
   EXPECT_NE(content("beyond/report.html").find("of its 20 voxels show no signal"), std::string::npos);
+}
+
+TEST_F(Answers, ARegionOfSeveralSlicesIsAsUncertainAsSlicesThatErrTogether) {
+  const Case input = simulated(std::nullopt);
+  at::Tensor mask = mask_.clone();
+  mask[0].copy_(mask[1]);
+  write_mask("two.nii.gz", mask);
+  const CaseResult result = reconstructed(input);
+  const auto run = written("out", input, result, questions({"--region", "both=" + path("two.nii.gz")}, input));
+  double together = 0.0;
+  for (const std::int64_t slice : {0, 1}) {
+    std::vector<double> means;
+    for (std::int64_t k = 0; k < 9; ++k) means.push_back(result.slices[slice].samples[k].masked_select(mask_[1].gt(0.5)).to(at::kDouble).mean().item<double>());
+    std::sort(means.begin(), means.end());
+    together += 0.5 * (means.back() - means.front());
+  }
+  const auto region = run["regions"][0];
+  EXPECT_EQ(region["slices"], 2);
+  EXPECT_NEAR(region["upper"].get<double>() - region["lower"].get<double>(), together, 1e-3);  // of nine samples the interval is from the smallest to the largest
+  EXPECT_NE(content("out/report.txt").find("its 2 slices taken to err together"), std::string::npos) << content("out/report.txt");
+}
+
+// What a slice has less than others, and what was walked rather than asked for.
+TEST_F(Answers, ReportsSayWhatWasDone) {
+  const Case input = simulated(1);
+  CaseResult result = reconstructed(input);
+  SliceResult& slice = result.slices.front();
+  slice.interval_level = 0.7;
+  slice.report.sigmas.resize(3);
+  slice.fit.visible_share = -0.001;
+  const auto run = written("out", input, result, {});
+  EXPECT_EQ(run["interval_level"], 0.7);
+  EXPECT_EQ(run["slices"][0]["interval_level"], 0.7);
+  EXPECT_EQ(run["slices"][0]["samples"], 9);
+  EXPECT_TRUE(run["prior_fit"]["slices"][0]["error_inflation"].is_null());
+  EXPECT_EQ(run["prior_fit"]["slices"][0]["visible_share"], 0.0);
+  EXPECT_NE(content("out/report.html").find("with 3 noise levels"), std::string::npos);
+  EXPECT_NE(content("out/report.txt").find("intervals hold a further sample with probability 0.700"), std::string::npos);
+}
+
+TEST_F(Answers, UncertaintyOfCollapsedParticlesIsWithheld) {
+  const Case input = simulated(1);
+  CaseResult result = reconstructed(input);
+  result.slices.front().report.effective_share = {1.0, 0.1, 1.0};
+  const auto run = written("out", input, result, {});
+  EXPECT_EQ(run["prior_fit"]["uncertainty_withheld_in_slices"], nlohmann::json({1}));
+  EXPECT_EQ(run["prior_fit"]["slices"][0]["collapsed"], true);
+  EXPECT_FALSE(has("out/standard_deviation.nii.gz"));
+  const std::string report = content("out/report.txt");
+  EXPECT_NE(report.find("do not show the uncertainty of slice(s) 1: the particles of a group collapsed"), std::string::npos) << report;
+  EXPECT_EQ(report.find("intervals hold"), std::string::npos) << report;
 }
 
 TEST_F(Answers, MistakesInRegions) {

@@ -60,6 +60,18 @@ TEST(Answers, Refuses) {
   expect_error(ErrorKind::kUsage, "no sample", [] { answer_of({}, 0.9); });
 }
 
+// Samples of neighbouring slices are drawn apart, their errors are not: the spread is that of slices which err together, and the mean is the mean.
+TEST(Answers, SlicesOfARegionErrTogether) {
+  const at::Tensor two = at::tensor({1.0f, 9.0f, 30.0f, 30.0f, 3.0f, 9.0f, 10.0f, 10.0f, 2.0f, 9.0f, 20.0f, 20.0f}).view({3, 2, 2});  // [sample, slice, voxel]
+  at::Tensor region = at::ones({2, 2}, at::kBool);
+  region[0][1] = false;                        // one voxel of the first slice, two of the second
+  const std::vector<double> means = means_across_slices(two, region);
+  ASSERT_EQ(means.size(), 3u);
+  for (int k = 0; k < 3; ++k) EXPECT_NEAR(means[k], (1.0 + k) / 3.0 + (10.0 + 10.0 * k) * 2.0 / 3.0, 1e-6);
+  region[1].fill_(false);
+  EXPECT_EQ(means_across_slices(two, region), (std::vector<double>{1.0, 2.0, 3.0}));
+}
+
 // Samples of an exact posterior: the interval of a region's mean holds the mean of a further sample, which stands for the truth, with its probability.
 TEST(Answers, RegionIntervalsOfAnExactPosteriorHoldTheTruth) {
   const ExactPosterior posterior = t1c_box8().posterior();

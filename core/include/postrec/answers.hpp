@@ -23,6 +23,12 @@ NumberAnswer answer_of(const std::vector<double>& values, double level);
 /// unit of the samples. Throws Error: kBadData (the region is of another shape), kUsage (it is empty).
 std::vector<double> means_in_region(const at::Tensor& samples, const at::Tensor& region);
 
+/// The same over a region of several slices whose samples were drawn slice by slice: samples [n, slice, ...], region boolean [slice, ...] -> n numbers, in order. Sample k of one slice has
+/// nothing to do with sample k of its neighbour, though their true errors do (correlation .76 at 1 mm in a brain): a mean of independent draws would have intervals that are too short (.61
+/// inside instead of .90 over six slices). So the k-th smallest mean of every slice goes with those of the others, as if slices erred together: no dependence between them gives a larger
+/// standard deviation. For a region in one slice these are its means.
+std::vector<double> means_across_slices(const at::Tensor& samples, const at::Tensor& region);
+
 /// How many voxels of a region show no signal: the mean of their magnitudes is less than three times the standard deviation. Magnitudes of noise alone have 1.9 times (Rayleigh) and do
 /// not average out, so that where the truth is 0 every sample's mean lies above it. Of OASIS brains at R = 8, 8 samples: .5 % of the voxels of the body, all of the empty surroundings.
 /// magnitudes [n, ...] with n at least 2, region boolean [...].

@@ -53,6 +53,9 @@ struct PriorFitLimits {
 /// that the samplers leave free.
 PriorFit examine_prior_fit(const Prior& prior, const GaussianLikelihood& likelihood, const at::Tensor& samples, std::uint64_t seed);
 
+/// Whether the measurement shows so much of the denoiser's error that `error_inflation` means anything.
+bool shows_the_error(const PriorFit& fit, const PriorFitLimits& limits = {});
+
 /// Why the prior does not fit, in a sentence with the figures; empty when nothing speaks against it.
 std::string prior_misfit(const PriorFit& fit, const PriorFitLimits& limits = {});
 
