@@ -1,11 +1,13 @@
 #include "calibration/calibration_certificate.hpp"
 
 #include <algorithm>
+#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <cstdio>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "cli/nearest_name.hpp"
 
@@ -17,37 +19,48 @@ using Records = std::vector<CalibrationRecord>;
 
 constexpr double kCoverageTolerance = 0.05, kDataTolerance = 0.05, kChi2Tolerance = 0.2, kSpreadTolerance = 0.1;
 
-constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::max();
 
-/// A number over all records but one.
-using Statistic = std::function<double(const Records&, std::size_t left_out)>;
+/// Records of one scan are not independent: they have a number together, others each their own.
+std::int64_t group_of(const Records& records, std::size_t i) { return records[i].scan >= 0 ? records[i].scan : -1 - static_cast<std::int64_t>(i); }
+
+/// A number over all records but those of one group.
+using Statistic = std::function<double(const Records&, std::int64_t left_out)>;
 
 template <class Value>
 Statistic mean_of(Value value) {
-  return [value](const Records& records, std::size_t left_out) {
-    double sum = 0.0;
-    for (std::size_t i = 0; i < records.size(); ++i) sum += i == left_out ? 0.0 : value(records[i]);
-    return sum / static_cast<double>(records.size() - (left_out < records.size() ? 1 : 0));
+  return [value](const Records& records, std::int64_t left_out) {
+    double sum = 0.0, n = 0.0;
+    for (std::size_t i = 0; i < records.size(); ++i)
+      if (group_of(records, i) != left_out) sum += value(records[i]), n += 1.0;
+    return sum / n;
   };
 }
 
-ErrorAndSpread total(const Records& records, std::size_t left_out, ErrorAndSpread CalibrationRecord::*part) {
+ErrorAndSpread total(const Records& records, std::int64_t left_out, ErrorAndSpread CalibrationRecord::*part) {
   ErrorAndSpread sum;
   for (std::size_t i = 0; i < records.size(); ++i)
-    if (i != left_out) sum += records[i].*part;
+    if (group_of(records, i) != left_out) sum += records[i].*part;
   return sum;
 }
 
 Statistic chi2_of(ErrorAndSpread CalibrationRecord::*part) {
-  return [part](const Records& records, std::size_t left_out) { return total(records, left_out, part).chi2(); };
+  return [part](const Records& records, std::int64_t left_out) { return total(records, left_out, part).chi2(); };
 }
 
-/// By leaving out one record at a time (jackknife); NaN for less than two.
+std::set<std::int64_t> groups_of(const Records& records) {
+  std::set<std::int64_t> groups;
+  for (std::size_t i = 0; i < records.size(); ++i) groups.insert(group_of(records, i));
+  return groups;
+}
+
+/// By leaving out one group at a time (jackknife); NaN for less than two.
 double standard_error(const Records& records, const Statistic& statistic) {
-  const std::size_t n = records.size();
+  const auto groups = groups_of(records);
+  const std::size_t n = groups.size();
   if (n < 2) return std::numeric_limits<double>::quiet_NaN();
   std::vector<double> without;
-  for (std::size_t i = 0; i < n; ++i) without.push_back(statistic(records, i));
+  for (const auto group : groups) without.push_back(statistic(records, group));
   double mean = 0.0, square = 0.0;
   for (const double value : without) mean += value / static_cast<double>(n);
   for (const double value : without) square += (value - mean) * (value - mean);
@@ -63,9 +76,16 @@ struct Figure {
   CalibrationVerdict above = CalibrationVerdict::kUnderConfident;
 };
 
-CalibrationVerdict judge(double value, double error, const Figure& figure) {
+/// How many standard errors, themselves estimated from so many groups, a right figure passes with probability kFigureFalseAlarm.
+double standard_errors(std::size_t n_groups) {
+  if (n_groups < 2) return std::numeric_limits<double>::infinity();
+  return boost::math::quantile(boost::math::students_t(static_cast<double>(n_groups - 1)), 1.0 - kFigureFalseAlarm / 2.0);
+}
+
+CalibrationVerdict judge(double value, double error, std::size_t n_groups, const Figure& figure) {
   if (!std::isfinite(value) || !std::isfinite(error)) return CalibrationVerdict::kNotEnough;
-  const double off = value - figure.expected, margin = kStandardErrors * error;
+  const double off = value - figure.expected, margin = standard_errors(n_groups) * error;
+  if (error == 0.0 && std::abs(off) > figure.tolerance) return CalibrationVerdict::kNotEnough;  // a few shares that happen to agree
   if (std::abs(off) > std::max(figure.tolerance, margin)) return off < 0.0 ? figure.below : figure.above;
   return margin <= figure.tolerance ? CalibrationVerdict::kCalibrated : CalibrationVerdict::kNotEnough;
 }
@@ -87,7 +107,7 @@ std::vector<Figure> figures_of(const Records& records) {
     figures.push_back({"row-space chi-square of the error", chi2_of(&CalibrationRecord::measured), 1.0, kChi2Tolerance, kUnder, kOver});
   }
   figures.push_back({"null-space chi-square of the error", chi2_of(&CalibrationRecord::unmeasured), 1.0, kChi2Tolerance, kUnder, kOver});
-  figures.push_back({"spread over RMSE", [](const Records& all, std::size_t left_out) { return total(all, left_out, &CalibrationRecord::image).spread_over_rmse(); }, 1.0, kSpreadTolerance, kOver, kUnder});
+  figures.push_back({"spread over RMSE", [](const Records& all, std::int64_t left_out) { return total(all, left_out, &CalibrationRecord::image).spread_over_rmse(); }, 1.0, kSpreadTolerance, kOver, kUnder});
   return figures;
 }
 
@@ -98,9 +118,10 @@ struct Counted {
 
 ordered_json figures_json(const Records& records, std::vector<Counted>& counted) {
   ordered_json result = ordered_json::array();
+  const std::size_t n_groups = groups_of(records).size();
   for (const Figure& figure : figures_of(records)) {
     const double value = figure.statistic(records, kNone), error = standard_error(records, figure.statistic);
-    const CalibrationVerdict verdict = judge(value, error, figure);
+    const CalibrationVerdict verdict = judge(value, error, n_groups, figure);
     counted.push_back({verdict, figure.name});
     result.push_back({{"name", figure.name},
                       {"value", number(value)},
@@ -191,7 +212,7 @@ ordered_json calibration_findings(const Records& records, TruthKind truths) {
     if (one.verdict == verdict && verdict != CalibrationVerdict::kCalibrated) because.push_back(one.name);
   ordered_json list = ordered_json::array();
   for (const auto& record : records) list.push_back(record.json());
-  return {{"verdict", verdict_name(verdict)}, {"because", because}, {"explanation", explanation_of(verdict, truths)}, {"figures", figures}, {"ranks", ranks}, {"records", list}};
+  return {{"verdict", verdict_name(verdict)}, {"ranks_are_judged", truths == TruthKind::kPrior}, {"because", because}, {"explanation", explanation_of(verdict, truths)}, {"figures", figures}, {"ranks", ranks}, {"records", list}};
 }
 
 std::string calibration_table(const ordered_json& findings) {
@@ -207,9 +228,10 @@ std::string calibration_table(const ordered_json& findings) {
   const auto& ranks = findings["ranks"];
   std::size_t inside = 0;
   for (const auto& quantity : ranks["quantities"]) inside += quantity["inside"].get<bool>() ? 1 : 0;
-  table += "ranks: " + std::to_string(inside) + " of " + std::to_string(ranks["quantities"].size()) + " quantities inside their bands\n";
+  table += "ranks: " + std::to_string(inside) + " of " + std::to_string(ranks["quantities"].size()) + " quantities inside their bands";
+  table += findings["ranks_are_judged"].get<bool>() ? "\n" : ", which are for independent truths and judge nothing of scans\n";
   for (const auto& quantity : ranks["quantities"])
-    if (!quantity["inside"].get<bool>()) table += "  outside: " + quantity["name"].get<std::string>() + ", " + quantity["verdict"].get<std::string>() + "\n";
+    if (findings["ranks_are_judged"].get<bool>() && !quantity["inside"].get<bool>()) table += "  outside: " + quantity["name"].get<std::string>() + ", " + quantity["verdict"].get<std::string>() + "\n";
   return table + "VERDICT: " + findings["verdict"].get<std::string>() + ". " + findings["explanation"].get<std::string>() + "\n";
 }
 

@@ -150,13 +150,13 @@ std::string calibration_page(const ordered_json& certificate) {
     page += "</ul>\n";
   }
   page += "<h2>Figures</h2>\n" + figure_table(findings["figures"]);
-  page += "<p>Each is 1, or the level, for samples that can be exchanged with the truth. A figure is wrong when it is off by more than its tolerance and more than three standard errors; "
+  page += "<p>Each is 1, or the level, for samples that can be exchanged with the truth. A figure is wrong when it is off by more than its tolerance and more than three standard errors (of few replicates or scans more, by Student's t; slices of a scan count together); "
           "while these exceed the tolerance there are not enough replicates. Chi-square of the data: |y - A x|&sup2;/(m sigma_y&sup2;) of the samples. Chi-square of the error: squared error of the "
           "samples' mean over (1 + 1/N) times their variance, of A x (row space) and of the part of x that the data say little about (null space).</p>\n";
   page += coverage_curve(findings["figures"]);
   page += "<h2>Ranks</h2>\n<p>Where the truth stands among its samples: even when calibrated, a U when over-confident, a hill when under-confident, a slope when biased. The bands hold all " +
           std::to_string(band["quantities"].size()) + " quantities together with probability " + number_text(1.0 - band["false_alarm_together"].get<double>()) +
-          ". Each would find standard deviations of " + number_text(band["noticed_spread"], "%.2g") + " of the right ones with probability " + number_text(band["power"], "%.2g") + ".</p>\n";
+          "" + (findings["ranks_are_judged"].get<bool>() ? std::string() : ", if truths are independent, which slices of scans are not: of scans they judge nothing") + ". Each would find standard deviations of " + number_text(band["noticed_spread"], "%.2g") + " of the right ones with probability " + number_text(band["power"], "%.2g") + ".</p>\n";
   page += "<div class=\"plots\">\n";
   for (const auto& quantity : band["quantities"]) {
     const auto ranks = quantity["ranks"].get<std::vector<std::int64_t>>();

@@ -101,6 +101,7 @@ std::vector<std::int64_t> full_slices(const at::Tensor& pixels, IntensityUnit un
 struct ScanSlice {
   CaseOptions how;
   std::string name;
+  std::int64_t scan = 0;
 };
 
 std::vector<ScanSlice> slices_of(const std::vector<fs::path>& scans, const CaseOptions& how, std::int64_t n_slices) {
@@ -112,7 +113,7 @@ std::vector<ScanSlice> slices_of(const std::vector<fs::path>& scans, const CaseO
     const Image image = read_scan(scan).image;
     const std::vector<std::int64_t> numbers = how.slice ? std::vector<std::int64_t>{*how.slice} : full_slices(image.pixels, how.unit.value_or(image.unit), n_slices);
     for (const std::int64_t number : numbers) {
-      ScanSlice slice{how, which + called + "slice " + std::to_string(number)};
+      ScanSlice slice{how, which + called + "slice " + std::to_string(number), static_cast<std::int64_t>(k)};
       slice.how.input = scan;
       slice.how.slice = number;
       // The same slice number of two scans shall not have the same noise.
@@ -135,6 +136,7 @@ CalibrationProblem scan_problem(const ScanSlice& slice, const RegionOptions& reg
   const Measurement& measurement = input.measurement;
   CalibrationProblem problem;
   problem.name = slice.name;
+  problem.scan = slice.scan;
   problem.op = make_operator(session.registry(), measurement, 0);
   const TensorSpec domain = problem.op->domain();
   problem.prior = session.prior(domain, measurement.unit, measurement.geometry.spacing_mm[0]);

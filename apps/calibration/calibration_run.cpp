@@ -113,7 +113,8 @@ ordered_json CalibrationRecord::json() const {
           {"unmeasured", sums_json(unmeasured)},
           {"samples", n_samples},
           {"nfe", nfe},
-          {"seconds", seconds}};
+          {"seconds", seconds},
+          {"scan", scan}};
 }
 
 CalibrationRecord CalibrationRecord::from_json(const ordered_json& json) {
@@ -128,7 +129,8 @@ CalibrationRecord CalibrationRecord::from_json(const ordered_json& json) {
             sums_from(json.at("unmeasured")),
             json.at("samples"),
             json.at("nfe"),
-            json.at("seconds")};
+            json.at("seconds"),
+            json.value("scan", std::int64_t{-1})};
   } catch (const ordered_json::exception& failure) {
     throw Error(ErrorKind::kBadData, std::string("a record of the journal cannot be read: ") + failure.what(), "remove the journal to begin again");
   }
@@ -163,6 +165,7 @@ std::optional<CalibrationRecord> calibrate_problem(const CalibrationProblem& pro
 
   CalibrationRecord record;
   record.name = problem.name;
+  record.scan = problem.scan;
   record.n_samples = x.size(0);
   record.nfe = samples.report.nfe;
   record.seconds = samples.report.seconds;

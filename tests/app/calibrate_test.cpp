@@ -360,22 +360,32 @@ CalibrationRecord record(double covered, double chi2) {
   return result;
 }
 
-// Four records that agree but for .01 up and down: the jackknife gives the standard error of a mean, .01 sqrt(4/3)/2.
+// Eight records that agree but for .01 up and down: the jackknife gives the standard error of a mean, .01 sqrt(8/7)/sqrt(8). Of as many a right figure passes 4.5 of them as seldom as three
+// of known ones.
 TEST(CalibrationFindings, JudgeByToleranceAndStandardError) {
-  const auto findings = [](std::initializer_list<double> missing, double chi2) {
+  const auto findings = [](std::initializer_list<double> missing, double chi2, bool one_scan = false) {
     std::vector<CalibrationRecord> records;
-    for (const double one : missing) records.push_back(record(one, chi2));
+    for (const double one : missing)
+      for (const double more : {0.0, 0.001}) {
+        records.push_back(record(one, chi2 + more));
+        if (one_scan) records.back().scan = static_cast<std::int64_t>((records.size() - 1) / 4);
+      }
     return calibration_findings(records, TruthKind::kScans);
   };
   const auto right = findings({0.01, -0.01, 0.01, -0.01}, 1.1);
   EXPECT_EQ(right["verdict"], "calibrated") << right["because"].dump();
-  EXPECT_NEAR(right["figures"][0]["standard_error"].get<double>(), 0.01 * std::sqrt(4.0 / 3.0) / 2.0, 1e-12);
+  EXPECT_NEAR(right["figures"][0]["standard_error"].get<double>(), 0.01 * std::sqrt(8.0 / 7.0) / std::sqrt(8.0), 1e-12);
   const auto missed = findings({0.11, 0.09, 0.11, 0.09}, 1.0);
   EXPECT_EQ(missed["verdict"], "over-confident");
   EXPECT_EQ(missed["because"].size(), 4u);
   EXPECT_EQ(findings({0.0, 0.0, 0.0, 0.0}, 0.5)["verdict"], "under-confident");
   EXPECT_EQ(findings({0.2, -0.2, 0.2, -0.1}, 1.0)["verdict"], "not enough replicates");
-  EXPECT_EQ(findings({0.0}, 1.0)["verdict"], "not enough replicates");
+  // Two that agree are no certainty.
+  EXPECT_EQ(findings({0.2}, 1.0)["verdict"], "not enough replicates");
+  // Slices of a scan err together: two scans of four slices are two numbers.
+  const auto of_scans = findings({0.01, 0.01, -0.01, -0.01}, 1.0, true);
+  EXPECT_NEAR(of_scans["figures"][0]["standard_error"].get<double>(), 0.01, 1e-12);
+  EXPECT_EQ(calibration_findings({record(0.0, 1.0)}, TruthKind::kScans)["verdict"], "not enough replicates");
 }
 
 TEST(CalibrationFindings, ARecordSurvivesItsJson) {
