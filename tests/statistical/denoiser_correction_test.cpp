@@ -78,7 +78,7 @@ ErrorAndSpread mean_of_images(bool corrected) {
 }
 
 // With a shift of the size of the noise s, every level draws the mean to y + s of its own posterior and forgets what it drew before: an error of 2 s^2 beside a variance of 2 s^2/3, 3 in all.
-// Exact figures of 100 replicates have a relative standard deviation of sqrt(2/100 + 2/1500) = .146: 1 +- .6 is left by 4.1 of them (4e-5), and 3 is above 2 by 2.3.
+// Exact figures of 100 replicates have a relative standard deviation of sqrt(2/100 + 2/1500) = .146: 1 +- .6 is left by 4.1 of them (2e-4, for they are skewed), and 3 is above 2 by 2.3.
 TEST(DenoiserCorrection, AShiftOfTheMeanIsNoCertainty) {
   const double with = mean_of_images(true).chi2(), without = mean_of_images(false).chi2();
   EXPECT_NEAR(with, 1.0, 0.6);

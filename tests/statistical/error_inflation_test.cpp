@@ -78,7 +78,7 @@ TEST(ErrorInflation, ARightTableIsKept) {
 }
 
 // The truth's misfit is as far from the samples' as these are from each other, although every sample is led by its own: 17 here, 52 when each was told that the noise's
-// energy is what was expected. 12 squares of a mean of 1; a chi-square of 12 degrees is above 34 once in 1,400, about once in 500 with a variance from 16 samples.
+// energy is what was expected. 12 squares over variances from 16 samples, F(1, 15) with a mean of 15/13: their sum is above 34 once in a hundred seeds.
 TEST(ErrorInflation, MisfitsDifferAsTheTruthsDoes) { EXPECT_LT(with_table(1.0, true, 20).misfit_distance, kReplicates + 4.5 * std::sqrt(2.0 * kReplicates)); }
 
 }  // namespace

@@ -90,7 +90,7 @@ struct Figures {
   double distance_50, deviation_50, spread_50;
 };
 
-// Six standard deviations, and .1 for the spread: false alarm 2e-9 a figure. So two methods whose means are twelve apart keep their order.
+// Six standard deviations, and .1 for the spread: false alarm 3e-4 a figure over seeds, since a deviation of ten seeds is itself an estimate (Student's t). So two methods whose means are twelve apart keep their order.
 // The order is that of the study of samplers: split Gibbs and DiffPIR ahead, DDRM and DiffPIR too narrow, exact DAPS and annealed Langevin
 // far too wide at few evaluations.
 void expect_figures(const Bed& bed, const std::vector<Figures>& table) {
