@@ -52,7 +52,7 @@ int in_range(const CommandOptions& options, const std::string& name, int least, 
 po::typed_value<std::string>* file_value() { return po::value<std::string>()->value_name("FILE"); }
 
 void add_tls_options(CommandOptions& options) {
-  options.add_topic("tls", "TLS", "DICOM's BCP 195 profile: TLS 1.2 or later. The peer's certificate is always verified. Its host name is not compared: pin the certificate.\n"
+  options.add_topic("tls", "TLS", "DICOM's non-downgrading BCP 195 profile: TLS 1.2 or later. The peer's certificate is always verified. Its host name is not compared: pin the certificate.\n"
                                   "Example: --tls-key our.key --tls-cert our.pem --tls-ca hospital-ca.pem\n")
       ("tls-ca", file_value(), "use TLS, and trust certificates that these (PEM) have signed")
       ("tls-cert", file_value(), "our certificate (PEM)")

@@ -72,8 +72,9 @@ std::unique_ptr<DcmTLSTransportLayer> tls_layer(const PacsTls& tls, T_ASC_Networ
     if (!layer->checkPrivateKeyMatchesCertificate())
       throw Error(ErrorKind::kBadData, "the TLS key does not belong to its certificate", "give the key that the certificate was made for");
   }
-  if (layer->setTLSProfile(TSP_Profile_BCP195).bad() || layer->activateCipherSuites().bad())
-    throw Error(ErrorKind::kUnavailable, "this OpenSSL has none of the cipher suites of DICOM's BCP 195 profile");
+  // ND: the profile without it falls back to TLS 1.0.
+  if (layer->setTLSProfile(TSP_Profile_BCP195_ND).bad() || layer->activateCipherSuites().bad())
+    throw Error(ErrorKind::kUnavailable, "this OpenSSL has none of the cipher suites of DICOM's non-downgrading BCP 195 profile");
   layer->setCertificateVerification(DCV_requireCertificate);
   return layer;
 }

@@ -279,5 +279,25 @@ TEST_F(OrthancTest, OurListenerSpeaksTlsToo) {
   EXPECT_EQ(listener.stop(SIGTERM), 0);
 }
 
+// openssl s_client ends with 0 when the handshake was done.
+TEST_F(OrthancTest, OurListenerRefusesOldTls) {
+  make_certificate("server", "ca");
+  make_certificate("recon", "ca");
+  auto options = tls("server", "ca");
+  options.resize(6);
+  Background listener(listen_command("inbox", 0, options), path("listen.log"));
+  const int port = port_of(listener);
+  ASSERT_NE(port, 0) << listener.output();
+  const auto handshake = [&](const std::string& version) {
+    return std::system(("openssl s_client -connect 127.0.0.1:" + std::to_string(port) + " -" + version + " -cipher 'ALL@SECLEVEL=0' -cert " + path("archive/recon.pem") + " -key " +
+                        path("archive/recon.key") + " </dev/null >/dev/null 2>&1")
+                           .c_str());
+  };
+  EXPECT_EQ(handshake("tls1_2"), 0);
+  EXPECT_NE(handshake("tls1_1"), 0);
+  EXPECT_NE(handshake("tls1"), 0);
+  EXPECT_EQ(listener.stop(SIGTERM), 0);
+}
+
 }  // namespace
 }  // namespace postrec
