@@ -52,7 +52,7 @@ struct DerivedSeries {
   DicomCode quantity() const;                  ///< value "" for an intensity
 };
 
-/// The UID of the series: of source, run and pixels. Throws Error(kNumerical) when a pixel is not finite.
+/// The UID of the series: of the source's files, run and pixels. Throws Error(kNumerical) when a pixel is not finite.
 DerivedSeries make_derived_series(const DicomSource& source, const DerivedVolume& volume, const Derivation& derivation, const char* kind);
 
 /// Sets a text, a code as the only item of a sequence. Like all that follow for a child process only; std::runtime_error when DCMTK refuses.

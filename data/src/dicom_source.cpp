@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 
 #include "dicom_scan.hpp"
 #include "dicom_series.hpp"
@@ -40,15 +41,17 @@ DicomSource read_dicom_source(const fs::path& path) {
   if (first.samples != 1) throw Error(ErrorKind::kUsage, quoted_path(path) + " is a colour series", "derived DICOM objects are written for gray images");
   source.rows = first.rows;
   source.columns = first.columns;
-  std::string instances;
+  std::map<fs::path, std::string> digests;  // frames share a file
+  std::string slices;
   for (const DicomFile& file : series.files) {
     source.files.push_back(file.path);
     source.names.push_back(file.name);
     source.frames.push_back(file.header.frame);
-    const std::string uid = file.header.sop_instance_uid;
-    instances += (uid.empty() ? sha256_file(file.path) : uid) + "\n";
+    std::string& digest = digests[file.path];
+    if (digest.empty()) digest = sha256_file(file.path);
+    slices += digest + " " + std::to_string(file.header.frame) + "\n";
   }
-  source.identity = sha256_hex(instances.data(), instances.size());
+  source.identity = sha256_hex(slices.data(), slices.size());
   return source;
 }
 

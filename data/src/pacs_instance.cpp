@@ -37,6 +37,25 @@ void read_header(const fs::path& path, InstanceHeader& header) {
                   get_uid(*file.getMetaInfo(), DCM_TransferSyntaxUID, header.transfer_syntax);
 }
 
+/// False when the file cannot be read whole.
+bool load_without_times(const fs::path& path, DcmFileFormat& file) {
+  if (file.loadFile(path.c_str()).bad() || file.loadAllDataIntoMemory().bad()) return false;
+  DcmDataset& dataset = *file.getDataset();
+  for (const DcmTagKey& tag : {DCM_InstanceCreationDate, DCM_InstanceCreationTime, DCM_SeriesDate, DCM_SeriesTime, DCM_ContentDate, DCM_ContentTime})
+    dataset.findAndDeleteElement(tag);
+  DcmItem* equipment = nullptr;
+  for (long i = 0; dataset.findAndGetSequenceItem(DCM_ContributingEquipmentSequence, equipment, i).good(); ++i) equipment->findAndDeleteElement(DCM_ContributionDateTime);
+  return true;
+}
+
+bool same_data_set(const fs::path& left, const fs::path& right) {
+  ::unsetenv("DCMDICTPATH");
+  OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+  DcmFileFormat a, b;
+  return load_without_times(left, a) && load_without_times(right, b) && a.getDataset()->getOriginalXfer() == b.getDataset()->getOriginalXfer() &&
+         a.getDataset()->compare(*b.getDataset()) == 0;
+}
+
 }  // namespace
 
 std::vector<InstanceHeader> read_instance_headers(const std::vector<fs::path>& files) {
@@ -68,6 +87,14 @@ std::string data_set_sha256(const fs::path& path) {
   if (file.read(head, sizeof head)) std::memcpy(&meta, head + kMetaLength, sizeof meta);
   if (!file || fs::file_size(path) < kMetaStart + meta) throw Error(ErrorKind::kBadData, "a received instance has no file meta header");
   return sha256_file(path, kMetaStart + meta);
+}
+
+bool same_but_for_times(const fs::path& left, const fs::path& right) {
+  const SharedMemory shared(sizeof(bool));
+  auto& same = *static_cast<bool*>(shared.data());
+  const ChildLimits limits{(std::uint64_t{512} << 20) + 4 * (fs::file_size(left) + fs::file_size(right))};
+  run_in_child([&] { same = same_data_set(left, right); }, limits);
+  return same;
 }
 
 }  // namespace postrec

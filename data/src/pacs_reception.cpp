@@ -107,7 +107,8 @@ unsigned short PacsReception::keep(const fs::path& temporary, const T_DIMSE_C_St
     }
     if (errno != EEXIST) return kOutOfResources;
   }
-  if (data_set_sha256(temporary) != data_set_sha256(folder_ / series / name)) return kOtherContent;
+  const fs::path known = folder_ / series / name;
+  if (data_set_sha256(temporary) != data_set_sha256(known) && !same_but_for_times(temporary, known)) return kOtherContent;
   outcome = Outcome::kKnown;
   return kStored;
 }

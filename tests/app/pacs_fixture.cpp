@@ -113,7 +113,7 @@ std::string data_set_bytes(const TestInstance& i) {
   const std::string canary = "ZZCANARY";
   std::string pixels;
   for (int k = 0; k < i.rows * i.columns; ++k) append_number(pixels, static_cast<std::uint32_t>((k * 7 + i.seed * 131) & 0xfff), 2);
-  return element(8, 0x16, "UI", i.sop_class) + element(8, 0x18, "UI", i.instance) + element(8, 0x20, "DA", "20200101") + element(8, 0x50, "SH", i.accession) +
+  return element(8, 0x16, "UI", i.sop_class) + element(8, 0x18, "UI", i.instance) + element(8, 0x20, "DA", "20200101") + (i.content_time.empty() ? "" : element(8, 0x33, "TM", i.content_time)) + element(8, 0x50, "SH", i.accession) +
          element(8, 0x60, "CS", "MR") + element(8, 0x80, "LO", canary + " CLINIC") + element(8, 0x90, "PN", canary + "^REFERRER") +
          element(0x10, 0x10, "PN", canary + "^PHI") + element(0x10, 0x20, "LO", "../../" + canary + "$(id)") + element(0x20, 0xd, "UI", i.study) +
          element(0x20, 0xe, "UI", i.series) + element(0x20, 0x13, "IS", std::to_string(i.seed)) + us(0x28, 2, 1) + element(0x28, 4, "CS", "MONOCHROME2") +

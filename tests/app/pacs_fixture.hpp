@@ -38,6 +38,7 @@ struct TestInstance {
   std::string study = "1.2.3", series = "1.2.3.1", instance;
   std::string sop_class = "1.2.840.10008.5.1.4.1.1.4";  // MR image
   std::string accession = "ZZCANARY-A1";
+  std::string content_time;  ///< left out when empty
   int seed = 0;      ///< what the pixels are
   int rows = 16, columns = 16;
 };

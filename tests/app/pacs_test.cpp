@@ -261,6 +261,22 @@ TEST_F(PacsTest, AnotherContentUnderAKnownUidIsRefused) {
   EXPECT_EQ(data_sets(path("inbox")), data_sets(path("sent_a")));
 }
 
+// As a run that is done again makes it.
+TEST_F(PacsTest, ACopyThatWasMadeAtAnotherTimeIsKnown) {
+  TestInstance instance;
+  instance.instance = "1.2.3.1.1";
+  instance.content_time = "101112";
+  write_instance(folder_ / "sent_a" / "one", instance);
+  instance.content_time = "101113";
+  write_instance(folder_ / "sent_b" / "one", instance);
+  Background listener(listen_command("inbox", 0), path("listen.log"));
+  const int port = port_of(listener);
+  ASSERT_NE(port, 0) << listener.output();
+  EXPECT_EQ(send("sent_a", inbox_peer(port)).code, 0);
+  EXPECT_EQ(send("sent_b", inbox_peer(port)).code, 0);
+  EXPECT_EQ(data_sets(path("inbox")), data_sets(path("sent_a"))) << "the first one stays";
+}
+
 TEST_F(PacsTest, AnInstanceThatIsTooLargeIsNotTaken) {
   TestInstance instance;
   instance.instance = "1.2.3.1.1";

@@ -5,13 +5,16 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 
 #include "dicom_files.hpp"
 #include "dicom_uid.hpp"
 #include "full_disk.hpp"
 #include "image_bytes.hpp"
+#include "pacs_instance.hpp"
 #include "postrec/data/derived_series.hpp"
 #include "postrec/data/scan.hpp"
 #include "shell.hpp"
@@ -213,6 +216,21 @@ TEST_F(DicomWrite, UidsFollowFromSourceRunAndPixels) {
   EXPECT_NE(Loaded(folder_ / "map.dcm").text(DCM_SOPInstanceUID), first.second);
 }
 
+// Two patients, or two studies, under one UID would be one object in an archive.
+TEST_F(DicomWrite, ACorrectedSourceGivesOtherUids) {
+  std::set<std::string> all;
+  for (const DcmTagKey& tag : {DCM_PatientName, DCM_PatientID, DCM_StudyInstanceUID, DCM_FrameOfReferenceUID}) {
+    PhantomSpec spec;
+    spec.change = [&](DcmDataset& d, int) { d.putAndInsertString(tag, "1.2.33"); };
+    fs::remove_all(folder_ / "source");
+    const DicomSource source = source_of(spec);
+    Loaded file(series(source, volume_of(source, 1.0), tag.toString().c_str()));
+    EXPECT_EQ(file.text(tag), "1.2.33");
+    all.insert({file.text(DCM_SeriesInstanceUID), file.text(DCM_SOPInstanceUID)});
+  }
+  EXPECT_EQ(all.size(), 8u);
+}
+
 TEST_F(DicomWrite, HistoryOfTheSourceIsKept) {
   PhantomSpec spec;
   spec.change = [](DcmDataset& d, int slice) {
@@ -355,6 +373,33 @@ TEST_F(DicomWrite, ASourceThatHasGoneIsNamedByNothingOfItsOwn) {
   fs::remove(source.files[1]);
   const Error error = expect_error(ErrorKind::kNoInput, {"0002.dcm", "cannot be read again"}, [&] { series(source, volume_of(source, 1.0)); });
   EXPECT_EQ(std::string(error.what()).find(kCanary), std::string::npos);
+}
+
+// The same run done again makes its objects at another time; everything else must be what it was, or one UID would stand for two.
+TEST_F(DicomWrite, OneUidIsOneObjectButForItsTimes) {
+  const DicomSource source = source_of();
+  DerivedVolume volume = volume_of(source, 1.0);
+  const auto make = [&](const std::string& name) {
+    series(source, volume, name);
+    write_parametric_map(folder_ / name / "map.dcm", source, volume, derivation());
+  };
+  make("a");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // times are in seconds
+  make("b");
+  for (const char* name : {"0001.dcm", "0003.dcm", "map.dcm"}) {
+    const fs::path a = folder_ / "a" / name, b = folder_ / "b" / name;
+    EXPECT_EQ(Loaded(a).text(DCM_SOPInstanceUID), Loaded(b).text(DCM_SOPInstanceUID));
+    EXPECT_NE(data_set_sha256(a), data_set_sha256(b));
+    EXPECT_TRUE(same_but_for_times(a, b)) << name;
+  }
+  EXPECT_FALSE(same_but_for_times(folder_ / "a/0001.dcm", folder_ / "a/0002.dcm"));
+  for (const DcmTagKey& tag : {DCM_PatientID, DCM_StudyDate, DCM_AcquisitionTime}) {
+    DcmFileFormat file;
+    ASSERT_TRUE(file.loadFile((folder_ / "a/0001.dcm").c_str()).good());
+    file.getDataset()->putAndInsertString(tag, "20210101");
+    ASSERT_TRUE(file.saveFile((folder_ / "other.dcm").c_str(), EXS_LittleEndianExplicit).good());
+    EXPECT_FALSE(same_but_for_times(folder_ / "a/0001.dcm", folder_ / "other.dcm")) << tag.toString();
+  }
 }
 
 TEST_F(DicomWrite, AFullDiskLeavesNoFile) {

@@ -19,7 +19,7 @@ struct DicomSource {
   ImageGeometry geometry;
   std::string modality;                        ///< "CT" or "MR"
   std::int64_t rows = 0, columns = 0;
-  std::string identity;                        ///< SHA-256 of its instances' UIDs
+  std::string identity;                        ///< SHA-256 of the SHA-256 of its files: patient and study are in it, so a corrected source is another
   std::vector<std::string> warnings;           ///< without patient data
 };
 
@@ -62,7 +62,7 @@ struct Derivation {
 /// Writes a CT or MR image series, int16, one file a slice: 0001.dcm and so on in the new folder `folder`. CT has a rescale to HU, MR stored values
 /// alone, whose scale is in the RealWorldValueMappingSequence. The attributes are listed in data/README.md.
 ///
-/// UIDs are made from the source, the run and the pixels, so that the same run gives the same ones and another image never shares them. Every file is written
+/// UIDs are made from the source's files, the run and the pixels, so that the same run gives the same ones and another image, patient or study never shares them. Every file is written
 /// under a temporary name by a child process, read again and compared, then renamed.
 /// Throws Error: kCannotCreate, kInputOutput (disk full; a file does not read back as it was written), kNoInput (the source has gone),
 /// kNumerical (a pixel is not finite).
