@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "child_process.hpp"
+#include "dicom_groups.hpp"
 #include "dicom_uid.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
@@ -234,6 +235,11 @@ bool load_source_header(const fs::path& path, SourceHeader& header) {
   return true;
 }
 
+DcmItem& SourceHeader::part(const DcmTagKey& group) {
+  DcmItem* item = frame > 0 ? group_item(dataset(), frame, group) : nullptr;
+  return item != nullptr ? *item : dataset();
+}
+
 std::string DerivedSeries::instance_uid(std::int64_t instance) const { return derived_uid("instance " + std::to_string(instance) + " of " + uid); }
 
 std::string DerivedSeries::description() const {
@@ -335,6 +341,12 @@ std::string orientation_of(const ImageGeometry& g) {
 }
 
 std::string pixel_spacing_of(const ImageGeometry& g) { return decimals({g.spacing_mm[1], g.spacing_mm[0]}); }
+
+std::string slice_spacing_of(const DicomSource& series, SourceHeader& source) {
+  return series.files.size() > 1 ? decimals({series.geometry.spacing_mm[2]}) : text_of(source.part(DCM_PixelMeasuresSequence), DCM_SpacingBetweenSlices);
+}
+
+std::string slice_thickness_of(SourceHeader& source) { return text_of(source.part(DCM_PixelMeasuresSequence), DCM_SliceThickness); }
 
 void write_derived_object(const fs::path& path, const DerivedSeries& series, const std::vector<std::int64_t>& source_slices,
                           const std::function<void(DcmDataset&, std::vector<SourceHeader>&)>& build) {

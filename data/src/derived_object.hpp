@@ -33,6 +33,8 @@ struct SourceHeader {
   std::int64_t frame = 0;                      ///< that is meant, counted from 1; 0: the file is one image
 
   DcmDataset& dataset() { return *file.getDataset(); }
+  /// Where it says something of the image: of a frame its functional group of that name, else the data set.
+  DcmItem& part(const DcmTagKey& group);
 };
 
 /// False when the file cannot be read.
@@ -80,6 +82,10 @@ std::string decimals(const std::vector<double>& values);
 std::string position_of(const ImageGeometry& geometry, std::int64_t slice);
 std::string orientation_of(const ImageGeometry& geometry);
 std::string pixel_spacing_of(const ImageGeometry& geometry);
+
+/// How far apart the slices are, which one slice alone does not tell unless its source says so, and how thick, which only the scanner knows. Empty when not known.
+std::string slice_spacing_of(const DicomSource& series, SourceHeader& source);
+std::string slice_thickness_of(SourceHeader& source);
 
 /// Runs `build`, which fills a file from the headers of `sources`, in a child process; saves it with a preamble of zeros and our implementation UID,
 /// reads it again and compares all of it. Written atomically to `path`.

@@ -130,15 +130,14 @@ void put_ct(DcmItem& source, DcmItem& target, const DerivedSeries& series, doubl
   put_text(target, DCM_RescaleType, series.volume->quantity == DerivedQuantity::kProbability ? "US" : "HU");
 }
 
-void put_plane(DcmItem& source, DcmItem& target, const DicomSource& series, std::int64_t slice) {
+void put_plane(SourceHeader& source, DcmItem& target, const DicomSource& series, std::int64_t slice) {
   put_text(target, DCM_ImagePositionPatient, position_of(series.geometry, slice));
   put_text(target, DCM_ImageOrientationPatient, orientation_of(series.geometry));
   put_text(target, DCM_PixelSpacing, pixel_spacing_of(series.geometry));
-  // How thick a slice is the scanner knows; the grid says how far apart they are.
   const DcmTagKey thickness[] = {DCM_SliceThickness};
-  keep(source, target, thickness);
+  keep(source.dataset(), target, thickness);
   require_elements(target, {DCM_SliceThickness});
-  put_text(target, DCM_SpacingBetweenSlices, decimals({series.geometry.spacing_mm[2]}));
+  if (const std::string spacing = slice_spacing_of(series, source); !spacing.empty()) put_text(target, DCM_SpacingBetweenSlices, spacing);
 }
 
 void put_pixels(DcmItem& target, const DicomSource& source, const Stored& stored, const std::vector<std::int16_t>& pixels) {
@@ -177,7 +176,7 @@ void write_derived_series(const fs::path& folder, const DicomSource& source, con
       put_source_references(target, derivation.simulated ? DCM_SourceImageSequence : DCM_ReferencedImageSequence, sources);
       if (ct) put_ct(first, target, series, stored.step);
       else put_mr(first, target);
-      put_plane(first, target, source, volume.source_slices[i]);
+      put_plane(sources.front(), target, source, volume.source_slices[i]);
       put_mapping(target, series, stored.step);
       put_pixels(target, source, stored, pixels);
     });

@@ -18,6 +18,7 @@
 #include "child_process.hpp"
 #include "dicom_child.hpp"
 #include "dicom_ct_pd.hpp"
+#include "dicom_groups.hpp"
 #include "dicom_rle.hpp"
 #include "postrec/sha256.hpp"
 
@@ -191,16 +192,6 @@ void read_header(const std::filesystem::path& path, DicomHeader& header) {
   read_pixel_layout(dataset, header);
   read_geometry(dataset, header);
   read_rescale(dataset, header);
-}
-
-/// The item that says something of a frame: in its own functional group, or in the one that all frames share; null without either.
-DcmItem* group_item(DcmItem& dataset, std::int64_t frame, const DcmTagKey& sequence) {
-  DcmItem *group = nullptr, *item = nullptr;
-  if (dataset.findAndGetSequenceItem(DCM_PerFrameFunctionalGroupsSequence, group, static_cast<long>(frame - 1)).good() &&
-      group->findAndGetSequenceItem(sequence, item, 0).good())
-    return item;
-  if (dataset.findAndGetSequenceItem(DCM_SharedFunctionalGroupsSequence, group, 0).good() && group->findAndGetSequenceItem(sequence, item, 0).good()) return item;
-  return nullptr;
 }
 
 void read_frame(DcmItem& dataset, DicomHeader& header) {

@@ -20,6 +20,12 @@ namespace {
 
 constexpr double kGridTolerance_mm = 1e-3;
 
+/// Only one slice alone can lack it. What stands in for it when a scan is read would be written as if the scanner had said so.
+void require_place(const DicomHeader& header, const fs::path& path) {
+  if (!header.has_position || !header.has_orientation || !header.has_pixel_spacing)
+    throw Error(ErrorKind::kBadData, quoted_path(path) + " lacks ImagePositionPatient, ImageOrientationPatient or PixelSpacing", "derived DICOM objects need a source that says where it lies: give one with all three");
+}
+
 }  // namespace
 
 bool holds_dicom(const fs::path& path) {
@@ -39,6 +45,7 @@ DicomSource read_dicom_source(const fs::path& path) {
     throw Error(ErrorKind::kUsage, quoted_path(path) + " is neither CT nor MR", "derived DICOM objects are written for these two");
   const DicomHeader& first = series.files.front().header;
   if (first.samples != 1) throw Error(ErrorKind::kUsage, quoted_path(path) + " is a colour series", "derived DICOM objects are written for gray images");
+  for (const DicomFile& file : series.files) require_place(file.header, path);
   source.rows = first.rows;
   source.columns = first.columns;
   std::map<fs::path, std::string> digests;  // frames share a file

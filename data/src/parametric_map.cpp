@@ -29,11 +29,11 @@ DPMParametricMapIOD make_map(const DerivedSeries& series) {
 
 CodeSequenceMacro code_macro(const DicomCode& code) { return CodeSequenceMacro(code.value, code.scheme, code.meaning); }
 
-void share_grid(DPMParametricMapIOD& map, const ImageGeometry& g, const std::string& thickness) {
+void share_grid(DPMParametricMapIOD& map, const ImageGeometry& g, const std::string& thickness, const std::string& spacing) {
   FGPixelMeasures measures;
   require_good(measures.setPixelSpacing(pixel_spacing_of(g).c_str()));
   require_good(measures.setSliceThickness(thickness.c_str()));
-  require_good(measures.setSpacingBetweenSlices(decimals({g.spacing_mm[2]}).c_str()));
+  if (!spacing.empty()) require_good(measures.setSpacingBetweenSlices(spacing.c_str()));
   require_good(map.addForAllFrames(measures));
   FGPlaneOrientationPatient orientation;
   const auto direction = [&](int row, int column) { return OFString(decimals({g.direction[3 * row + column]}).c_str()); };
@@ -135,7 +135,7 @@ void write_parametric_map(const std::filesystem::path& path, const DicomSource& 
     DPMParametricMapIOD map = make_map(series);
     OFString thickness;
     if (sources.front().dataset().findAndGetOFString(DCM_SliceThickness, thickness).bad() || thickness.empty()) thickness = decimals({source.geometry.spacing_mm[2]}).c_str();
-    share_grid(map, source.geometry, thickness.c_str());
+    share_grid(map, source.geometry, thickness.c_str(), slice_spacing_of(source, sources.front()));
     share_meaning(map, series, low, high);
     require_good(map.getIODMultiframeDimensionModule().addDimensionIndex(DCM_ImagePositionPatient, derived_uid("dimensions of " + series.uid).c_str(),
                                                                          DCM_PlanePositionSequence, "Position"));

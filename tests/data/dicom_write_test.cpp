@@ -359,6 +359,39 @@ TEST_F(DicomWrite, OnlyGrayCtAndMr) {
   expect_error(ErrorKind::kUsage, {"neither CT nor MR"}, [&] { read_dicom_source(folder_ / "pet"); });
 }
 
+// Read as an image 1 mm and the identity stand in; written they would pass for what the scanner said.
+TEST_F(DicomWrite, ASourceWithoutAPlaceIsRefused) {
+  for (const DcmTagKey& tag : {DCM_ImagePositionPatient, DCM_ImageOrientationPatient, DCM_PixelSpacing}) {
+    PhantomSpec spec = mr();
+    spec.slices = 1;
+    spec.change = [&](DcmDataset& d, int) { d.findAndDeleteElement(tag); };
+    write_phantom_series(folder_ / "placeless", spec);
+    EXPECT_FALSE(read_scan(folder_ / "placeless").warnings.empty());
+    expect_error(ErrorKind::kBadData, {"placeless'", "ImagePositionPatient, ImageOrientationPatient or PixelSpacing", "derived DICOM objects"}, [&] { read_dicom_source(folder_ / "placeless"); });
+  }
+}
+
+TEST_F(DicomWrite, OneSliceHasTheSpacingThatItsSourceSays) {
+  for (const char* spacing : {"", "4.5"}) {
+    PhantomSpec spec = mr();
+    spec.slices = 1;
+    spec.change = [&](DcmDataset& d, int) {
+      if (*spacing) d.putAndInsertString(DCM_SpacingBetweenSlices, spacing);
+    };
+    const DicomSource source = source_of(spec);
+    const DerivedVolume volume = volume_of(source, 1.0);
+    write_parametric_map(folder_ / "map.dcm", source, volume, derivation());
+    Loaded image(series(source, volume)), map(folder_ / "map.dcm");
+    OFString of_map;
+    map.d().findAndGetOFString(DCM_SpacingBetweenSlices, of_map, 0, OFTrue);
+    EXPECT_EQ(image.text(DCM_SpacingBetweenSlices), spacing);
+    EXPECT_EQ(std::string(of_map.c_str()), spacing);
+    EXPECT_EQ(image.d().tagExists(DCM_SpacingBetweenSlices), *spacing != 0);
+    if (shell("command -v dciodvfy").first != 0) continue;
+    for (const char* name : {"out/0001.dcm", "map.dcm"}) EXPECT_EQ(shell("dciodvfy -new '" + (folder_ / name).string() + "'").first, 0) << name;
+  }
+}
+
 TEST_F(DicomWrite, NotANumberIsRefused) {
   const DicomSource source = source_of();
   DerivedVolume volume = volume_of(source, 1.0);

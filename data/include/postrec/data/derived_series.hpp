@@ -27,7 +27,8 @@ struct DicomSource {
 bool holds_dicom(const std::filesystem::path& path);
 
 /// Reads the headers of a series in a folder, or of one file, with all the checks of read_scan.
-/// Throws Error: what read_scan throws; kUsage for another modality than CT and MR, or colour.
+/// Throws Error: what read_scan throws; kUsage for another modality than CT and MR, or colour; kBadData for a slice without position,
+/// orientation or pixel size.
 DicomSource read_dicom_source(const std::filesystem::path& path);
 
 /// The slice of the source where a stack of `slices` images [rows, columns] on `grid` begins.
