@@ -3,27 +3,36 @@
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmnet/dimse.h>
 
+#include <cstdio>
 #include <cstring>
 #include <exception>
 #include <functional>
 #include <set>
+#include <sstream>
 
+#include "child_process.hpp"
 #include "dicom_uid.hpp"
 
 namespace postrec {
 namespace {
 
-constexpr std::uint64_t kAnswerBytes = 256 << 20;
+constexpr std::uint64_t kAnswerBytes = 4 << 20;
+constexpr int kMostAnswers = 1000000;
+constexpr std::size_t kTextBytes = std::size_t{256} << 20;
+constexpr ChildLimits kLimits{std::uint64_t{1} << 30, 600};
 constexpr const char* kModel = UID_FINDStudyRootQueryRetrieveInformationModel;
 
 /// Calls take() for each answer; an exception of it is kept over DCMTK's frames and thrown afterwards.
 struct Answers {
+  PacsTransport& transport;
   std::function<void(DcmDataset&)> take;
-  std::exception_ptr failure;
+  std::exception_ptr failure = nullptr;
+  int left = kMostAnswers;
 };
 
 void on_answer(void* data, T_DIMSE_C_FindRQ*, int, T_DIMSE_C_FindRSP*, DcmDataset* identifiers) {
   auto& answers = *static_cast<Answers*>(data);
+  answers.transport.allow(answers.left-- > 0 ? kAnswerBytes : 0);
   if (answers.failure || identifiers == nullptr) return;
   try {
     answers.take(*identifiers);
@@ -42,7 +51,7 @@ void find(PacsAssociation& association, DcmDataset& keys, const std::function<vo
   T_DIMSE_C_FindRSP response{};
   DcmDataset* detail = nullptr;
   int count = 0;
-  Answers answers{take, nullptr};
+  Answers answers{association.transport(), take};
   association.transport().allow(kAnswerBytes);
   const OFCondition condition =
       DIMSE_findUser(association.get(), *context, &request, &keys, count, on_answer, &answers, DIMSE_NONBLOCKING, association.timeout(), &response, &detail);
@@ -73,10 +82,7 @@ std::set<std::string> find_studies(PacsAssociation& association, const PacsQuery
   return studies;
 }
 
-}  // namespace
-
-PacsContext find_context() { return {kModel, {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax}, false}; }
-
+/// The series that match, without duplicates.
 std::vector<FoundSeries> find_series(PacsAssociation& association, const PacsQuery& query) {
   // A series alone: DICOM wants its study, too, but archives find it without.
   std::set<std::string> studies = {query.study_uid};
@@ -89,14 +95,12 @@ std::vector<FoundSeries> find_series(PacsAssociation& association, const PacsQue
     put(keys, DCM_StudyInstanceUID, study);
     put(keys, DCM_SeriesInstanceUID, query.series_uid);
     find(association, keys, [&](DcmDataset& answer) {
-      FoundSeries series{uid_of(answer, DCM_StudyInstanceUID, "study"), uid_of(answer, DCM_SeriesInstanceUID, "series")};
+      FoundSeries series{uid_of(answer, DCM_StudyInstanceUID, "study"), uid_of(answer, DCM_SeriesInstanceUID, "series"), {}};
       if (seen.insert(series.series).second) found.push_back(std::move(series));
     });
   }
   return found;
 }
-
-namespace {
 
 std::vector<FoundInstance> instances_of(PacsAssociation& association, const FoundSeries& series, bool with_class) {
   DcmDataset keys;
@@ -116,8 +120,6 @@ std::vector<FoundInstance> instances_of(PacsAssociation& association, const Foun
   return found;
 }
 
-}  // namespace
-
 std::vector<FoundInstance> find_instances(PacsAssociation& association, const FoundSeries& series, bool with_class) {
   if (with_class) try {
       return instances_of(association, series, true);
@@ -126,6 +128,87 @@ std::vector<FoundInstance> find_instances(PacsAssociation& association, const Fo
       if (refusal.kind() != ErrorKind::kPacs) throw;
     }
   return instances_of(association, series, false);
+}
+
+/// A line for each series, "S STUDY SERIES", and behind it one for each of its instances, "I INSTANCE CLASS".
+std::string text_of(const std::vector<FoundSeries>& found) {
+  std::string text;
+  for (const auto& series : found) {
+    text += "S " + series.study + " " + series.series + "\n";
+    for (const auto& instance : series.instances) text += "I " + instance.sop_instance + " " + (instance.sop_class.empty() ? "-" : instance.sop_class) + "\n";
+  }
+  return text;
+}
+
+std::vector<FoundSeries> found_of(const std::string& text) {
+  std::vector<FoundSeries> found;
+  std::istringstream lines(text);
+  for (std::string kind, first, second; lines >> kind >> first >> second;) {
+    const bool is_class = kind == "I" && second == "-";
+    if (!valid_uid(first) || (!is_class && !valid_uid(second)) || (kind == "I" && found.empty())) throw Error(ErrorKind::kPacs, "the answers to a query cannot be used");
+    if (kind == "S") found.push_back({first, second, {}});
+    else found.back().instances.push_back({is_class ? "" : second, first});
+  }
+  return found;
+}
+
+/// What a child tells its parent.
+struct Told {
+  bool finished;
+  int error_kind;
+  char message[1024], hint[512];
+  std::size_t n_text;
+  char text[1];  ///< and on
+};
+
+void tell(Told& told, const std::string& text) {
+  if (text.size() > kTextBytes) throw Error(ErrorKind::kPacs, "the archive found more than can be kept", "ask for less");
+  std::memcpy(told.text, text.data(), text.size());
+  told.n_text = text.size();
+}
+
+void tell(Told& told, const Error& error) {
+  told.error_kind = static_cast<int>(error.kind());
+  std::snprintf(told.message, sizeof told.message, "%s", error.message().c_str());
+  std::snprintf(told.hint, sizeof told.hint, "%s", error.hint().c_str());
+}
+
+/// Queries in a child process with an association of its own, because DCMTK follows the nesting of an answer as deep as it goes.
+std::vector<FoundSeries> ask(const PacsPeer& peer, const std::function<std::vector<FoundSeries>(PacsAssociation&)>& queries) {
+  const SharedMemory shared(sizeof(Told) + kTextBytes);
+  auto& told = *static_cast<Told*>(shared.data());
+  const std::string death = run_in_child(
+      [&] {
+        try {
+          PacsAssociation association(peer, {{kModel, {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax}, false}});
+          tell(told, text_of(queries(association)));
+          association.release();
+        } catch (const Error& error) {
+          tell(told, error);
+        }
+        told.finished = true;
+      },
+      kLimits);
+  if (!told.finished) throw Error(ErrorKind::kPacs, peer.name() + " answered a query with what cannot be read (" + death + ")", "it is not used; ask its administrator");
+  if (told.error_kind != 0) throw Error(static_cast<ErrorKind>(told.error_kind), told.message, told.hint);
+  return found_of({told.text, told.n_text});
+}
+
+}  // namespace
+
+std::vector<FoundSeries> find_all(const PacsPeer& peer, const PacsQuery& query) {
+  return ask(peer, [&](PacsAssociation& association) {
+    std::vector<FoundSeries> found = find_series(association, query);
+    for (auto& series : found) series.instances = find_instances(association, series, true);
+    return found;
+  });
+}
+
+std::vector<FoundSeries> find_instances(const PacsPeer& peer, std::vector<FoundSeries> all) {
+  return ask(peer, [&](PacsAssociation& association) {
+    for (auto& series : all) series.instances = find_instances(association, series, false);
+    return all;
+  });
 }
 
 }  // namespace postrec

@@ -8,23 +8,22 @@
 
 namespace postrec {
 
-struct FoundSeries {
-  std::string study;
-  std::string series;
-};
-
 struct FoundInstance {
   std::string sop_class;  ///< empty when the peer does not tell
   std::string sop_instance;
 };
 
-/// The contexts that the queries below need.
-PacsContext find_context();
+struct FoundSeries {
+  std::string study;
+  std::string series;
+  std::vector<FoundInstance> instances;
+};
 
-/// The series that match, by C-FIND at STUDY and SERIES level, without duplicates. Throws Error: kPacs, kTemporary, as the association does; kPacs for an answer that holds no UID.
-std::vector<FoundSeries> find_series(PacsAssociation& association, const PacsQuery& query);
+/// The series that match and their instances, by C-FIND at STUDY, SERIES and IMAGE level, without duplicates; with the classes of instances if the peer tells them. Answers are read in a
+/// child process. Throws Error: kPacs, kTemporary, as the association does; kPacs for an answer that holds no UID, or that kills the child.
+std::vector<FoundSeries> find_all(const PacsPeer& peer, const PacsQuery& query);
 
-/// The instances of a series, by C-FIND at IMAGE level; with their classes if asked for and the peer tells them.
-std::vector<FoundInstance> find_instances(PacsAssociation& association, const FoundSeries& series, bool with_class);
+/// The same series with the instances that the peer lists, without their classes.
+std::vector<FoundSeries> find_instances(const PacsPeer& peer, std::vector<FoundSeries> series);
 
 }  // namespace postrec

@@ -25,18 +25,13 @@ namespace {
 
 constexpr const char* kModel = UID_GETStudyRootQueryRetrieveInformationModel;
 
-struct Wanted {
-  FoundSeries series;
-  std::vector<FoundInstance> instances;
-};
-
 bool is_there(const fs::path& folder, const FoundSeries& series, const FoundInstance& instance) {
   std::error_code ignored;
   return fs::is_regular_file(folder / series_digest(series.series) / (instance_digest(instance.sop_instance) + ".dcm"), ignored);
 }
 
 /// One of each kind, in the encodings that scanners and archives use. An archive picks the context that fits what it has; most unpack for the uncompressed one.
-std::vector<PacsContext> contexts_of(const std::vector<Wanted>& all) {
+std::vector<PacsContext> contexts_of(const std::vector<FoundSeries>& all) {
   static const std::vector<std::string> kPacked = {UID_JPEGProcess14SV1TransferSyntax, UID_JPEGLSLosslessTransferSyntax, UID_JPEG2000LosslessOnlyTransferSyntax,
                                                    UID_RLELosslessTransferSyntax,      UID_JPEGProcess1TransferSyntax,   UID_JPEG2000TransferSyntax};
   constexpr std::size_t kMost = 128;
@@ -47,7 +42,7 @@ std::vector<PacsContext> contexts_of(const std::vector<Wanted>& all) {
   if (untold)
     for (int i = 0; i < numberOfDcmShortSCUStorageSOPClassUIDs; ++i) classes.insert(dcmShortSCUStorageSOPClassUIDs[i]);
   const std::vector<std::string> native = {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax};
-  std::vector<PacsContext> contexts = {find_context(), {kModel, native, false}};
+  std::vector<PacsContext> contexts = {{kModel, native, false}};
   for (const auto& sop_class : classes)
     if (contexts.size() < kMost) contexts.push_back({sop_class, native, true});
   for (const auto& sop_class : classes)
@@ -104,7 +99,7 @@ class Getter {
       : query_(query), peer_(peer), folder_(std::move(folder)), options_(options), backoff_(options.retry, options.hooks) {}
 
   PacsGetReport run() {
-    retrying([&] { find_all(); });
+    retrying([&] { find_wanted(); });
     require_ours();
     reception_.emplace(folder_, options_.instance_bytes);
     retrying([&] { fetch_missing(); });
@@ -123,13 +118,10 @@ class Getter {
       }
   }
 
-  void find_all() {
+  void find_wanted() {
     require_not_interrupted(options_.hooks);
-    PacsAssociation association(peer_, {find_context()});
-    std::vector<Wanted> all;
-    for (const auto& series : find_series(association, query_)) all.push_back({series, find_instances(association, series, true)});
-    association.release();
-    all.erase(std::remove_if(all.begin(), all.end(), [](const Wanted& wanted) { return wanted.instances.empty(); }), all.end());
+    std::vector<FoundSeries> all = find_all(peer_, query_);
+    std::erase_if(all, [](const FoundSeries& series) { return series.instances.empty(); });
     if (all.empty()) throw Error(ErrorKind::kNoInput, peer_.name() + " has nothing that matches", "check the UIDs; for a series, give its study, too");
     wanted_ = std::move(all);
   }
@@ -140,7 +132,7 @@ class Getter {
     if (!fs::exists(folder_, failure)) return;
     std::set<std::string> ours;
     for (const auto& wanted : wanted_)
-      for (const auto& instance : wanted.instances) ours.insert(series_digest(wanted.series.series) + "/" + instance_digest(instance.sop_instance) + ".dcm");
+      for (const auto& instance : wanted.instances) ours.insert(series_digest(wanted.series) + "/" + instance_digest(instance.sop_instance) + ".dcm");
     for (const auto& entry : fs::recursive_directory_iterator(folder_)) {
       const std::string name = fs::relative(entry.path(), folder_).generic_string();
       if (entry.is_regular_file() && name.rfind(PacsReception::kIncoming, 0) != 0 && ours.count(name) == 0)
@@ -170,22 +162,22 @@ class Getter {
     throw Error(hopeless ? ErrorKind::kPacs : ErrorKind::kTemporary, text, "--resume fetches the missing ones");
   }
 
-  std::vector<FoundInstance> missing_of(const Wanted& wanted) const {
+  std::vector<FoundInstance> missing_of(const FoundSeries& wanted) const {
     std::vector<FoundInstance> missing;
     for (const auto& instance : wanted.instances)
-      if (!is_there(folder_, wanted.series, instance)) missing.push_back(instance);
+      if (!is_there(folder_, wanted, instance)) missing.push_back(instance);
     return missing;
   }
 
   /// The whole series when nothing of it is there, else one by one.
-  unsigned fetch(PacsAssociation& association, const Wanted& wanted, const std::vector<FoundInstance>& missing) {
+  unsigned fetch(PacsAssociation& association, const FoundSeries& wanted, const std::vector<FoundInstance>& missing) {
     std::set<std::string> expected;
     for (const auto& instance : missing) expected.insert(instance.sop_instance);
-    reception_->wanted = [&](const InstanceHeader& header) { return header.series == wanted.series.series && expected.count(header.sop_instance) != 0; };
-    if (missing.size() == wanted.instances.size()) return fetch_one(association, wanted.series, "");
+    reception_->wanted = [&](const InstanceHeader& header) { return header.series == wanted.series && expected.count(header.sop_instance) != 0; };
+    if (missing.size() == wanted.instances.size()) return fetch_one(association, wanted, "");
     unsigned status = 0;
     for (const auto& instance : missing)
-      if (const unsigned one = fetch_one(association, wanted.series, instance.sop_instance); one != 0) status = one;
+      if (const unsigned one = fetch_one(association, wanted, instance.sop_instance); one != 0) status = one;
     return status;
   }
 
@@ -213,7 +205,7 @@ class Getter {
   const PacsGetOptions& options_;
   PacsBackoff backoff_;
   std::optional<PacsReception> reception_;
-  std::vector<Wanted> wanted_;
+  std::vector<FoundSeries> wanted_;
   PacsGetReport report_;
 };
 

@@ -210,14 +210,13 @@ void verify(const std::vector<Item>& items, const PacsPeer& peer, const PacsSend
   for (const Item& item : items) missing[{item.header.study, item.header.series}].insert(item.header.sop_instance);
   PacsBackoff backoff(options.retry, options.hooks);
   for (;;) try {
-      PacsAssociation association(peer, {find_context()});
+      std::vector<FoundSeries> asked;
+      for (const auto& [series, instances] : missing)
+        if (!instances.empty()) asked.push_back({series.first, series.second, {}});
+      for (const auto& series : find_instances(peer, asked))
+        for (const auto& found : series.instances) missing[{series.study, series.series}].erase(found.sop_instance);
       std::size_t n_missing = 0;
-      for (auto& [series, instances] : missing) {
-        if (instances.empty()) continue;
-        for (const auto& found : find_instances(association, {series.first, series.second}, false)) instances.erase(found.sop_instance);
-        n_missing += instances.size();
-      }
-      association.release();
+      for (const auto& [series, instances] : missing) n_missing += instances.size();
       if (n_missing == 0) return;
       throw Error(ErrorKind::kTemporary, peer.name() + " acknowledged every instance but does not list " + std::to_string(n_missing), "ask its administrator");
     } catch (const Error& failure) {

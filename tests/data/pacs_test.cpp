@@ -1,6 +1,7 @@
 // Peers that break the rules: what they send must neither leave the folder that it belongs to nor pass for what it is not. The peers are DCMTK's own functions with hostile values.
 #include <arpa/inet.h>
 #include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcostrmb.h>
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmnet/dimse.h>
 #include <sys/prctl.h>
@@ -216,10 +217,49 @@ TEST_F(PacsPeers, AListenerSurvivesGarbageAndSilence) {
 /// What a hostile archive does.
 struct Archive {
   std::string found_instance = "1.2.3.4.5";   ///< its answer to the query for instances
+  std::string found_bytes = {};               ///< the data set of that answer, when it is to be none that DCMTK would write
   std::vector<Uids> sends = {};               ///< what it stores when asked to
   bool silent = false;                        ///< instead of an answer to C-GET
   int status = 0;                             ///< its final answer to C-GET
 };
+
+/// A sequence in a sequence in ..., in explicit little endian.
+std::string nested(int levels) {
+  const std::string begin("\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff", 20);
+  const std::string end("\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0", 16);
+  std::string bytes;
+  for (int i = 0; i < levels; ++i) bytes += begin;
+  for (int i = 0; i < levels; ++i) bytes += end;
+  return bytes;
+}
+
+bool send_bytes(T_ASC_Association* association, T_ASC_PresentationContextID id, DUL_DATAPDV kind, std::string bytes) {
+  constexpr std::size_t kPiece = 16000;
+  for (std::size_t i = 0; i < bytes.size(); i += kPiece) {
+    const std::size_t n = std::min(kPiece, bytes.size() - i);
+    DUL_PDV pdv{static_cast<unsigned long>(n), id, kind, i + n == bytes.size(), bytes.data() + i};
+    DUL_PDVLIST list{1, nullptr, 0, {}, &pdv};
+    if (DUL_WritePDVs(&association->DULassociation, &list).bad()) return false;
+  }
+  return true;
+}
+
+/// The command of an answer that a data set follows.
+std::string pending_answer(const T_DIMSE_C_FindRQ& request) {
+  DcmDataset command;
+  command.putAndInsertString(DCM_AffectedSOPClassUID, request.AffectedSOPClassUID);
+  for (const auto& [tag, value] : {std::pair<DcmTagKey, int>{DCM_CommandField, DIMSE_C_FIND_RSP}, {DCM_MessageIDBeingRespondedTo, request.MessageID},
+                                   {DCM_CommandDataSetType, DIMSE_DATASET_PRESENT}, {DCM_Status, STATUS_Pending}})
+    command.putAndInsertUint16(tag, static_cast<Uint16>(value));
+  std::string bytes(1024, '\0');
+  DcmOutputBufferStream stream(bytes.data(), static_cast<offile_off_t>(bytes.size()));
+  command.transferInit();
+  command.write(stream, EXS_LittleEndianImplicit, EET_ExplicitLength, nullptr, EGL_withGL);
+  void* written = nullptr;
+  offile_off_t n = 0;
+  stream.flushBuffer(written, n);
+  return bytes.substr(0, static_cast<std::size_t>(n));
+}
 
 void answer_find(T_ASC_Association* association, T_ASC_PresentationContextID id, T_DIMSE_C_FindRQ& request, const Archive& archive) {
   DcmDataset* keys = nullptr;
@@ -236,7 +276,11 @@ void answer_find(T_ASC_Association* association, T_ASC_PresentationContextID id,
   response.opts = O_FIND_AFFECTEDSOPCLASSUID;
   response.DimseStatus = STATUS_Pending;
   response.DataSetType = DIMSE_DATASET_PRESENT;
-  DIMSE_sendFindResponse(association, id, &request, &response, &found, nullptr);
+  if (!archive.found_bytes.empty()) {
+    if (!send_bytes(association, id, DUL_COMMANDPDV, pending_answer(request)) || !send_bytes(association, id, DUL_DATASETPDV, archive.found_bytes)) return;
+  } else {
+    DIMSE_sendFindResponse(association, id, &request, &response, &found, nullptr);
+  }
   response.DimseStatus = STATUS_Success;
   response.DataSetType = DIMSE_DATASET_NULL;
   DIMSE_sendFindResponse(association, id, &request, &response, nullptr, nullptr);
@@ -336,6 +380,17 @@ TEST_F(HostileArchive, AFullDisk) {
 
 TEST_F(HostileArchive, AUidThatIsNoneIsNotUsed) {
   expect_error(ErrorKind::kPacs, "that is no UID", [&] { get({.found_instance = "../../evil"}); });
+  EXPECT_TRUE(files().empty());
+}
+
+// DCMTK calls itself for each level: that ends a child process, not us.
+TEST_F(HostileArchive, AnAnswerThatIsNestedWithoutEnd) {
+  expect_error(ErrorKind::kPacs, "answered a query with what cannot be read", [&] { get({.found_bytes = nested(100000)}); });
+  EXPECT_TRUE(files().empty());
+}
+
+TEST_F(HostileArchive, AnAnswerWithoutMeasure) {
+  expect_error(ErrorKind::kPacs, "more than the limit allows", [&] { get({.found_bytes = std::string("\x08\0\x40\0OB\0\0\0\0\0\1", 12) + std::string(std::size_t{1} << 24, '\0')}); });
   EXPECT_TRUE(files().empty());
 }
 
