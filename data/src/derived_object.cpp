@@ -34,7 +34,7 @@ const DcmTagKey kKeptStudy[] = {DCM_SpecificCharacterSet,       DCM_TimezoneOffs
                                 DCM_AccessionNumber,            DCM_IssuerOfAccessionNumberSequence, DCM_ReferringPhysicianName,
                                 DCM_StudyDescription,           DCM_ProcedureCodeSequence,     DCM_ConsultingPhysicianName,
                                 DCM_PhysiciansOfRecord,         DCM_NameOfPhysiciansReadingStudy, DCM_AdmittingDiagnosesDescription,
-                                DCM_ReferencedStudySequence};
+                                DCM_ReferencedStudySequence,    DCM_LongitudinalTemporalInformationModified};
 const DcmTagKey kKeptPlace[] = {DCM_FrameOfReferenceUID, DCM_PositionReferenceIndicator, DCM_PatientPosition, DCM_BodyPartExamined};
 const DcmTagKey kKeptAcquisition[] = {DCM_AcquisitionDate,
                                       DCM_AcquisitionTime,
@@ -82,14 +82,31 @@ void keep_study(DcmItem& source, DcmItem& target, const DicomSource& series) {
   if (!valid_uid(text_of(target, DCM_StudyInstanceUID))) put_text(target, DCM_StudyInstanceUID, derived_uid("study of " + series.identity));
 }
 
-void keep_place(DcmItem& source, DcmItem& target, const DicomSource& series) {
-  keep(source, target, kKeptPlace);
+std::string side_of(SourceHeader& source) {
+  DcmItem& anatomy = source.part(DCM_FrameAnatomySequence);
+  const std::string side = text_of(anatomy, DCM_FrameLaterality);
+  return side.empty() ? text_of(anatomy, DCM_ImageLaterality) : side;
+}
+
+/// Which side of the body it is must not get lost: of the series, the image or the frame. A map may hold images of both.
+void keep_laterality(std::vector<SourceHeader>& sources, DcmItem& target) {
+  DcmDataset& first = sources.front().dataset();
+  std::string side;
+  for (auto& source : sources)
+    if (const std::string other = side_of(source); !other.empty()) side = side.empty() || side == other ? other : "B";
+  if (!side.empty()) put_text(target, DCM_ImageLaterality, side);
+  if (!text_of(first, DCM_Laterality).empty()) keep_one(first, target, DCM_Laterality);
+  const std::string part = text_of(first, DCM_BodyPartExamined);
+  const bool unpaired = std::find(std::begin(kUnpairedParts), std::end(kUnpairedParts), part) != std::end(kUnpairedParts);
+  if (!unpaired && side.empty()) require_elements(target, {DCM_Laterality});
+}
+
+void keep_place(std::vector<SourceHeader>& sources, DcmItem& target, const DicomSource& series) {
+  keep(sources.front().dataset(), target, kKeptPlace);
+  keep_one(sources.front().part(DCM_FrameAnatomySequence), target, DCM_AnatomicRegionSequence);
   if (!valid_uid(text_of(target, DCM_FrameOfReferenceUID))) put_text(target, DCM_FrameOfReferenceUID, derived_uid("frame of reference of " + series.identity));
   require_elements(target, {DCM_PositionReferenceIndicator, DCM_PatientPosition});
-  const std::string part = text_of(source, DCM_BodyPartExamined);
-  const bool unpaired = std::find(std::begin(kUnpairedParts), std::end(kUnpairedParts), part) != std::end(kUnpairedParts);
-  if (!text_of(source, DCM_Laterality).empty()) keep_one(source, target, DCM_Laterality);
-  else if (!unpaired) require_elements(target, {DCM_Laterality});
+  keep_laterality(sources, target);
 }
 
 void put_equipment(DcmItem& target, const Derivation& derivation) {
@@ -303,7 +320,7 @@ void put_derived_header(DcmDataset& target, const DerivedSeries& series, std::ve
   const DateAndTime now = local_time(series.made_at, first);
   keep_patient(first, target);
   keep_study(first, target, *series.source);
-  keep_place(first, target, *series.source);
+  keep_place(sources, target, *series.source);
   keep(first, target, kKeptAcquisition);
   put_equipment(target, *series.derivation);
   put_contributing_equipment(first, target, *series.derivation, now.date + now.time);

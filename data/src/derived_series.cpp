@@ -110,8 +110,17 @@ void put_text_if_empty(DcmItem& target, const DcmTagKey& tag, const char* value)
   if (!target.tagExistsWithValue(tag)) put_text(target, tag, value);
 }
 
-void put_mr(DcmItem& source, DcmItem& target) {
-  keep(source, target, kKeptMr);
+/// An enhanced source has them in functional groups, and its echo time under another name.
+void keep_groups_of_frame(SourceHeader& source, DcmItem& target) {
+  keep(source.part(DCM_MRTimingAndRelatedParametersSequence), target, kKeptMr);
+  keep(source.part(DCM_MRAveragesSequence), target, kKeptMr);
+  Float64 echo_time = 0;
+  if (source.part(DCM_MREchoSequence).findAndGetFloat64(DCM_EffectiveEchoTime, echo_time).good()) put_text(target, DCM_EchoTime, decimals({echo_time}));
+}
+
+void put_mr(SourceHeader& source, DcmItem& target) {
+  keep(source.dataset(), target, kKeptMr);
+  if (source.frame > 0) keep_groups_of_frame(source, target);
   put_text_if_empty(target, DCM_ScanningSequence, "RM");
   put_text_if_empty(target, DCM_SequenceVariant, "NONE");
   require_elements(target, {DCM_ScanOptions, DCM_MRAcquisitionType, DCM_RepetitionTime, DCM_EchoTime, DCM_EchoTrainLength});
@@ -121,8 +130,9 @@ void put_mr(DcmItem& source, DcmItem& target) {
   put_text(target, DCM_ImageType, "DERIVED\\PRIMARY\\OTHER");
 }
 
-void put_ct(DcmItem& source, DcmItem& target, const DerivedSeries& series, double step) {
-  keep(source, target, kKeptCt);
+void put_ct(SourceHeader& source, DcmItem& target, const DerivedSeries& series, double step) {
+  keep(source.dataset(), target, kKeptCt);
+  keep(source.part(DCM_CTXRayDetailsSequence), target, kKeptCt);
   require_elements(target, {DCM_KVP, DCM_AcquisitionNumber});
   put_text(target, DCM_ImageType, "DERIVED\\PRIMARY\\AXIAL");
   put_text(target, DCM_RescaleIntercept, "0");
@@ -135,7 +145,7 @@ void put_plane(SourceHeader& source, DcmItem& target, const DicomSource& series,
   put_text(target, DCM_ImageOrientationPatient, orientation_of(series.geometry));
   put_text(target, DCM_PixelSpacing, pixel_spacing_of(series.geometry));
   const DcmTagKey thickness[] = {DCM_SliceThickness};
-  keep(source.dataset(), target, thickness);
+  keep(source.part(DCM_PixelMeasuresSequence), target, thickness);
   require_elements(target, {DCM_SliceThickness});
   if (const std::string spacing = slice_spacing_of(series, source); !spacing.empty()) put_text(target, DCM_SpacingBetweenSlices, spacing);
 }
@@ -171,12 +181,12 @@ void write_derived_series(const fs::path& folder, const DicomSource& source, con
     const at::Tensor integers = stored_pixels(volume.pixels[static_cast<std::int64_t>(i)], stored.step);
     const std::vector<std::int16_t> pixels(integers.data_ptr<std::int16_t>(), integers.data_ptr<std::int16_t>() + integers.numel());
     write_derived_object(folder / name, series, {volume.source_slices[i]}, [&](DcmDataset& target, std::vector<SourceHeader>& sources) {
-      DcmDataset& first = sources.front().dataset();
+      SourceHeader& first = sources.front();
       put_derived_header(target, series, sources, ct ? UID_CTImageStorage : UID_MRImageStorage, static_cast<std::int64_t>(i) + 1);
       put_source_references(target, derivation.simulated ? DCM_SourceImageSequence : DCM_ReferencedImageSequence, sources);
       if (ct) put_ct(first, target, series, stored.step);
       else put_mr(first, target);
-      put_plane(sources.front(), target, source, volume.source_slices[i]);
+      put_plane(first, target, source, volume.source_slices[i]);
       put_mapping(target, series, stored.step);
       put_pixels(target, source, stored, pixels);
     });

@@ -32,7 +32,7 @@ CodeSequenceMacro code_macro(const DicomCode& code) { return CodeSequenceMacro(c
 void share_grid(DPMParametricMapIOD& map, const ImageGeometry& g, const std::string& thickness, const std::string& spacing) {
   FGPixelMeasures measures;
   require_good(measures.setPixelSpacing(pixel_spacing_of(g).c_str()));
-  require_good(measures.setSliceThickness(thickness.c_str()));
+  if (!thickness.empty()) require_good(measures.setSliceThickness(thickness.c_str()));
   if (!spacing.empty()) require_good(measures.setSpacingBetweenSlices(spacing.c_str()));
   require_good(map.addForAllFrames(measures));
   FGPlaneOrientationPatient orientation;
@@ -133,9 +133,7 @@ void write_parametric_map(const std::filesystem::path& path, const DicomSource& 
   const double low = pixels.min().item<double>(), high = pixels.max().item<double>();
   write_derived_object(path, series, volume.source_slices, [&](DcmDataset& target, std::vector<SourceHeader>& sources) {
     DPMParametricMapIOD map = make_map(series);
-    OFString thickness;
-    if (sources.front().dataset().findAndGetOFString(DCM_SliceThickness, thickness).bad() || thickness.empty()) thickness = decimals({source.geometry.spacing_mm[2]}).c_str();
-    share_grid(map, source.geometry, thickness.c_str(), slice_spacing_of(source, sources.front()));
+    share_grid(map, source.geometry, slice_thickness_of(sources.front()), slice_spacing_of(source, sources.front()));
     share_meaning(map, series, low, high);
     require_good(map.getIODMultiframeDimensionModule().addDimensionIndex(DCM_ImagePositionPatient, derived_uid("dimensions of " + series.uid).c_str(),
                                                                          DCM_PlanePositionSequence, "Position"));

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <tuple>
 
 #include "dicom_files.hpp"
 #include "image_bytes.hpp"
@@ -162,6 +163,51 @@ TEST(DicomFrames, ADamagedFileIsRefused) {
     write_bytes_to(folder / "a", bytes.substr(0, length));
     expect_error(ErrorKind::kBadData, {}, [&] { read_scan(folder.path()); });
   }
+}
+
+// What a single-frame file says of itself stands in the groups of an enhanced one.
+TEST(DicomFrames, DerivedObjectsKeepWhatTheGroupsSay) {
+  const TempFolder folder;
+  write_enhanced(folder / "a", [](DcmDataset& d) {
+    set(d, DCM_BodyPartExamined, "KNEE");
+    DcmItem& shared = child(d, DCM_SharedFunctionalGroupsSequence);
+    set(child(shared, DCM_PixelMeasuresSequence), DCM_SliceThickness, "5");
+    set(child(shared, DCM_FrameAnatomySequence), DCM_FrameLaterality, "L");
+    DcmItem& timing = child(shared, DCM_MRTimingAndRelatedParametersSequence);
+    set(timing, DCM_RepetitionTime, "9.5");
+    set(timing, DCM_FlipAngle, "15");
+    set(child(shared, DCM_MRAveragesSequence), DCM_NumberOfAverages, "2");
+    for (int frame = 0; frame < kFrames; ++frame) child(group_of(d, frame), DCM_MREchoSequence).putAndInsertFloat64(DCM_EffectiveEchoTime, 4.5 + frame);
+    set(child(group_of(d, 2), DCM_FrameAnatomySequence), DCM_FrameLaterality, "R");  // slice 0
+  });
+  const DicomSource source = read_dicom_source(folder.path());
+  DerivedVolume volume;
+  volume.title = "Posterior mean";
+  volume.pixels = read_scan(folder.path()).image.pixels;
+  volume.source_slices = {0, 1, 2, 3};
+  const Derivation how{"0.1.0", std::string(64, 'a'), "how", "run", true};
+  write_derived_series(folder / "out", source, volume, how);
+  write_parametric_map(folder / "map.dcm", source, volume, how);
+  const auto text_of = [](DcmFileFormat& file, const DcmTagKey& tag) {
+    OFString value;
+    file.getDataset()->findAndGetOFString(tag, value, 0, OFTrue);
+    return std::string(value.c_str());
+  };
+  for (const auto& [name, side, echo_time] : {std::tuple("0001.dcm", "R", "6.5"), std::tuple("0002.dcm", "L", "4.5")}) {
+    DcmFileFormat file;
+    ASSERT_TRUE(file.loadFile((folder / "out" / name).c_str()).good());
+    EXPECT_EQ(text_of(file, DCM_ImageLaterality), side);
+    EXPECT_FALSE(file.getDataset()->tagExists(DCM_Laterality));
+    EXPECT_EQ(text_of(file, DCM_SliceThickness), "5");
+    EXPECT_EQ(text_of(file, DCM_RepetitionTime), "9.5");
+    EXPECT_EQ(text_of(file, DCM_FlipAngle), "15");
+    EXPECT_EQ(text_of(file, DCM_NumberOfAverages), "2");
+    EXPECT_EQ(text_of(file, DCM_EchoTime), echo_time);
+  }
+  DcmFileFormat map;
+  ASSERT_TRUE(map.loadFile((folder / "map.dcm").c_str()).good());
+  EXPECT_EQ(text_of(map, DCM_SliceThickness), "5");
+  EXPECT_EQ(text_of(map, DCM_ImageLaterality), "B");  // it holds images of both sides
 }
 
 TEST(DicomFrames, DerivedObjectsNameTheFrame) {

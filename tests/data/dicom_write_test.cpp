@@ -146,6 +146,43 @@ TEST_F(DicomWrite, PatientStudyAndPlaceAreKeptByteForByte) {
   EXPECT_NE(read_bytes(folder_ / "out" / "0001.dcm").find(name), std::string::npos);
 }
 
+TEST_F(DicomWrite, TheSideOfTheBodyIsKept) {
+  PhantomSpec spec;
+  spec.change = [](DcmDataset& d, int) {
+    d.putAndInsertString(DCM_BodyPartExamined, "KNEE");
+    d.putAndInsertString(DCM_ImageLaterality, "L");
+    d.putAndInsertString(DCM_LongitudinalTemporalInformationModified, "MODIFIED");
+    DcmItem* region = nullptr;
+    d.findOrCreateSequenceItem(DCM_AnatomicRegionSequence, region, 0);
+    for (const auto& [tag, value] : {std::pair<DcmTagKey, const char*>{DCM_CodeValue, "72696002"}, {DCM_CodingSchemeDesignator, "SCT"}, {DCM_CodeMeaning, "Knee"}}) region->putAndInsertString(tag, value);
+  };
+  const DicomSource source = source_of(spec);
+  series(source, volume_of(source, 1.0));
+  write_parametric_map(folder_ / "map.dcm", source, volume_of(source, 1.0, DerivedQuantity::kStandardDeviation), derivation());
+  for (const char* name : {"out/0001.dcm", "map.dcm"}) {
+    Loaded file(folder_ / name);
+    EXPECT_EQ(file.text(DCM_ImageLaterality), "L");
+    EXPECT_FALSE(file.d().tagExists(DCM_Laterality)) << "an empty one says that it is not known";
+    EXPECT_EQ(file.text(DCM_LongitudinalTemporalInformationModified), "MODIFIED");
+    EXPECT_EQ(text_of(file.item(DCM_AnatomicRegionSequence), DCM_CodeValue), "72696002");
+    if (shell("command -v dciodvfy").first == 0) EXPECT_EQ(shell("dciodvfy -new '" + (folder_ / name).string() + "'").first, 0) << shell("dciodvfy -new '" + (folder_ / name).string() + "'").second;
+  }
+}
+
+TEST_F(DicomWrite, AMapIsAsThickAsItsSourceSaysAndNotAsItsSpacing) {
+  for (const char* thickness : {"5", ""}) {
+    PhantomSpec spec = mr();
+    spec.change = [&](DcmDataset& d, int) { d.putAndInsertString(DCM_SliceThickness, thickness); };
+    const DicomSource source = source_of(spec);
+    write_parametric_map(folder_ / "map.dcm", source, volume_of(source, 1.0), derivation());
+    Loaded map(folder_ / "map.dcm");
+    OFString written;
+    map.d().findAndGetOFString(DCM_SliceThickness, written, 0, OFTrue);
+    EXPECT_EQ(std::string(written.c_str()), thickness);
+    if (shell("command -v dciodvfy").first == 0) EXPECT_EQ(shell("dciodvfy -new '" + (folder_ / "map.dcm").string() + "'").first, 0) << shell("dciodvfy -new '" + (folder_ / "map.dcm").string() + "'").second;
+  }
+}
+
 TEST_F(DicomWrite, WhatIsNewSaysHowItCameAbout) {
   const DicomSource source = source_of();
   series(source, volume_of(source, 1.0));
