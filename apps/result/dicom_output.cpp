@@ -7,6 +7,7 @@
 #include "cli/version.hpp"
 #include "postrec/error.hpp"
 #include "result/questions.hpp"
+#include "result/result_folder.hpp"
 
 namespace postrec {
 namespace {
@@ -37,6 +38,9 @@ Derivation derivation_of(const ordered_json& run) {
   derivation.run = program_version() + run["operator"].dump() + run["prior"].dump() + sampler.dump() + run["sigma_y"].dump();
   return derivation;
 }
+
+/// Whether the prior does not fit some slice and its uncertainty is told all the same, because of --force.
+bool told_without_trust(const ordered_json& run) { return !run["prior_fit"]["fits"].get<bool>() && run["prior_fit"]["forced"].get<bool>(); }
 
 /// The slices that are told, and where they lie.
 DerivedVolume told_slices(const at::Tensor& pixels, const std::vector<bool>& told, std::int64_t first) {
@@ -95,6 +99,10 @@ DicomOutput dicom_output(const CommandOptions& options, const fs::path& source, 
 
 ordered_json write_dicom(const fs::path& folder, const DicomOutput& output, const DicomMaps& maps, const ordered_json& run) {
   const Derivation derivation = derivation_of(run);
+  const bool untrusted = told_without_trust(run);
+  Derivation of_maps = derivation;
+  // Of a long text the end is cut, so the slices stand there.
+  if (untrusted) of_maps.description = "NOT TO BE TRUSTED, told because of --force. " + derivation.description + ". " + distrust_text(run["prior_fit"]);
   ordered_json written = ordered_json::array();
   DerivedVolume mean = told_slices(maps.mean, std::vector<bool>(static_cast<std::size_t>(maps.mean.size(0)), true), output.first_slice);
   mean.title = "Posterior mean";
@@ -102,20 +110,20 @@ ordered_json write_dicom(const fs::path& folder, const DicomOutput& output, cons
   written.push_back(entry("mean", mean, "image-series"));
 
   const auto write_map = [&](const std::string& name, DerivedVolume volume) {
-    if (output.parametric_maps) write_parametric_map(folder / (name + ".dcm"), output.source, volume, derivation);
-    else write_derived_series(folder / name, output.source, volume, derivation);
+    if (output.parametric_maps) write_parametric_map(folder / (name + ".dcm"), output.source, volume, of_maps);
+    else write_derived_series(folder / name, output.source, volume, of_maps);
     written.push_back(entry(name, volume, output.parametric_maps ? "parametric-map" : "scaled16"));
   };
   if (std::find(maps.told.begin(), maps.told.end(), true) == maps.told.end()) return written;
   DerivedVolume deviation = told_slices(maps.standard_deviation, maps.told, output.first_slice);
-  deviation.title = "Posterior standard deviation";
+  deviation.title = untrusted ? "Untrusted standard deviation" : "Posterior standard deviation";
   deviation.quantity = DerivedQuantity::kStandardDeviation;
   deviation.number = 2;
   write_map("standard_deviation", deviation);
   int number = 3;
   for (const auto& [threshold, pixels] : maps.probabilities) {
     DerivedVolume probability = told_slices(pixels, maps.told, output.first_slice);
-    probability.title = "Probability above " + threshold_text(threshold);
+    probability.title = (untrusted ? "Untrusted probability above " : "Probability above ") + threshold_text(threshold);
     probability.quantity = DerivedQuantity::kProbability;
     probability.number = number++;
     write_map("probability_above_" + threshold_text(threshold), probability);

@@ -162,6 +162,17 @@ TEST_F(DicomResult, AMeasurementTakesAPatientFromTheSeriesThatIsNamed) {
   EXPECT_TRUE(has("withheld/dicom/mean/0001.dcm"));
   EXPECT_EQ(run_json("withheld")["dicom"].size(), 1u);
   EXPECT_EQ(std::distance(fs::directory_iterator(path("withheld/dicom")), fs::directory_iterator()), 1);
+
+  // Told because it was asked for: then whoever opens a map must see that it is not to be trusted, and why.
+  const Ended forced = measured("forced", {"--dicom-source", path("MR"), "--sigma-y", sigma_y, "--threshold", "300", "--force"});
+  ASSERT_EQ(forced.code, 0) << forced.err;
+  for (const auto& [name, title] : {std::pair("standard_deviation", "Untrusted standard deviation, SIMULATED, research use only"), std::pair("probability_above_300", "Untrusted probability above 300, SIMULATED")}) {
+    const std::string map = whole_file(path(std::string("forced/dicom/") + name + ".dcm"));
+    EXPECT_NE(map.find(title), std::string::npos) << name;
+    EXPECT_NE(map.find("NOT TO BE TRUSTED, told because of --force. Posterior sampling"), std::string::npos) << name;
+    EXPECT_NE(map.find(". the prior does not fit slice(s) 0, 1, 2: "), std::string::npos) << name;
+  }
+  for (const char* other : {"forced/dicom/mean/0001.dcm", "out/dicom/standard_deviation.dcm"}) EXPECT_EQ(whole_file(path(other)).find("TRUSTED"), std::string::npos) << other;
 }
 
 TEST_F(DicomResult, SlicesWhoseUncertaintyIsWithheldAreLeftOutOfItsMaps) {
@@ -170,7 +181,7 @@ TEST_F(DicomResult, SlicesWhoseUncertaintyIsWithheldAreLeftOutOfItsMaps) {
   const at::Tensor pixels = read_scan(path("CT")).image.pixels;
   const DicomMaps maps = {pixels, pixels.abs(), {{30.0, pixels.gt(30).to(at::kFloat)}}, {true, false, true}};
   const nlohmann::ordered_json run = {{"prior", {{"sha256", std::string(64, 'a')}}}, {"sampler", {{"method", "bridge"}, {"seed", 1}}}, {"operator", {{"name", "ct-radon"}}},
-                                      {"samples_kept", 3}, {"sigma_y", {{"value", 1.0}}}};
+                                      {"samples_kept", 3}, {"sigma_y", {{"value", 1.0}}}, {"prior_fit", {{"fits", false}, {"forced", false}}}};
   output.parametric_maps = false;
   const auto written = write_dicom(path("dicom"), output, maps, run);
   ASSERT_EQ(written.size(), 3u);
