@@ -94,7 +94,9 @@ bool is_lost_dicom(const fs::path& path) {
   std::string ending = path.extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   std::error_code failure;
-  return !has_dicom_mark(path) && (ending == ".dcm" || ending == ".ima" || fs::file_size(path, failure) == 0);
+  const bool named = ending == ".dcm" || ending == ".ima";
+  if (!fs::exists(path, failure)) return named || ending.empty();
+  return !has_dicom_mark(path) && (named || fs::file_size(path, failure) == 0);
 }
 
 SortedDicomFiles sort_dicom_files(const std::vector<fs::path>& files) {

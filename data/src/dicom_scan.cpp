@@ -15,13 +15,15 @@ std::vector<fs::path> dicom_files_in(const fs::path& folder, std::vector<std::st
   std::vector<fs::path> files;
   int n_other = 0, n_lost = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (!entry.is_regular_file() || entry.path().filename() == "DICOMDIR") continue;
+    std::error_code failure;
+    const bool gone = !entry.exists(failure);  // a symbolic link to nothing
+    if ((!gone && !entry.is_regular_file()) || entry.path().filename() == "DICOMDIR") continue;
     if (has_dicom_mark(entry.path())) files.push_back(entry.path());
     else if (is_lost_dicom(entry.path())) ++n_lost;
     else ++n_other;
   }
   if (n_lost > 0 && !files.empty())
-    throw Error(ErrorKind::kBadData, std::to_string(n_lost) + " file(s) of " + quoted_path(folder) + " are empty, or named as DICOM and are none", "slices may be missing: export the series again, or take the files out");
+    throw Error(ErrorKind::kBadData, std::to_string(n_lost) + " file(s) of " + quoted_path(folder) + " are empty, links to nothing, or named as DICOM and are none", "slices may be missing: export the series again, or take the files out");
   if (n_other > 0) notes.push_back(std::to_string(n_other) + " file(s) of the folder are not DICOM and were left out");
   std::sort(files.begin(), files.end());
   return files;

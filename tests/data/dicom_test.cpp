@@ -141,13 +141,25 @@ TEST(Dicom, ASliceThatWasLostIsAnError) {
     write_bytes_to(folder / name, name == "IM9" || name == ".keep" ? "" : "text");
     const bool is_lost = name != "notes.txt" && name != ".keep";
     if (is_lost) {
-      expect_error(ErrorKind::kBadData, {"1 file(s)", "empty, or named as DICOM", "missing"}, [&] { read_scan(folder.path()); });
+      expect_error(ErrorKind::kBadData, {"1 file(s)", "empty, links to nothing, or named as DICOM", "missing"}, [&] { read_scan(folder.path()); });
     } else {
       const Scan scan = read_scan(folder.path());
       EXPECT_EQ(scan.image.pixels.size(0), 3);
       ASSERT_EQ(scan.warnings.size(), 1u);
       EXPECT_NE(scan.warnings[0].find("1 file(s) of the folder are not DICOM"), std::string::npos);
     }
+  }
+}
+
+TEST(Dicom, ASliceThatIsALinkToNothingIsLost) {
+  for (const std::string name : {"IM9", "9.DCM", "9.ima", "notes.txt", ".keep"}) {
+    SCOPED_TRACE(name);
+    const TempFolder folder;
+    write_ct_series(folder.path(), oblique(), 3);
+    fs::create_symlink(folder / "gone", folder / name);
+    const bool is_lost = name != "notes.txt" && name != ".keep";
+    if (is_lost) expect_error(ErrorKind::kBadData, {"1 file(s)", "links to nothing", "missing"}, [&] { read_scan(folder.path()); });
+    else EXPECT_EQ(read_scan(folder.path()).image.pixels.size(0), 3);
   }
 }
 

@@ -12,7 +12,7 @@ namespace postrec {
 /// Whether a file carries the mark of DICOM, "DICM" behind 128 bytes. False for one that cannot be opened. Throws Error(kInputOutput) when reading fails.
 bool has_dicom_mark(const std::filesystem::path& path);
 
-/// Whether a file without the mark was to be DICOM by all signs: it is named .dcm or .ima, or is empty, and not hidden. Among the files of a series it is a slice that is lost.
+/// Whether a file without the mark was to be DICOM by all signs: it is named .dcm or .ima, or is empty (a link to nothing: has no ending), and not hidden. Among the files of a series it is a slice that is lost.
 bool is_lost_dicom(const std::filesystem::path& path);
 
 /// The files of one DICOM series.
