@@ -81,9 +81,9 @@ nlohmann::ordered_json marker_of(const fs::path& series) {
 class SeriesWatch {
  public:
   SeriesWatch(fs::path folder, double stable_seconds) : folder_(std::move(folder)), stable_(stable_seconds) {
-    // What an earlier process took and did not mark.
+    // What an earlier process took and did not mark, or marked before it took the last instance.
     for (const auto& entry : fs::directory_iterator(folder_))
-      if (entry.is_directory() && is_series(entry.path().filename().string()) && !fs::exists(entry.path() / kCompleteMarker)) touch(entry.path().filename().string());
+      if (entry.is_directory() && is_series(entry.path().filename().string()) && !is_complete_series(entry.path())) touch(entry.path().filename().string());
   }
 
   void touch(const std::string& series) { last_[series] = Clock::now(); }

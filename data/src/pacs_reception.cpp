@@ -88,6 +88,9 @@ unsigned short PacsReception::keep(const fs::path& temporary, const T_DIMSE_C_St
 
   const std::string series = series_digest(header.series);
   if (::mkdir((folder_ / series).c_str(), 0777) != 0 && errno != EEXIST) return kOutOfResources;
+  // A crash could take a new folder, and with it what was acknowledged; another process may have made it and not synced it yet.
+  if (synced_.count(series) == 0 && !Descriptor(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)).sync()) return kOutOfResources;
+  synced_.insert(series);
   const Descriptor target(::open((folder_ / series).c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (target.get() < 0) return kOutOfResources;
   const std::string name = instance_digest(header.sop_instance) + ".dcm";

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <string>
 
 #include "pacs_instance.hpp"
@@ -41,6 +42,7 @@ class PacsReception {
   std::filesystem::path folder_;
   std::uint64_t instance_bytes_;
   std::uint64_t counter_ = 0;
+  std::set<std::string> synced_;               ///< series whose folders are on the disk
 };
 
 }  // namespace postrec

@@ -78,6 +78,22 @@ TEST_F(PacsTest, ASeriesIsCompleteWhenItStoppedGrowing) {
   EXPECT_EQ(markers(), (std::multiset<int>{3, 4}));
 }
 
+// A kill between the name of an instance and the end of the marker leaves one that lists too few.
+TEST_F(PacsTest, AnOutdatedMarkerIsRenewed) {
+  const std::string series = "00112233445566aa";
+  TestInstance instance;
+  for (const char* name : {"one", "two"}) {
+    instance.instance = std::string("1.2.3.1.") + (name[0] == 'o' ? "1" : "2");
+    write_instance(folder_ / "inbox" / series / (std::string(name) + ".dcm"), instance);
+  }
+  write_text("inbox/" + series + "/complete", "{\"format\":\"postrec-series/1\",\"instances\":1,\"sha256_of_names\":\"00\"}\n");
+  Background listener(listen_command("inbox", 0), path("listen.log"));
+  EXPECT_TRUE(listener.wait_for("is complete: 2 instances"));
+  std::ifstream marker(folder_ / "inbox" / series / "complete");
+  EXPECT_EQ(nlohmann::json::parse(marker)["instances"], 2);
+  EXPECT_EQ(listener.stop(SIGTERM), 0);
+}
+
 TEST_F(PacsTest, AListenerKilledInMidTransferLosesAndDoublesNothing) {
   constexpr int kInstances = 60;
   write_study("sent_study", kInstances, 1024);  // 0.5 MB each

@@ -7,9 +7,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstring>
@@ -29,6 +31,19 @@
 #include "pacs_retry.hpp"
 #include "postrec/data/pacs_get.hpp"
 #include "postrec/data/pacs_listen.hpp"
+
+namespace {
+
+std::vector<std::string> synced;  // what this process has synced
+
+}  // namespace
+
+/// In the place of the C library's.
+extern "C" int fsync(int fd) {
+  char name[4096] = {};
+  if (readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), name, sizeof name - 1) > 0) synced.emplace_back(name);
+  return static_cast<int>(syscall(SYS_fsync, fd));
+}
 
 namespace postrec {
 
@@ -347,6 +362,17 @@ TEST_F(HostileArchive, AnHonestOneIsUnderstood) {
   const PacsGetReport report = get({.sends = {{}}});
   EXPECT_EQ(report.instances, 1u);
   EXPECT_EQ(files(), std::set<std::string>{"here/out/" + series_digest("1.2.3.4") + "/" + instance_digest("1.2.3.4.5") + ".dcm"});
+}
+
+// What was acknowledged outlives a crash of the machine only when its bytes, its name and the name of its folder are on the disk.
+TEST_F(HostileArchive, AnInstanceIsSyncedWithItsFolders) {
+  synced.clear();
+  get({.sends = {{}}});
+  const std::string folder = (folder_ / "here" / "out.partial").string(), series = folder + "/" + series_digest("1.2.3.4");
+  const auto has = [](const std::string& path) { return std::any_of(synced.begin(), synced.end(), [&](const std::string& each) { return each == path; }); };
+  EXPECT_TRUE(has(series));
+  EXPECT_TRUE(has(folder));
+  EXPECT_TRUE(std::any_of(synced.begin(), synced.end(), [&](const std::string& each) { return each.rfind(folder + "/.incoming/", 0) == 0; })) << "the file";
 }
 
 /// Files of this process can have so many bytes at most, as long as this lives.
