@@ -93,12 +93,13 @@ int run_reconstruct(const std::vector<std::string>& arguments) {
   wanted.sampler.validate();
   const std::filesystem::path dicom_source = dicom_source_path(options);
   const bool goes_on = options.get<bool>("resume") && options.has("output") && is_interrupted_result(options.get<std::string>("output")).value_or(false);
-  OutputFolder output = required_output(options, dicom_source.empty() ? std::vector{case_request.input} : std::vector{case_request.input, dicom_source}, {"run.json"}, goes_on);
+  const std::vector inputs = dicom_source.empty() ? std::vector{case_request.input} : std::vector{case_request.input, dicom_source};
+  OutputFolder output = required_output(options, inputs, {"run.json"}, goes_on);
   case_request.scratch = output.folder();
   CheckpointFolder checkpoints(output.final_path(), options.get<bool>("resume"));
   wanted.checkpoints = checkpoints.path();
   const std::filesystem::path failure_page = failure_page_of(output.final_path());
-  on_failure([=](const Failure& failure) { write_failure_page(failure_page, case_request.input, failure); });
+  on_failure([=](const Failure& failure) { write_failure_page(failure_page, inputs, failure); });
   Session session(wanted);
   catch_interrupts();
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "../data/dicom_files.hpp"
 #include "app_fixture.hpp"
 #include "batch/batch_index.hpp"
 #include "browser.hpp"
@@ -179,6 +180,16 @@ TEST_F(FailurePage, SaysWhyThereIsNoResultAndGoesWhenThereIsOne) {
   ASSERT_EQ(run_postrec(arguments).code, 0);
   EXPECT_TRUE(fs::exists(path("a/out/report.html")));
   EXPECT_FALSE(fs::exists(path("a/out.failed.html")));
+}
+
+TEST_F(FailurePage, DoesNotNameTheFolderOfTheDicomSource) {
+  const std::string patient = "DOE^JANE 19700102";
+  test::write_tilted_series(path(patient));
+  const Ended ended = run_postrec(mr_arguments("out", {"--slice", "1", "--dicom-source", path(patient)}));
+  ASSERT_EQ(ended.code, 65) << ended.err;
+  const std::string page = content("out.failed.html");
+  EXPECT_NE(page.find("of &#39;the input&#39; (by name): it is shifted sideways"), std::string::npos) << page;
+  EXPECT_EQ(page.find("DOE"), std::string::npos) << page;
 }
 
 TEST_F(FailurePage, IsNotWrittenForAWrongCommandLineNorOverWhatIsNotOurs) {
