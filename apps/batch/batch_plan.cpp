@@ -220,7 +220,9 @@ void write_plan(const BatchPlan& plan, const fs::path& output) {
     throw Error(ErrorKind::kCannotCreate, quoted_path(path) + " is a plan with other cases or options", "a plan is never changed: give another output folder");
   }
   write_text_atomically(path, text);
-  ::chmod(path.c_str(), S_IRUSR | S_IRGRP | S_IROTH);
+  struct stat file = {};
+  // It ties ids to names, so nobody may read it whom the umask keeps out.
+  if (::stat(path.c_str(), &file) == 0) ::chmod(path.c_str(), file.st_mode & (S_IRUSR | S_IRGRP | S_IROTH));
 }
 
 }  // namespace postrec

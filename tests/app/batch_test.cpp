@@ -1,4 +1,6 @@
 // postrec batch: plan, run, status, report; rows that fail, resuming by digest, shards, several processes, signals, a full disk, names of patients.
+#include <sys/stat.h>
+
 #include <csignal>
 #include <fstream>
 #include <regex>
@@ -80,6 +82,18 @@ TEST_F(BatchRun, PlanIsMadeOnceAndNeverChanged) {
   EXPECT_EQ(content("out/plan.jsonl"), first);
   expect_error(run_postrec(plan_words("out", {"--participant-label", "01"})), 73, {"plan with other cases", "another output folder"});
   EXPECT_EQ(content("out/plan.jsonl"), first);
+}
+
+// It ties the ids to the names of the hospital.
+TEST_F(BatchRun, ThePlanIsReadByThoseWhomTheUmaskLets) {
+  make_bids(1);
+  for (const auto& [mask, mode] : {std::pair(0077u, 0400u), std::pair(0027u, 0440u), std::pair(0022u, 0444u)}) {
+    const std::string output = "out" + std::to_string(mode);
+    const mode_t before = umask(mask);
+    plan(output);
+    umask(before);
+    EXPECT_EQ(static_cast<unsigned>(fs::status(folder_ / output / "plan.jsonl").permissions()), mode);
+  }
 }
 
 TEST_F(BatchRun, PlanChoosesAndRefuses) {
