@@ -43,9 +43,8 @@ const DcmTagKey kKeptAcquisition[] = {DCM_AcquisitionDate,
                                       DCM_ProtocolName,
                                       DCM_ContrastBolusAgent,
                                       DCM_ContrastBolusRoute,
-                                      DCM_RecognizableVisualFeatures,
-                                      DCM_LossyImageCompressionRatio,
-                                      DCM_LossyImageCompressionMethod};
+                                      DCM_RecognizableVisualFeatures};
+const DcmTagKey kKeptCompression[] = {DCM_LossyImageCompressionRatio, DCM_LossyImageCompressionMethod};
 const DcmTagKey kScanner[] = {DCM_Manufacturer,          DCM_InstitutionName,      DCM_InstitutionAddress, DCM_StationName,
                               DCM_InstitutionalDepartmentName, DCM_ManufacturerModelName, DCM_DeviceSerialNumber, DCM_SoftwareVersions};
 
@@ -178,7 +177,9 @@ void put_history(DcmItem& target, const DerivedSeries& series, std::vector<Sourc
   put_text(target, DCM_DerivationDescription, series.derivation->description.substr(0, kMaxDescription));
   put_code(target, DCM_DerivationCodeSequence, kIterativeReconstruction);
   put_text(target, DCM_BurnedInAnnotation, any_says(sources, DCM_BurnedInAnnotation, "YES") ? "YES" : "NO");
-  put_text(target, DCM_LossyImageCompression, std::any_of(sources.begin(), sources.end(), was_lossy) ? "01" : "00");
+  const auto lossy = std::find_if(sources.begin(), sources.end(), was_lossy);
+  put_text(target, DCM_LossyImageCompression, lossy != sources.end() ? "01" : "00");
+  if (lossy != sources.end()) keep(lossy->dataset(), target, kKeptCompression);
   put_text(target, DCM_ContentQualification, "RESEARCH");
 }
 

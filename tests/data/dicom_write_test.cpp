@@ -286,6 +286,7 @@ TEST_F(DicomWrite, HistoryOfTheSourceIsKept) {
   write_parametric_map(folder_ / "map.dcm", source, volume_of(source, 1.0, DerivedQuantity::kStandardDeviation), derivation());
   Loaded map(folder_ / "map.dcm");
   EXPECT_EQ(map.text(DCM_LossyImageCompression) + map.text(DCM_BurnedInAnnotation), "01YES");
+  EXPECT_EQ(map.text(DCM_LossyImageCompressionRatio) + map.text(DCM_LossyImageCompressionMethod), "9.5ISO_10918_1") << "of the second slice";
 }
 
 TEST_F(DicomWrite, StaleAttributesAreDropped) {
