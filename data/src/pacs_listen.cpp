@@ -188,6 +188,7 @@ class Listener {
       if (WIFSIGNALED(status)) say(options_, std::string("an association died (") + ::strsignal(WTERMSIG(status)) + "); its finished instances are kept");
       else if (WEXITSTATUS(status) == static_cast<int>(ServiceEnd::kRejected)) say(options_, "an association was rejected");
       else if (WEXITSTATUS(status) == static_cast<int>(ServiceEnd::kLost)) say(options_, "an association was lost");
+      else if (WEXITSTATUS(status) == static_cast<int>(ServiceEnd::kTooLarge)) say(options_, "an association was ended: an instance is larger than --max-instance-mb");
       child = children_.erase(child);
     }
   }

@@ -82,7 +82,9 @@ bool serve_request(T_ASC_Association* association, const PacsListenOptions& opti
   if (message.CommandField == DIMSE_C_ECHO_RQ) return DIMSE_sendEchoResponse(association, context, &message.msg.CEchoRQ, STATUS_Success, nullptr).good();
   if (message.CommandField != DIMSE_C_STORE_RQ) return false;
   PacsReception::Outcome outcome;
-  return reception.receive(association, transport, context, message.msg.CStoreRQ, options.answer_seconds, outcome).good();
+  const bool good = reception.receive(association, transport, context, message.msg.CStoreRQ, options.answer_seconds, outcome).good();
+  if (!good && transport.exhausted()) end = ServiceEnd::kTooLarge;
+  return good;
 }
 
 /// The next bytes of the caller, in steps of a second, so that a stop is not waited for.

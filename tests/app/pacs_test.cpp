@@ -304,7 +304,7 @@ TEST_F(PacsTest, AnInstanceThatIsTooLargeIsNotTaken) {
   ASSERT_NE(port, 0) << listener.output();
   EXPECT_EQ(send("sent_a", inbox_peer(port), {"--retries", "0"}).code, 76);
   EXPECT_EQ(count_instances(path("inbox")), 0u);
-  EXPECT_TRUE(listener.wait_for("an association was lost"));
+  EXPECT_TRUE(listener.wait_for("an instance is larger than --max-instance-mb")) << listener.output();
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "inbox" / ".incoming"), fs::directory_iterator()), 1) << "only the lock";
 }
 
