@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "pacs_association.hpp"
 #include "pacs_names.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
@@ -19,7 +21,7 @@ namespace postrec {
 
 using nlohmann::ordered_json;
 
-PacsLedger::PacsLedger(const std::filesystem::path& path, std::string peer) : path_(path), peer_(std::move(peer)) {
+PacsLedger::PacsLedger(const std::filesystem::path& path, std::string peer, bool accept_warnings) : path_(path), peer_(std::move(peer)), accept_warnings_(accept_warnings) {
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (fd_ < 0)
     throw Error(write_error_kind(errno), "--ledger " + quoted_path(path) + " cannot be opened: " + std::strerror(errno), "give a file in a folder that you may write to");
@@ -49,7 +51,8 @@ void PacsLedger::read() {
     if (entry.is_discarded() && (line.rfind(kStart, 0) == 0 || kStart.rfind(line, 0) == 0)) continue;
     if (get("instance").empty() || get("file").empty())
       throw Error(ErrorKind::kBadData, quoted_path(path_) + " is no ledger of postrec: line " + std::to_string(number), "give another --ledger");
-    if (get("peer") == peer_) known_.insert(get("instance") + get("file"));
+    const bool doubted = is_warning_status(static_cast<unsigned>(std::strtoul(get("status").c_str(), nullptr, 16)));
+    if (get("peer") == peer_ && (accept_warnings_ || !doubted)) known_.insert(get("instance") + get("file"));
   }
   if (!text.empty() && text.back() != '\n') append("\n");
 }

@@ -10,8 +10,8 @@ namespace postrec {
 /// so the ledger holds no patient data. Locked while it is open. A last line that was cut by a crash is left out, its instance sent again.
 class PacsLedger {
  public:
-  /// Throws Error: kCannotCreate, kTemporary (another process has it), kBadData (a line that is not ours).
-  PacsLedger(const std::filesystem::path& path, std::string peer);
+  /// Without `accept_warnings` what was answered with a warning has not arrived. Throws Error: kCannotCreate, kTemporary (another process has it), kBadData (a line that is not ours).
+  PacsLedger(const std::filesystem::path& path, std::string peer, bool accept_warnings = true);
   ~PacsLedger();
   PacsLedger(const PacsLedger&) = delete;
   PacsLedger& operator=(const PacsLedger&) = delete;
@@ -30,6 +30,7 @@ class PacsLedger {
 
   std::filesystem::path path_;
   std::string peer_;
+  bool accept_warnings_;
   int fd_ = -1;
   std::set<std::string> known_;
 };

@@ -229,7 +229,7 @@ void verify(const std::vector<Item>& items, const PacsPeer& peer, const PacsSend
 PacsSendReport send_to_pacs(const fs::path& folder, const PacsPeer& peer, const PacsSendOptions& options) {
   check_pacs_tls(peer.tls);
   auto items = items_of(folder);
-  PacsLedger ledger(options.ledger, peer.name());
+  PacsLedger ledger(options.ledger, peer.name(), options.accept_warnings);
   PacsSendReport report;
   report.instances = items.size();
   for (Item& item : items)

@@ -499,6 +499,8 @@ TEST_F(PacsPeers, ALedgerKnowsPeerInstanceAndContent) {
     ledger.add("i2", "f2", 0xB000);
   }
   EXPECT_TRUE(PacsLedger(path, "A@h:1").has("i2", "f2")) << "written behind what the crash left";
+  EXPECT_FALSE(PacsLedger(path, "A@h:1", /*accept_warnings=*/false).has("i2", "f2")) << "a warning is refused now";
+  EXPECT_TRUE(PacsLedger(path, "A@h:1", /*accept_warnings=*/false).has("i1", "f1"));
   std::ofstream(path, std::ios::app) << "{\"pe";  // another, after a few bytes
   for (int run = 0; run < 2; ++run) EXPECT_TRUE(PacsLedger(path, "A@h:1").has("i2", "f2"));
   EXPECT_FALSE(PacsLedger(path, "B@h:1").has("i1", "f1")) << "another archive";
