@@ -43,7 +43,7 @@ void add_context(T_ASC_Parameters* parameters, T_ASC_PresentationContextID id, c
 
 T_ASC_Parameters* parameters_of(const PacsPeer& peer, const std::vector<PacsContext>& contexts, bool secure) {
   T_ASC_Parameters* parameters = nullptr;
-  if (ASC_createAssociationParameters(&parameters, ASC_MAXIMUMPDUSIZE).bad()) throw Error(ErrorKind::kOutOfMemory, "no memory for an association");
+  if (ASC_createAssociationParameters(&parameters, kPduBytes).bad()) throw Error(ErrorKind::kOutOfMemory, "no memory for an association");
   ASC_setAPTitles(parameters, peer.calling_title.c_str(), peer.called_title.c_str(), nullptr);
   ASC_setTransportLayerType(parameters, secure);
   ASC_setPresentationAddresses(parameters, "localhost", (peer.host + ":" + std::to_string(peer.port)).c_str());
@@ -116,7 +116,7 @@ std::optional<T_ASC_PresentationContextID> PacsAssociation::context(const std::s
 void PacsAssociation::require_good(const OFCondition& condition) {
   if (condition.good()) return;
   // DCMTK's texts can hold what the peer sent, so the reasons are told apart here.
-  if (transport_.exhausted()) throw Error(ErrorKind::kPacs, peer_.name() + " sent more than the limit allows", "raise --max-instance-mb if it was right");
+  if (transport_.exhausted()) throw Error(ErrorKind::kPacs, peer_.name() + " sent more than the limit allows", "raise --max-instance-mb if it was an instance of that size");
   const bool late = is(condition, DIMSEC_NODATAAVAILABLE) || is(condition, DULC_READTIMEOUT);
   throw Error(ErrorKind::kTemporary, late ? peer_.name() + " did not answer within " + std::to_string(peer_.answer_seconds) + " s" : "the connection to " + peer_.name() + " was lost",
               "try again; what got through is known");

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -8,6 +9,11 @@
 #include "postrec/error.hpp"
 
 namespace postrec {
+
+/// The largest PDU that we ask for, and what a peer may send as a command, which fits into one. DCMTK reads commands in our own process and follows their nesting: 65 kB of it do no harm,
+/// 240 kB would end us.
+inline constexpr long kPduBytes = 1 << 16;
+inline constexpr std::uint64_t kCommandAnswerBytes = kPduBytes + 4096;
 
 /// A kind of object in an association, and how it may be encoded.
 struct PacsContext {

@@ -64,7 +64,7 @@ unsigned get(PacsAssociation& association, PacsReception& reception, const fs::p
   association.require_good(DIMSE_sendMessageUsingMemoryData(association.get(), *context, &message, nullptr, &keys, nullptr, nullptr));
   for (;;) {
     require_not_interrupted(hooks);
-    association.transport().allow(1 << 20);
+    association.transport().allow(kCommandAnswerBytes);
     T_ASC_PresentationContextID id = 0;
     T_DIMSE_Message answer{};
     DcmDataset* detail = nullptr;
@@ -78,6 +78,7 @@ unsigned get(PacsAssociation& association, PacsReception& reception, const fs::p
       if (outcome == PacsReception::Outcome::kNoRoom) throw Error(ErrorKind::kInputOutput, "an instance that arrived cannot be written into " + quoted_path(folder) + ": the disk is full or failed", "make room; --resume fetches the missing ones");
     } else if (answer.CommandField == DIMSE_C_GET_RSP) {
       if (answer.msg.CGetRSP.DataSetType != DIMSE_DATASET_NULL) {  // the list of what failed; the comparison tells it, too
+        association.transport().allow(1 << 20);
         DIC_UL bytes = 0, pieces = 0;
         association.require_good(DIMSE_ignoreDataSet(association.get(), DIMSE_NONBLOCKING, association.timeout(), &bytes, &pieces));
       }

@@ -162,7 +162,7 @@ class Sender {
     request.Priority = DIMSE_PRIORITY_MEDIUM;
     T_DIMSE_C_StoreRSP response{};
     DcmDataset* detail = nullptr;
-    association.transport().allow(1 << 20);
+    association.transport().allow(kCommandAnswerBytes);
     const OFCondition condition = DIMSE_storeUser(association.get(), *context, &request, nullptr, file.getDataset(), nullptr, nullptr, DIMSE_NONBLOCKING, association.timeout(),
                                                   &response, &detail);
     delete detail;

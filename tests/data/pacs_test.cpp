@@ -233,6 +233,7 @@ TEST_F(PacsPeers, AListenerSurvivesGarbageAndSilence) {
 struct Archive {
   std::string found_instance = "1.2.3.4.5";   ///< its answer to the query for instances
   std::string found_bytes = {};               ///< the data set of that answer, when it is to be none that DCMTK would write
+  std::string command_bytes = {};             ///< the command of its answer to C-GET, when it is to be none that DCMTK would write
   std::vector<Uids> sends = {};               ///< what it stores when asked to
   bool silent = false;                        ///< instead of an answer to C-GET
   int status = 0;                             ///< its final answer to C-GET
@@ -307,6 +308,7 @@ void answer_get(T_ASC_Association* association, T_ASC_PresentationContextID id, 
   DIMSE_receiveDataSetInMemory(association, DIMSE_NONBLOCKING, 5, &data_id, &keys, nullptr, nullptr);
   delete keys;
   for (const auto& uids : archive.sends) store(association, ASC_findAcceptedPresentationContextID(association, UID_MRImageStorage), uids);
+  if (!archive.command_bytes.empty() && !send_bytes(association, id, DUL_COMMANDPDV, archive.command_bytes)) return;
   if (archive.silent) std::this_thread::sleep_for(std::chrono::seconds(30));
   T_DIMSE_C_GetRSP response{};
   response.MessageIDBeingRespondedTo = request.MessageID;
@@ -413,6 +415,13 @@ TEST_F(HostileArchive, AUidThatIsNoneIsNotUsed) {
 TEST_F(HostileArchive, AnAnswerThatIsNestedWithoutEnd) {
   expect_error(ErrorKind::kPacs, "answered a query with what cannot be read", [&] { get({.found_bytes = nested(100000)}); });
   EXPECT_TRUE(files().empty());
+}
+
+// A command is read by ourselves, so it must be too short for that.
+TEST_F(HostileArchive, ACommandThatIsNestedWithoutEnd) {
+  std::string bytes;
+  for (int i = 0; i < 60000; ++i) bytes += std::string("\x08\x00\x40\x11\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff", 16);
+  expect_error(ErrorKind::kPacs, "more than the limit allows", [&] { get({.command_bytes = bytes}); });
 }
 
 TEST_F(HostileArchive, AnAnswerWithoutMeasure) {
