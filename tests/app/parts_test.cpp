@@ -12,6 +12,7 @@
 #include "case/noise_estimate.hpp"
 #include "case/seeds.hpp"
 #include "case/simulation.hpp"
+#include "case/volume_scale.hpp"
 #include "cli/console.hpp"
 #include "cli/freed_memory.hpp"
 #include "cli/nearest_name.hpp"
@@ -34,6 +35,25 @@ TEST(NearestName, FindsWhatWasMeant) {
   EXPECT_EQ(nearest_name("trian", known), "train");
   EXPECT_EQ(nearest_name("zzzzzzzzzz", known), "");
   EXPECT_EQ(nearest_hint("zzzzzzzzzz", known), "known: reconstruct, simulate, train");
+}
+
+/// y = 10 x.
+class Gain : public Operator {
+ public:
+  TensorSpec domain() const override { return {{1, 4, 5}, at::kFloat}; }
+  TensorSpec codomain() const override { return domain(); }
+  OperatorTraits traits() const override { return {}; }
+  double norm_bound() const override { return 10.0; }
+  at::Tensor forward(const at::Tensor& x) const override { return 10.0 * x; }
+  using Operator::adjoint;
+  at::Tensor adjoint(const at::Tensor& v, const at::Tensor& /*x*/) const override { return 10.0 * v; }
+};
+
+// A prior's intensity scale comes from it; A^H y itself is a hundred times as bright.
+TEST(DirectReconstruction, IsAsBrightAsTheImageWithoutAPseudoInverse) {
+  const at::Tensor x = at::arange(20, at::kFloat).view({1, 4, 5});
+  EXPECT_TRUE(at::allclose(direct_reconstruction(Gain(), 10.0 * x), x, 1e-5, 1e-5));
+  EXPECT_TRUE(direct_reconstruction(Gain(), at::zeros({1, 4, 5})).equal(at::zeros({1, 4, 5})));
 }
 
 // Axial slices lie with the front on top and the right side on the left, however they are stored. Entry [row][column] of a 2x3 slice.

@@ -127,6 +127,17 @@ TEST_F(Plugins, CheckPrintsTheLaws) {
   expect_error(run_postrec({"plugins", "check", path("none.so")}), 66, {"none.so"});
 }
 
+// By library or manifest; what refuses it is said, and not that there is no manifest.
+TEST_F(Plugins, CheckSaysWhyAFileIsRefused) {
+  fs::create_directories(folder_ / "pl");
+  for (const char* file : {"pl/postrec-masking.so", "pl/postrec-masking.postrec.json"}) fs::copy_file(POSTREC_BINARY_DIR "/lib/postrec/plugins/" + fs::path(file).filename().string(), path(file));
+  EXPECT_EQ(run_postrec({"plugins", "check", path("pl/postrec-masking.postrec.json"), "--quiet"}).code, 0);
+  write_text("lonely.so", "no library");
+  expect_error(run_postrec({"plugins", "check", path("lonely.so")}), 69, {"no plugin manifest"});
+  fs::permissions(folder_ / "pl/postrec-masking.so", fs::perms::others_write, fs::perm_options::add);
+  expect_error(run_postrec({"plugins", "check", path("pl/postrec-masking.so")}), 69, {"was refused", "writ"});
+}
+
 TEST_F(Plugins, CheckSaysWhereItChecked) {
   const Ended text = run_postrec({"plugins", "check", "grayscale"});
   ASSERT_EQ(text.code, 0) << text.err << text.out;

@@ -151,7 +151,7 @@ typedef struct postrec_call {
    * cuda_stream that uses it may still be queued then. */
   void* (*allocate)(void* host, size_t n_bytes, int32_t device_type, int32_t device_index);
   void (*release)(void* host, void* memory, int32_t device_type, int32_t device_index);
-  /* Calls body(context, first, last) for pieces that cover [begin, end), on the host's threads; pieces have at least `grain` elements. */
+  /* Calls body(context, first, last) for pieces that cover [begin, end), on the host's threads; at most n / grain of them, rounded up. */
   void (*parallel_for)(void* host, int64_t begin, int64_t end, int64_t grain, void (*body)(void* context, int64_t first, int64_t last),
                        void* context);
   void (*log)(void* host, int32_t level, const char* text);
