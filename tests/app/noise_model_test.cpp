@@ -140,7 +140,7 @@ TEST_F(NoiseModelOption, RefusesWhatDoesNotFit) {
   arguments.erase(noise, noise + 2);
   expect_error(run_postrec(arguments), 78, {"3 coils"});
   write_nifti(path("turned.nii.gz"), {at::ones({1, 1, 19, 40}), {}, IntensityUnit::kArbitrary});  // [detector, view] for [view, detector]
-  expect_error(run_postrec(ct_arguments("out", {"--noise-model", "weighted", "--weights", path("turned.nii.gz"), "--set", "n-detectors=19", "--noise", "5"})), 78, {"turned.nii.gz", "19, 40"});
+  expect_error(run_postrec(ct_arguments("out", {"--noise-model", "weighted", "--weights", path("turned.nii.gz"), "--set", "n-detectors=19", "--noise", "5"})), 78, {"--weights", "[19, 40]", "[40, 19]"});
   write_text("weights.txt", "1 2 3 4 5\n");
   expect_error(run_postrec(ct_arguments("out", {"--noise-model", "weighted", "--weights", path("weights.txt")})), 78, {"--weights", "5"});
   expect_nothing_written("out");

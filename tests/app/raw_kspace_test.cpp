@@ -143,14 +143,14 @@ TEST_F(RawKspaceInput, ACovarianceIsThatOfTheNoise) {
   write_cfl(path("maps"), birdcage_maps(kCoils, kRows, kColumns).unsqueeze(0));
   constexpr double kSigma = 0.1;
   write_cfl(path("k"), (kspace_ + coloured(kSigma)) * mask_);
-  write_cfl(path("psi"), 2.0 * kSigma * kSigma * mix.matmul(mix.conj().t()));
+  write_cfl(path("psi"), (2.0 * kSigma * kSigma * mix.matmul(mix.conj().t())).view({1, 1, kCoils, kCoils}));
   ASSERT_EQ(reconstruct("k.cfl", "out", {"--force", "--noise-covariance", path("psi.cfl"), "--set", "sens-maps=" + path("maps.cfl")}).code, 0);
   const auto run = run_json("out");
   for (const auto& slice : run["slices"])
     for (const auto& chi2 : slice["reduced_chi2"]) EXPECT_NEAR(chi2.get<double>(), 1.0, 0.2);
   // Where coils share nothing it is the same as their sigma_y.
   write_cfl(path("white"), (kspace_ + noise(kSigma)) * mask_);
-  write_cfl(path("unit"), 2.0 * kSigma * kSigma * at::eye(kCoils, at::kComplexFloat));
+  write_cfl(path("unit"), 2.0 * kSigma * kSigma * at::eye(kCoils, at::kComplexFloat).view({1, 1, kCoils, kCoils}));
   ASSERT_EQ(reconstruct("white.cfl", "by_covariance", {"--force", "--noise-covariance", path("unit.cfl"), "--set", "sens-maps=" + path("maps.cfl")}).code, 0);
   ASSERT_EQ(reconstruct("white.cfl", "by_sigma", {"--force", "--sigma-y", "0.1", "--set", "sens-maps=" + path("maps.cfl")}).code, 0);
   EXPECT_NEAR(error_of("by_covariance/mean.nii.gz"), error_of("by_sigma/mean.nii.gz"), 1e-3);
