@@ -215,11 +215,11 @@ int run_train(const std::vector<std::string>& arguments) {
   info.licence = options.get<std::string>("licence");
   info.intensity = how.slices.intensity;
   if (info.licence.empty()) throw Error(ErrorKind::kUsage, "--licence is missing", "say under which licence the prior may be used");
-  PriorInfo complete = info;                   // of scans the program itself says how many they were
-  complete.trained_on = options.has("measure") ? options.get<std::string>("trained-on") : "scans";
-  require_complete(complete, /*is_learned=*/false);  // how it was trained is said here, too
   const bool is_measured = options.has("measure");
   if (is_measured) require_measurable(options, output);
+  PriorInfo complete = info;                   // of scans the program itself says how many they were
+  complete.trained_on = is_measured ? options.get<std::string>("trained-on") : "scans";
+  require_complete(complete, /*is_learned=*/false);  // how it was trained is said here, too
   std::optional<TrainingOptions> training;
   TrainingRun run;
   if (is_network) {

@@ -62,7 +62,7 @@ TEST_F(BadInput, ALinkToItselfIsNotNamed) {
   fs::create_directory(path("series"));
   fs::create_symlink("DOE^JANE", path("series/DOE^JANE"));
   const Ended ended = simulate_from(path("series"));
-  expect_error(ended, 66, {"cannot be used"});
+  expect_error(ended, 66, {"holds no DICOM file"});
   EXPECT_EQ(ended.err.find("JANE"), std::string::npos) << ended.err;
   expect_nothing_written("out");
 }

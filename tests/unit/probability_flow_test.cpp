@@ -143,7 +143,7 @@ TEST(ProbabilityFlow, SamplingMethodIsOfSecondOrder) {
   options.n_samples = 3;
   options.seed = 7;
   Observer observer;
-  const at::Tensor start = range.maximum * RandomStreams(7, 0, 3).normal(0, {1, 24, 24}, at::kFloat);
+  const at::Tensor start = prior.draw_noisy(RandomStreams(7, 0, 3).normal(0, {1, 24, 24}, at::kFloat), range.maximum);
   const at::Tensor exact = prior.denoise(exact_flow(prior, start, range.maximum, range.minimum), range.minimum);
   std::vector<double> errors;
   for (const int n_steps : {40, 80, 160}) {

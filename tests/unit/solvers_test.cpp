@@ -258,12 +258,12 @@ TEST(Solvers, TheLastStepIsOneEvaluation) {
     }
 }
 
-// The flow of a Gaussian in closed form, and the denoised image at its end. Noise of the start: sigma_max n, draw 0 of each stream.
+// The flow of a Gaussian in closed form, and the denoised image at its end. The start has the prior's mean and covariance and is made of draw 0 of each stream.
 at::Tensor flow_end(const GaussianPrior& prior, const at::Tensor& white) {
   const SigmaRange range = prior.range();
   const SpectralCovariance basis(SpectralBasis::kDct, prior.spectrum());
   const at::Tensor s = prior.spectrum().to(at::kDouble), low = s + range.minimum * range.minimum, high = s + range.maximum * range.maximum;
-  const at::Tensor in_basis = basis.to_basis(white * range.maximum - 0.3).to(at::kDouble);
+  const at::Tensor in_basis = basis.to_basis(prior.draw_noisy(white, range.maximum) - 0.3).to(at::kDouble);
   return basis.from_basis((in_basis * (low / high).sqrt() * s / low).to(at::kFloat)) + 0.3;
 }
 
