@@ -77,7 +77,7 @@ TEST_F(ReportPage, SaysWhatPeopleLookFor) {
     for (const auto& value : slice["reduced_chi2"]) chi2 += value.get<double>() / (kSlices * kSamples);
   const std::vector<std::string> words = {"Research software, not a medical device. Not for diagnosis.", "SIMULATED: the measurement was computed from an image", "<h1>mr.nii.gz</h1>",
                                           run["prior"]["sha256"], run["operator"]["plugin"]["sha256"], run["operator"]["plugin"]["id"], "postrec " + run["program"]["version"].get<std::string>(),
-                                          "mri-fourier: acceleration 2", "seed 0", "12 evaluations", number_text(chi2, "%.2f"), "of the object&#39;s true pixel values", "For a methods section",
+                                          "mri-fourier: acceleration 2", "seed 0", "4 evaluations", number_text(chi2, "%.2f"), "of the object&#39;s true pixel values", "For a methods section",
                                           "bridge, 4 noise levels", " dB</td>", " a.u."};
   for (const auto& word : words) EXPECT_NE(page_.find(word), std::string::npos) << word;
 }
