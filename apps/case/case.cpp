@@ -326,7 +326,7 @@ void leave_out_samples(const CaseOptions& options, PluginRegistry& registry, con
   if (by_pattern && !is_set(options, "mask")) asked.parameters.erase("mask");  // of the file
   if (lacks_maps(type, measurement)) asked.parameters.set("sens-maps", at::ones(measurement.y.sizes().slice(1), at::kComplexFloat));
   at::Tensor masks = acquired_samples(measurement.y);
-  measurement.y = measurement.y.clone();
+  measurement.y = scratch_tensor(options.scratch, measurement.y.sizes(), measurement.y.scalar_type()).copy_(measurement.y);
   for (std::int64_t slice = 0; slice < measurement.y.size(0); ++slice) {
     const at::Tensor kept = measured_entries(*make_operator(registry, asked, slice))[0].gt(0);
     masks[slice].copy_(by_pattern ? masks[slice].logical_and(kept) : kept);
