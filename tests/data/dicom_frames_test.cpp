@@ -165,6 +165,19 @@ TEST(DicomFrames, ADamagedFileIsRefused) {
   }
 }
 
+/// The image of the source in a folder as a series out/ and a map map.dcm beside it.
+void write_derived(const TempFolder& folder) {
+  const DicomSource source = read_dicom_source(folder.path());
+  DerivedVolume volume;
+  volume.title = "Posterior mean";
+  volume.pixels = read_scan(folder.path()).image.pixels;
+  volume.source_slices = {0, 1, 2, 3};
+  const Derivation how{"0.1.0", std::string(64, 'a'), "how", "run", true};
+  write_derived_series(folder / "out", source, volume, how);
+  volume.quantity = DerivedQuantity::kStandardDeviation;
+  write_parametric_map(folder / "map.dcm", source, volume, how);
+}
+
 // What a single-frame file says of itself stands in the groups of an enhanced one.
 TEST(DicomFrames, DerivedObjectsKeepWhatTheGroupsSay) {
   const TempFolder folder;
@@ -180,14 +193,7 @@ TEST(DicomFrames, DerivedObjectsKeepWhatTheGroupsSay) {
     for (int frame = 0; frame < kFrames; ++frame) child(group_of(d, frame), DCM_MREchoSequence).putAndInsertFloat64(DCM_EffectiveEchoTime, 4.5 + frame);
     set(child(group_of(d, 2), DCM_FrameAnatomySequence), DCM_FrameLaterality, "R");  // slice 0
   });
-  const DicomSource source = read_dicom_source(folder.path());
-  DerivedVolume volume;
-  volume.title = "Posterior mean";
-  volume.pixels = read_scan(folder.path()).image.pixels;
-  volume.source_slices = {0, 1, 2, 3};
-  const Derivation how{"0.1.0", std::string(64, 'a'), "how", "run", true};
-  write_derived_series(folder / "out", source, volume, how);
-  write_parametric_map(folder / "map.dcm", source, volume, how);
+  write_derived(folder);
   const auto text_of = [](DcmFileFormat& file, const DcmTagKey& tag) {
     OFString value;
     file.getDataset()->findAndGetOFString(tag, value, 0, OFTrue);
@@ -213,15 +219,7 @@ TEST(DicomFrames, DerivedObjectsKeepWhatTheGroupsSay) {
 TEST(DicomFrames, DerivedObjectsNameTheFrame) {
   const TempFolder folder;
   write_enhanced(folder / "a");
-  const DicomSource source = read_dicom_source(folder.path());
-  DerivedVolume volume;
-  volume.title = "Posterior mean";
-  volume.pixels = read_scan(folder.path()).image.pixels;
-  volume.source_slices = {0, 1, 2, 3};
-  const Derivation how{"0.1.0", std::string(64, 'a'), "how", "run", true};
-  write_derived_series(folder / "out", source, volume, how);
-  volume.quantity = DerivedQuantity::kStandardDeviation;
-  write_parametric_map(folder / "map.dcm", source, volume, how);
+  write_derived(folder);
   DcmFileFormat slice, map;
   ASSERT_TRUE(slice.loadFile((folder / "out" / "0001.dcm").c_str()).good());
   ASSERT_TRUE(map.loadFile((folder / "map.dcm").c_str()).good());
