@@ -72,7 +72,8 @@ void fill_from_measurement(Parameters& parameters, const OperatorType& type, con
   if (y.dim() != 4) return;
   fill_from_image(parameters, type, y.size(1), y.size(2), y.size(3), 0.0);
   fill_parameter(parameters, type, "coils", y.size(1));
-  if (y.is_complex() && !parameters.has("mask-pattern")) fill_parameter(parameters, type, "mask", mask_parameter(acquired_samples(y)));
+  // Looking for it reads all of a volume.
+  if (y.is_complex() && find_spec(type, "mask") && !parameters.has("mask") && !parameters.has("mask-pattern")) parameters.set("mask", mask_parameter(acquired_samples(y)));
 }
 
 }  // namespace postrec

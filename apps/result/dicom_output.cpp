@@ -39,9 +39,6 @@ Derivation derivation_of(const ordered_json& run) {
   return derivation;
 }
 
-/// Whether the prior does not fit some slice and its uncertainty is told all the same, because of --force.
-bool told_without_trust(const ordered_json& run) { return !run["prior_fit"]["fits"].get<bool>() && run["prior_fit"]["forced"].get<bool>(); }
-
 /// The slices that are told, and where they lie.
 DerivedVolume told_slices(const at::Tensor& pixels, const std::vector<bool>& told, std::int64_t first) {
   DerivedVolume volume;
@@ -99,7 +96,7 @@ DicomOutput dicom_output(const CommandOptions& options, const fs::path& source, 
 
 ordered_json write_dicom(const fs::path& folder, const DicomOutput& output, const DicomMaps& maps, const ordered_json& run) {
   const Derivation derivation = derivation_of(run);
-  const bool untrusted = told_without_trust(run);
+  const bool untrusted = run["prior_fit"]["forced"].get<bool>();  // told because of --force alone
   Derivation of_maps = derivation;
   // Of a long text the end is cut, so the slices stand there.
   if (untrusted) of_maps.description = "NOT TO BE TRUSTED, told because of --force. " + derivation.description + ". " + distrust_text(run["prior_fit"]);

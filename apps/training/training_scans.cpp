@@ -45,7 +45,7 @@ IntensityScale scale_of(IntensityUnit unit, PriorIntensity intensity, const at::
   try {
     return IntensityScale::make(unit, intensity, pixels);
   } catch (const Error& error) {
-    throw Error(error.kind(), what + ": " + error.what(), "leave it out, or say how its numbers are meant (--unit, and in training --intensity)");
+    throw Error(error.kind(), what + ": " + error.message(), "leave it out, or say how its numbers are meant (--unit, and in training --intensity)");
   }
 }
 
