@@ -76,9 +76,8 @@ struct Figure {
   CalibrationVerdict above = CalibrationVerdict::kUnderConfident;
 };
 
-/// How many standard errors, themselves estimated from so many groups, a right figure passes with probability kFigureFalseAlarm.
+/// How many standard errors, themselves estimated from so many groups (two at least), a right figure passes with probability kFigureFalseAlarm.
 double standard_errors(std::size_t n_groups) {
-  if (n_groups < 2) return std::numeric_limits<double>::infinity();
   return boost::math::quantile(boost::math::students_t(static_cast<double>(n_groups - 1)), 1.0 - kFigureFalseAlarm / 2.0);
 }
 
