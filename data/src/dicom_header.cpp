@@ -154,6 +154,24 @@ void read_pixel_layout(DcmDataset& dataset, DicomHeader& header) {
   else if (header.frames == 1) check_compressed(*pixels, dataset.getOriginalXfer(), header);
 }
 
+/// Writers do not agree whether the padding of signed pixels is US or SS; its 16 bits are the same. [PS3.3, C.7.5.1.1.2]
+void read_padding(DcmDataset& dataset, DicomHeader& header) {
+  const bool is_signed = get_integer(dataset, DCM_PixelRepresentation, 0) == 1;
+  const auto stored = [&](const DcmTagKey& tag, std::int64_t& out) {
+    Uint16 plain = 0;
+    Sint16 with_sign = 0;
+    if (dataset.findAndGetUint16(tag, plain).bad()) {
+      if (dataset.findAndGetSint16(tag, with_sign).bad()) return false;
+      plain = static_cast<Uint16>(with_sign);
+    }
+    out = is_signed ? static_cast<std::int64_t>(static_cast<Sint16>(plain)) : static_cast<std::int64_t>(plain);
+    return true;
+  };
+  header.has_padding = stored(DCM_PixelPaddingValue, header.padding[0]);
+  if (!stored(DCM_PixelPaddingRangeLimit, header.padding[1])) header.padding[1] = header.padding[0];
+  if (header.padding[1] < header.padding[0]) std::swap(header.padding[0], header.padding[1]);
+}
+
 /// [PS3.3, C.8.2.1.1.1 and C.8.16.1.3]
 bool says_localiser(DcmDataset& dataset) {
   OFString value;
@@ -190,6 +208,7 @@ void read_header(const std::filesystem::path& path, DicomHeader& header) {
   if (dataset.findAndGetOFString(DCM_PhotometricInterpretation, second, 1).good()) set_problem(header, "it has two PhotometricInterpretations");
   header.enhanced = dataset.tagExists(DCM_PerFrameFunctionalGroupsSequence);
   read_pixel_layout(dataset, header);
+  read_padding(dataset, header);
   read_geometry(dataset, header);
   read_rescale(dataset, header);
 }

@@ -36,6 +36,8 @@ struct DicomHeader {
   double pixel_spacing_mm[2] = {1.0, 1.0};  ///< between rows, then between columns
   double slice_spacing_mm = 1.0;            ///< SpacingBetweenSlices, else SliceThickness, else 1
   double rescale_slope = 1.0, rescale_intercept = 0.0;
+  bool has_padding = false;
+  std::int64_t padding[2] = {};  ///< the stored values from PixelPaddingValue to PixelPaddingRangeLimit, the smaller first
 };
 
 /// Reads the headers with DCMTK in a child process. A file that kills the child is marked so in `problem`.

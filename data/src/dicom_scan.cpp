@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "dicom_padding.hpp"
 #include "input_file.hpp"
 #include "itk_axes.hpp"
 #include "postrec/error.hpp"
@@ -55,7 +56,10 @@ Scan read_dicom_scan(const fs::path& path, const ScanOptions& options) {
   const SliceRange range = slice_range(options, static_cast<std::int64_t>(series.files.size()), path);
   const std::vector<DicomFile> chosen(series.files.begin() + range.begin, series.files.begin() + range.end);
   const DicomHeader& first = chosen.front().header;
-  scan.image.pixels = tensor_from_itk(first.frame > 0 ? read_frame_pixels(chosen, options.scratch) : read_dicom_pixels(chosen, options.scratch), {first.columns, first.rows, range.end - range.begin}, first.samples);
+  const at::Tensor pixels = first.frame > 0 ? read_frame_pixels(chosen, options.scratch) : read_dicom_pixels(chosen, options.scratch);
+  const double air = series.modality == "CT" ? -1000.0 : 0.0;
+  if (const auto n = set_padding_to_air(chosen, air, pixels); n > 0) scan.warnings.push_back(std::to_string(n) + " padded pixels (PixelPaddingValue) are taken for air");
+  scan.image.pixels = tensor_from_itk(pixels, {first.columns, first.rows, range.end - range.begin}, first.samples);
   scan.image.geometry = moved_to_slice(series.geometry, range.begin);
   scan.image.unit = series.modality == "CT" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
   scan.modality = series.modality;

@@ -79,6 +79,39 @@ TEST(Dicom, MrIsRescaledToo) {
   EXPECT_EQ(scan.image.unit, IntensityUnit::kArbitrary);
 }
 
+// As GE writes them: far below air, one value as US although pixels are signed.
+TEST(Dicom, PaddingIsAir) {
+  const TempFolder folder;
+  const auto padded = [&](const std::string& modality, bool with_limit) {
+    const fs::path series = folder / (modality + std::to_string(with_limit));
+    fs::create_directory(series);
+    write_ct_series(series, oblique(), 3, [&](SliceSpec& spec) {
+      spec.change = [=](DcmDataset& d) {
+        set_text(d, DCM_Modality, modality.c_str());
+        const Uint16* stored = nullptr;
+        d.findAndGetUint16Array(DCM_PixelData, stored);
+        std::vector<Uint16> pixels(stored, stored + kRows * kColumns);
+        pixels[0] = static_cast<Uint16>(-2000);
+        pixels[1] = static_cast<Uint16>(-1990);
+        d.putAndInsertUint16Array(DCM_PixelData, pixels.data(), pixels.size());
+        d.putAndInsertUint16(DCM_PixelPaddingValue, static_cast<Uint16>(-2000));
+        if (with_limit) d.putAndInsertSint16(DCM_PixelPaddingRangeLimit, -1985);
+      };
+    });
+    return read_scan(series);
+  };
+  for (const bool with_limit : {false, true}) {
+    const Scan ct = padded("CT", with_limit);
+    at::Tensor expected = expected_hu(3);
+    expected.flatten(1).select(1, 0).fill_(-1000);
+    expected.flatten(1).select(1, 1).fill_(with_limit ? -1000 : 2 * -1990 - 1000);
+    EXPECT_TRUE(ct.image.pixels.equal(expected));
+    ASSERT_EQ(ct.warnings.size(), 1u);
+    EXPECT_NE(ct.warnings[0].find((with_limit ? "6" : "3") + std::string(" padded pixels")), std::string::npos) << ct.warnings[0];
+  }
+  EXPECT_EQ(padded("MR", false).image.pixels.flatten()[0].item<float>(), 0.0f);
+}
+
 TEST(Dicom, PatientsAreToldApartByAHashAlone) {
   const TempFolder folder;
   const auto hash_of = [&](const std::string& id) {

@@ -55,13 +55,16 @@ TEST(RealScan, SingleDicomFiles) {
     EXPECT_EQ(scan.image.pixels.size(0), 1) << entry.path();
     EXPECT_GT(scan.image.pixels.std().item<float>(), 1.0f) << entry.path();
   }
-  // JPEG 2000 without loss: the padding of -2000 comes out exactly, rescaled by -1024.
+  // JPEG 2000 without loss: the padding of -2000 comes out exactly, and is air; what was measured ends at -1024.
   const at::Tensor lossless = read_scan(path / "693_J2KR.dcm").image.pixels;
-  EXPECT_EQ(lossless.min().item<float>(), -3024.0f);
-  // The same image after a strong lossy compression, stored without one: alike, and on the same scale.
+  EXPECT_EQ(lossless.min().item<float>(), -1024.0f);
+  // The same image after a strong lossy compression, stored without one: inside of the padding, which is not exact and stays, alike, and on the same scale.
   const at::Tensor lossy = read_scan(path / "693_UNCI.dcm").image.pixels;
-  EXPECT_GT(at::corrcoef(at::stack({lossless.flatten(), lossy.flatten()}))[0][1].item<float>(), 0.99f);
-  EXPECT_NEAR(lossless.mean().item<float>(), lossy.mean().item<float>(), 10.0f);
+  EXPECT_LT(lossy.min().item<float>(), -3000.0f);
+  const auto inside = [](const at::Tensor& image) { return image.slice(-2, image.size(-2) / 4, -image.size(-2) / 4).slice(-1, image.size(-1) / 4, -image.size(-1) / 4).flatten(); };
+  // .97: what the compression took; .99 with the padding, which dwarfs it.
+  EXPECT_GT(at::corrcoef(at::stack({inside(lossless), inside(lossy)}))[0][1].item<float>(), 0.96f);
+  EXPECT_NEAR(inside(lossless).mean().item<float>(), inside(lossy).mean().item<float>(), 10.0f);
   expect_error(ErrorKind::kBadData, {"DICOM series"}, [&] { read_scan(path); });
 }
 
