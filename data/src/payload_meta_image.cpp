@@ -19,6 +19,8 @@ std::uint64_t promised_bytes(const TextHeader& header) {
     int axis = 0;
     for (const double spacing : header.numbers("elementspacing")) require_spacing(header.path, spacing, ++axis);
   }
+  if (header.has("distanceunits") && header.text("distanceunits") != "mm" && header.text("distanceunits") != "?")
+    header.refuse("distanceunits", "lengths are in mm; save the image so");  // ITK would take them for mm
   if (header.has("elementnumberofchannels")) factors.push_back(header.integer("elementnumberofchannels"));
   const auto type = kBytesOfType.find(header.text("elementtype"));
   if (type == kBytesOfType.end()) header.refuse("elementtype", "a number type such as MET_FLOAT or MET_SHORT");

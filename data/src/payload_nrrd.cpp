@@ -78,6 +78,16 @@ void check_spacings(const TextHeader& header) {
   for (const double length : vector_lengths(header.text("spacedirections"))) require_spacing(header.path, length, ++axis);
 }
 
+/// Of the named spaces ITK takes the scanner's for the patient's, and ITK 5.2 mirrors left-anterior-superior in the wrong axes.
+void check_space(const TextHeader& header) {
+  const std::string space = lower(header.text("space"));
+  if (header.has("space") && space != "left-posterior-superior" && space != "lps" && space != "right-anterior-superior" && space != "ras")
+    header.refuse("space", "left-posterior-superior or right-anterior-superior are read; save the image in one of them");
+  std::istringstream units(header.text("spaceunits"));
+  for (std::string unit; units >> unit;)
+    if (unit != "\"mm\"" && unit != "\"\"") header.refuse("spaceunits", "lengths are in mm; save the image so");
+}
+
 std::uint64_t promised_bytes(const TextHeader& header) {
   std::vector<std::int64_t> sizes = header.integers("sizes");
   if (header.integer("dimension") != static_cast<std::int64_t>(sizes.size())) header.refuse("dimension", "it is the number of sizes");
@@ -102,6 +112,7 @@ std::uint64_t check_nrrd_payload(const std::filesystem::path& path) {
   const TextHeader header = read_text_header(path, ':', "");
   const std::uint64_t promised = promised_bytes(header);
   check_spacings(header);
+  check_space(header);
   for (const char* key : {"lineskip", "byteskip"}) require_no_skip(header, key);
 
   std::filesystem::path data = path;

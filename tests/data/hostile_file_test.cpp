@@ -159,6 +159,8 @@ TEST(HostileFile, NrrdHeadersThatLie) {
   refused({"spacing", "axis 1"}, "space directions: (", "space directions: (0,0,0) (");
   refused({"byteskip"}, "endian: little", "byte skip: 5\nendian: little");
   refused({"NRRD"}, "NRRD0004", "XRRD0004");
+  refused({"left-anterior-superior", "right-anterior-superior"}, "space: left-posterior-superior", "space: left-anterior-superior");
+  refused({"spaceunits", "mm"}, "endian: little", "space units: \"cm\" \"cm\" \"cm\"\nendian: little");
 }
 
 TEST(HostileFile, MetaImageHeadersThatLie) {
@@ -177,6 +179,7 @@ TEST(HostileFile, MetaImageHeadersThatLie) {
   refused({"spacing"}, "ElementSpacing = ", "ElementSpacing = 0 ");
   refused({"elementtype"}, "MET_FLOAT", "MET_OTHER");
   refused({"binarydata"}, "BinaryData = True", "BinaryData = False");
+  refused({"distanceunits", "mm"}, "BinaryData = True", "DistanceUnits = cm\nBinaryData = True");
   refused({"headersize"}, "BinaryData = True", "HeaderSize = 10\nBinaryData = True");
   const fs::path packed = write_samples(folder, oblique())[6].main;
   replace_text(packed, "CompressedDataSize = ", "CompressedDataSize = -");
