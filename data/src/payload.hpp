@@ -19,8 +19,12 @@ std::uint64_t check_meta_image_payload(const std::filesystem::path& path);
 std::uint64_t check_png_payload(const std::filesystem::path& path);
 std::uint64_t check_jpeg_payload(const std::filesystem::path& path);
 
-/// How far apart, in mm, the qform and the sform of a NIfTI file that passed the check put a corner of its volume, at most; 0 where it has not both.
-double nifti_placement_conflict_mm(const std::filesystem::path& path);
+/// What the header of a NIfTI file that passed the check says of where its volume lies.
+struct NiftiPlacement {
+  bool known = false;        ///< there is a qform or a sform
+  double conflict_mm = 0.0;  ///< how far apart they put a corner of the volume, at most; 0 where there are not both
+};
+NiftiPlacement nifti_placement(const std::filesystem::path& path);
 
 /// Of the unit that a NIfTI file says its spacings and positions are in.
 double nifti_mm_per_unit(const std::filesystem::path& path);

@@ -174,11 +174,11 @@ std::uint64_t check_nifti_payload(const std::filesystem::path& path) {
   throw not_finite(quoted_path(path), not_finite_voxels.n, {first / (nx * ny) % nz, first / (nx * ny * nz), first / nx % ny, first % nx});
 }
 
-double nifti_placement_conflict_mm(const std::filesystem::path& path) {
+NiftiPlacement nifti_placement(const std::filesystem::path& path) {
   ByteReader reader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone);
   const NiftiHeader header(path, reader.read(kHeaderBytes));
   const auto q = header.qform(), s = header.sform();
-  if (!q || !s) return 0.0;
+  if (!q || !s) return {q || s, 0.0};
   std::vector<std::int64_t> sizes = header.sizes();
   sizes.resize(3, 1);
   double farthest = 0.0;
@@ -192,7 +192,7 @@ double nifti_placement_conflict_mm(const std::filesystem::path& path) {
     }
     farthest = std::max(farthest, std::sqrt(square));
   }
-  return farthest * header.mm_per_unit();
+  return {true, farthest * header.mm_per_unit()};
 }
 
 double nifti_mm_per_unit(const std::filesystem::path& path) {

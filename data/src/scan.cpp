@@ -16,12 +16,18 @@ namespace postrec {
 
 namespace {
 
+void warn_of_placement(const std::filesystem::path& path, std::vector<std::string>& warnings) {
+  const NiftiPlacement placement = nifti_placement(path);
+  if (!placement.known) warnings.emplace_back("neither a qform nor a sform says how the scan is turned: the image axes are taken for left and posterior");
+  // Rounding of quaternions and of six decimals stays below a tenth of a millimetre.
+  if (placement.conflict_mm > 0.1)
+    warnings.push_back("its qform and its sform place the scan up to " + std::to_string(static_cast<std::int64_t>(std::ceil(placement.conflict_mm))) + " mm apart: check where its result lies, or make them agree");
+}
+
 Scan read_image_file(const std::filesystem::path& path, FileFormat format, const ScanOptions& options) {
   Scan scan;
   scan.image = read_itk_file(path, format, options.scratch);
-  // Rounding of quaternions and of six decimals stays below a tenth of a millimetre.
-  if (const double apart = format == FileFormat::kNifti ? nifti_placement_conflict_mm(path) : 0.0; apart > 0.1)
-    scan.warnings.push_back("its qform and its sform place the scan up to " + std::to_string(static_cast<std::int64_t>(std::ceil(apart))) + " mm apart: check where its result lies, or make them agree");
+  if (format == FileFormat::kNifti) warn_of_placement(path, scan.warnings);
   const SliceRange range = slice_range(options, scan.image.pixels.size(0), path);
   scan.image.pixels = scan.image.pixels.slice(0, range.begin, range.end).contiguous();
   scan.image.geometry = moved_to_slice(scan.image.geometry, range.begin);
@@ -29,7 +35,10 @@ Scan read_image_file(const std::filesystem::path& path, FileFormat format, const
 }
 
 Scan read_any(const std::filesystem::path& path, const ScanOptions& options) {
-  if (std::filesystem::is_directory(path)) return read_dicom_scan(path, options);
+  if (std::filesystem::is_directory(path)) {
+    if (std::filesystem::exists(path / "measurement.json")) throw Error(ErrorKind::kBadData, quoted_path(path) + " is a measurement, not an image", "it is reconstructed without --simulate");
+    return read_dicom_scan(path, options);
+  }
   check_input_file(path);
   const FileFormat format = format_of(path);
   if (format == FileFormat::kNifti || format == FileFormat::kNrrd || format == FileFormat::kMetaImage || format == FileFormat::kPng ||

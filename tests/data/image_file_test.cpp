@@ -52,6 +52,22 @@ TEST(ReadScan, EveryFormatGivesTheSameVoxelsInTheSamePlace) {
   }
 }
 
+TEST(ReadScan, SaysWhenANiftiDoesNotSayWhereItLies) {
+  const TempFolder folder;
+  const auto warnings_with = [&](std::int16_t qform, std::int16_t sform) {
+    std::string bytes = nifti_bytes(oblique());
+    put<std::int16_t>(bytes, 252, qform);
+    put<std::int16_t>(bytes, 254, sform);
+    write_bytes_to(folder / "a.nii", bytes);
+    std::string all;
+    for (const auto& warning : read_scan(folder / "a.nii").warnings) all += warning + "\n";
+    return all;
+  };
+  EXPECT_EQ(warnings_with(0, 1), "");
+  EXPECT_NE(warnings_with(0, 0).find("neither a qform nor a sform"), std::string::npos);
+  EXPECT_NE(warnings_with(1, 1).find("mm apart"), std::string::npos);  // its quaternion is 0
+}
+
 TEST(ReadScan, LeftHandedDirectionsStay) {
   ImageGeometry mirrored = oblique();
   for (int row = 0; row < 3; ++row) mirrored.direction[3 * row] *= -1.0;
