@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 #include "mri_fourier/espirit.hpp"
 #include "postrec/data/scratch_tensor.hpp"
 #include "postrec/error.hpp"
@@ -18,9 +20,15 @@ EstimatedMaps estimate_sensitivity_maps(const at::Tensor& kspace, const std::vec
   estimated.maps = scratch_tensor(scratch, shape, at::kComplexFloat);
   std::int64_t index = 0;
   for (const std::int64_t slice : slices) {
-    const CalibrationRegion region = find_calibration_region(kspace[slice].abs().amax(0).gt(0));
+    const at::Tensor acquired = kspace[slice].abs().amax(0).gt(0);
+    const at::Tensor maps = estimated.maps[index++];
+    if (!acquired.any().item<bool>()) {  // beyond the object: whatever its coils see there
+      maps.fill_(1.0 / std::sqrt(static_cast<double>(kspace.size(1))));
+      continue;
+    }
+    const CalibrationRegion region = find_calibration_region(acquired);
     try {
-      estimated.maps[index++].copy_(espirit_maps(kspace[slice], region, options));
+      maps.copy_(espirit_maps(kspace[slice], region, options));
     } catch (const Error& error) {
       throw Error(error.kind(), "slice " + std::to_string(slice) + ": " + error.message(), error.hint());
     }

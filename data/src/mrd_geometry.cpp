@@ -13,7 +13,8 @@ namespace {
 using Vector = std::array<double, 3>;
 
 constexpr double kDirectionTolerance = 1e-3;
-constexpr double kStepTolerance = 0.01;  // of the step
+constexpr double kStepTolerance = 0.01;   // of the step
+constexpr double kShiftTolerance = 0.1;   // of a pixel
 
 double dot(const Vector& a, const Vector& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 Vector cross(const Vector& a, const Vector& b) { return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]}; }
@@ -30,6 +31,17 @@ bool orthonormal(const SlicePlane& plane) {
 }
 
 bool says_nothing(const SlicePlane& plane) { return dot(plane.read_dir, plane.read_dir) == 0 && dot(plane.phase_dir, plane.phase_dir) == 0; }
+
+/// Slices must follow each other along the normal, or the volume would be a box that they are not in.
+void require_upright(const std::vector<SlicePlane>& planes, const Vector& read_dir, const Vector& phase_dir, std::array<double, 2> pixel_mm, const std::string& name) {
+  for (const SlicePlane& plane : planes) {
+    Vector step;
+    for (std::size_t i = 0; i < 3; ++i) step[i] = plane.position_mm[i] - planes.front().position_mm[i];
+    const double sideways = std::hypot(dot(step, read_dir), dot(step, phase_dir));
+    if (sideways > kShiftTolerance * std::min(pixel_mm[0], pixel_mm[1]))
+      throw Error(ErrorKind::kBadData, name + ": its slices are shifted sideways against each other, by " + std::to_string(sideways) + " mm", "export slices that do not lie on one stack to files of their own");
+  }
+}
 
 /// The mean step of sorted heights, and whether every step is that.
 std::pair<double, bool> step_of(const std::vector<double>& heights) {
@@ -61,6 +73,8 @@ PlacedSlices place_slices(const std::vector<SlicePlane>& planes, std::array<doub
     placed.notes.push_back("the file does not say how the slices are turned: the image axes are taken for left and posterior");
   } else if (!orthonormal(first)) {
     throw Error(ErrorKind::kBadData, name + ": the directions of readout and phase encoding are not orthonormal", "the headers are damaged; export it again");
+  } else {
+    require_upright(planes, first.read_dir, first.phase_dir, pixel_mm, name);
   }
   const Vector normal = cross(first.read_dir, first.phase_dir);
 

@@ -225,13 +225,20 @@ GatheredKspace gather_ismrmrd(const MrdFile& file, const std::string& name, cons
       if (!std::isfinite(readout->position_mm[i] + readout->read_dir[i] + readout->phase_dir[i]))
         refuse(name, "the direction or position of a slice is not finite", "the headers are damaged; export it again");
   std::map<std::uint16_t, const MrdReadout*> first_of_slice;
-  for (const MrdReadout* readout : sorted.image) first_of_slice.emplace(readout->slice, readout);
+  const double thickness = length_or_1(encoding.encoded_fov_mm[2]);
+  for (const MrdReadout* readout : sorted.image) {
+    const MrdReadout& first = *first_of_slice.emplace(readout->slice, readout).first->second;
+    double squared = 0.0;
+    for (int i = 0; i < 3; ++i) squared += std::pow(readout->position_mm[i] - first.position_mm[i], 2);
+    // A scan that follows motion moves its slices a little.
+    if (std::sqrt(squared) > thickness)
+      refuse(name, "readouts of slice " + std::to_string(readout->slice) + " lie " + std::to_string(std::sqrt(squared)) + " mm apart", "they are slices of their own: export each stack to a file of its own");
+  }
   std::vector<SlicePlane> planes;
   for (const auto& [slice, readout] : first_of_slice) planes.push_back(plane_of(*readout));
 
   const std::int64_t height = encoding.encoded_size[1], width = encoding.encoded_size[0];
   const std::array<double, 2> pixel_mm = {encoding.encoded_fov_mm[0] / static_cast<double>(width), encoding.encoded_fov_mm[1] / static_cast<double>(height)};
-  const double thickness = length_or_1(encoding.encoded_fov_mm[2]);
   const std::int64_t kept = pixels_kept(width, encoding.encoded_fov_mm[0], encoding.recon_fov_mm[0]);
 
   std::map<std::uint16_t, std::int64_t> index_of_slice;

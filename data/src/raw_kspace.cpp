@@ -19,9 +19,14 @@ namespace postrec {
 
 namespace {
 
-/// The mask of all slices [ky, kx], or of each one [slice, 1, ky, kx] where they differ.
+/// The mask of all slices [ky, kx], or of each one [slice, 1, ky, kx] where they differ. A slice of which nothing was acquired is beyond the object, and sampled as the others.
 at::Tensor mask_of(const at::Tensor& counts, const std::filesystem::path& scratch) {
-  const auto acquired = [&](std::int64_t slice) { return counts[slice].gt(0).to(at::kFloat); };
+  at::Tensor of_any = counts[0].gt(0);
+  for (std::int64_t slice = 1; slice < counts.size(0); ++slice) of_any.logical_or_(counts[slice].gt(0));
+  const auto acquired = [&](std::int64_t slice) {
+    const at::Tensor own = counts[slice].gt(0);
+    return (own.any().item<bool>() ? own : of_any).to(at::kFloat);
+  };
   const at::Tensor first = acquired(0);
   bool same = true;
   for (std::int64_t slice = 1; same && slice < counts.size(0); ++slice) same = acquired(slice).equal(first);
@@ -130,7 +135,8 @@ bool is_raw_kspace(const std::filesystem::path& path) { return ends_with(path, "
 RawKspace read_raw_kspace(const std::filesystem::path& path, const RawKspaceOptions& options) {
   const std::string name = quoted_path(path);
   const MrdFile file(path, options.scratch);
-  GatheredKspace gathered = file.kind() == MrdFile::Kind::kFastMri ? gather_fast_mri(file, name, options.scratch) : gather_ismrmrd(file, name, options.scratch);
+  const bool fast_mri = file.kind() == MrdFile::Kind::kFastMri;
+  GatheredKspace gathered = fast_mri ? gather_fast_mri(file, name, options.scratch) : gather_ismrmrd(file, name, options.scratch);
   bool any = false;
   for (std::int64_t slice = 0; !any && slice < gathered.counts.size(0); ++slice) any = gathered.counts[slice].gt(0).any().item<bool>();
   if (!any) throw Error(ErrorKind::kBadData, name + ": its k-space is 0 everywhere", "give a file with data");
@@ -144,6 +150,7 @@ RawKspace read_raw_kspace(const std::filesystem::path& path, const RawKspaceOpti
   measurement.parameters.set("coils", measurement.y.size(1));
   measurement.parameters.set("height", measurement.y.size(2));
   measurement.parameters.set("width", measurement.y.size(3));
+  if (fast_mri) measurement.parameters.set("undersample-axis", "x");  // its rows are readouts' samples
   measurement.parameters.set("mask", mask_of(gathered.counts, options.scratch));
   if (options.prewhiten) prewhiten(raw, gathered);
   account_for_averages(raw, gathered.counts);

@@ -96,6 +96,19 @@ TEST(Mrd, LinesThatAreMissingOrZeroAreTheMask) {
   EXPECT_TRUE(at::equal(mask_of(raw), kspace.abs().amax(1, true).gt(0).to(at::kFloat)));
 }
 
+// Beyond the object some scanners write zeros.
+TEST(Mrd, ASliceOfZerosIsSampledAsTheOthers) {
+  const TempFolder folder;
+  at::Tensor kspace = noise(10, {kSlices, kCoils, kRows, kColumns});
+  kspace.select(2, 3).zero_();
+  kspace[1].zero_();
+  MrdWriter(folder / "a.h5", kColumns, kRows).add_all(kspace, [](auto&) {});
+  const RawKspace raw = unwhitened(folder / "a.h5");
+  const at::Tensor mask = mask_of(raw);
+  EXPECT_EQ(mask.dim(), 2);  // the same for all
+  EXPECT_EQ(mask.sum().item<std::int64_t>(), (kRows - 1) * kColumns);
+}
+
 TEST(Mrd, AZeroAmongOthersWasMeasured) {
   const TempFolder folder;
   at::Tensor kspace = noise(27, {1, kCoils, kRows, kColumns});
@@ -217,6 +230,20 @@ TEST(Mrd, SlicesLieWhereTheirHeadersSay) {
     if (a.idx().slice == 2) std::swap(a.read_dir(), a.phase_dir());
   });
   expect_error(ErrorKind::kBadData, {"turned.h5", "turned against each other"}, [&] { unwhitened(folder / "turned.h5"); });
+
+  MrdWriter(folder / "sheared.h5", kColumns, kRows).add_all(kspace, [&](ISMRMRD::Acquisition& a) {
+    place(a);
+    if (a.idx().slice == 1)
+      for (int i = 0; i < 3; ++i) a.position()[i] += static_cast<float>(8 * phase[i]);
+  });
+  expect_error(ErrorKind::kBadData, {"sheared.h5", "shifted sideways", "8.0"}, [&] { unwhitened(folder / "sheared.h5"); });
+
+  MrdWriter(folder / "apart.h5", kColumns, kRows).add_all(kspace, [&](ISMRMRD::Acquisition& a) {
+    place(a);
+    if (a.idx().slice == 1 && a.idx().kspace_encode_step_1 > 3)
+      for (int i = 0; i < 3; ++i) a.position()[i] += static_cast<float>(15 * normal[i]);
+  });
+  expect_error(ErrorKind::kBadData, {"apart.h5", "readouts of slice 1", "15.0", "mm apart"}, [&] { unwhitened(folder / "apart.h5"); });
 }
 
 /// Noise of coils that share it: L n with complex n of unit variance in each real component.
@@ -552,6 +579,7 @@ TEST(FastMri, RowsAreTheReadoutAndTheMaskIsOfColumns) {
   for (std::int64_t column = 0; column < kColumns; ++column)
     EXPECT_TRUE(mask_of(raw).select(1, column).eq(column != 1 && column != 4).all().item<bool>()) << column;
   EXPECT_TRUE(has_note(raw, "field of view"));
+  EXPECT_EQ(raw.measurement.parameters.text("undersample-axis"), "x");  // what a pattern of the user leaves out are columns
 
   {
     const H5File file(folder / "single.h5");  // single-coil: [slice, ky, kx]
