@@ -12,12 +12,12 @@
 #include "case/sensitivity_maps.hpp"
 #include "case/simulation.hpp"
 #include "case/volume_scale.hpp"
-#include "cli/nearest_name.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/measurement_file.hpp"
 #include "postrec/data/raw_kspace.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/data/scratch_tensor.hpp"
+#include "postrec/nearest_name.hpp"
 #include "postrec/shape_text.hpp"
 #include "report/report_page_names.hpp"
 
@@ -60,12 +60,42 @@ void take_pixel_size(const CaseOptions& options, Measurement& measurement) {
     if (key == "pixel-mm") measurement.geometry.spacing_mm[0] = measurement.geometry.spacing_mm[1] = measurement.parameters.real(key);
 }
 
+/// The file of a sinogram has the geometry of detector elements and views: the image lies around the isocentre, its pixels are as large as an element is seen there.
+void take_detector_geometry(Measurement& measurement, std::vector<std::string>& notes) {
+  Parameters& parameters = measurement.parameters;
+  const ImageGeometry file = measurement.geometry;
+  measurement.geometry = {};
+  measurement.geometry.spacing_mm[2] = file.spacing_mm[2];
+  measurement.geometry.origin_mm[2] = file.origin_mm[2];
+  const auto length = [&](const char* key) { return parameters.has(key) ? parameters.real(key) : 0.0; };
+  const double isocenter = length("source-to-isocenter-mm"), detector = length("source-to-detector-mm");
+  const double magnification = isocenter > 0.0 && detector > 0.0 ? detector / isocenter : 1.0;
+  const double element = file.spacing_mm[0];
+  if (!parameters.has("pixel-mm")) {
+    if (!parameters.has("detector-spacing-mm")) parameters.set("detector-spacing-mm", element);
+    parameters.set("pixel-mm", parameters.real("detector-spacing-mm") / magnification);
+  } else if (const double taken = parameters.real("pixel-mm") * magnification; !parameters.has("detector-spacing-mm") && !same_pixel_size(element, taken)) {
+    notes.push_back("detector elements are taken to be " + std::to_string(taken) + " mm apart, as pixels are at the isocentre, not " + std::to_string(element) + " mm as the file says; --set detector-spacing-mm says otherwise");
+  }
+  measurement.geometry.spacing_mm[0] = measurement.geometry.spacing_mm[1] = parameters.real("pixel-mm");
+}
+
 /// A simulated measurement is of the scan as it is.
 void require_pixel_size(const Parameters& parameters, double pixel_mm, const std::filesystem::path& input) {
   if (!parameters.has("pixel-mm")) return;
   const double said = parameters.real("pixel-mm");
   if (!same_pixel_size(said, pixel_mm))
     throw Error(ErrorKind::kConfiguration, "pixel-mm is " + std::to_string(said) + ", the pixels of '" + input.string() + "' have " + std::to_string(pixel_mm) + " mm", "leave it out: it is the scan's");
+}
+
+/// A stack of one tensor a slice must not be of another scan: its first ones would be taken.
+void require_stacks_of(const Parameters& parameters, std::int64_t n_slices) {
+  for (const auto& [key, value] : parameters.all()) {
+    const auto* tensor = std::get_if<at::Tensor>(&value);
+    if (tensor && tensor->dim() == 4 && tensor->size(0) != 1 && tensor->size(0) != n_slices)
+      throw Error(ErrorKind::kConfiguration, "parameter '" + key + "' has " + std::to_string(tensor->size(0)) + " slices, " + std::to_string(n_slices) + " are measured",
+                  "it must have one slice, or as many as the measurement");
+  }
 }
 
 /// A stack of per-slice tensors cut to one of its slices, so that it goes with a measurement of that slice alone.
@@ -141,6 +171,7 @@ Case simulate_case(const CaseOptions& options, PluginRegistry& registry) {
 
   Parameters& parameters = measurement.parameters;
   apply_settings(parameters, type, options.settings);
+  require_stacks_of(parameters, n_slices);
   const std::int64_t height = image.pixels.size(2), width = image.pixels.size(3);
   if (options.simulate_coils > 0) {
     fill_parameter(parameters, type, "sens-maps", birdcage_maps(options.simulate_coils, height, width));
@@ -357,7 +388,6 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   measurement = raw.measurement;
   result.sigma_y_source = raw.sigma_y_source;
   result.notes = raw.notes;
-  const bool bare = measurement.operator_name.empty();
   if (!options.operator_name.empty()) measurement.operator_name = options.operator_name;
   if (options.unit) measurement.unit = *options.unit;
   const OperatorType& type = required_operator(registry, measurement.operator_name, options.input);
@@ -365,9 +395,11 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   for (const auto& [key, value] : options.settings)
     if (measurement.parameters.has(key) && !raw.projections) result.notes.push_back("--set " + key + " goes before what the measurement says");
   apply_settings(measurement.parameters, type, options.settings);
-  take_pixel_size(options, measurement);
+  require_stacks_of(measurement.parameters, measurement.y.size(0));
+  const bool detector_geometry = raw.file_geometry && declares_parameter(type, "n-detectors");
+  if (detector_geometry) take_detector_geometry(measurement, result.notes);
+  else take_pixel_size(options, measurement);
   if (raw.around_isocentre) place_around_isocentre(measurement);
-  if (bare && declares_parameter(type, "n-detectors")) measurement.geometry.spacing_mm[1] = measurement.geometry.spacing_mm[0];  // the file's is that between views
   const double pixel = pixel_mm(measurement.geometry, result.notes);
   result.noise = acquired_noise(options, raw, measurement);
   require_line_integrals(measurement, result.noise);
@@ -377,6 +409,7 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   whiten_given_maps(options, raw.whitening.get(), result);
   fill_from_measurement(measurement.parameters, type, measurement.y);
   fill_parameter(measurement.parameters, type, "pixel-mm", pixel);
+  if (detector_geometry) place_around_isocentre(measurement);
   leave_out_samples(options, registry, type, result);
   lay_out_as_measured(registry, type, options.input, measurement);
   find_sigma_y(options, result);
@@ -403,11 +436,7 @@ std::shared_ptr<const Operator> make_operator(PluginRegistry& registry, const Me
   for (const auto& [key, value] : measurement.parameters.all()) {
     const auto* tensor = std::get_if<at::Tensor>(&value);
     if (!tensor || tensor->dim() != 4) continue;
-    const bool shared = tensor->size(0) == 1;
-    if (!shared && slice_index >= tensor->size(0))
-      throw Error(ErrorKind::kConfiguration, "parameter '" + key + "' has " + std::to_string(tensor->size(0)) + " slices, slice " + std::to_string(slice_index) + " is measured",
-                  "it must have one slice, or as many as the measurement");
-    parameters.set(key, tensor->select(0, shared ? 0 : slice_index).contiguous());
+    parameters.set(key, tensor->select(0, tensor->size(0) == 1 ? 0 : slice_index).contiguous());
   }
   return registry.make(measurement.operator_name, parameters);
 }

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "cli/nearest_name.hpp"
 #include "postrec/data/tensor_file.hpp"
 #include "postrec/host/plugin_registry.hpp"
+#include "postrec/nearest_name.hpp"
 
 namespace postrec {
 namespace {

@@ -179,8 +179,9 @@ ReadMeasurement read_projection_stack(const std::filesystem::path& path, const P
   parameters.set("detector-spacing-mm", stack.column_mm);
   parameters.set("detector-offset-mm", stack.first_column_mm + middle * stack.column_mm + offset_x);
   parameters.set("pixel-mm", stack.column_mm / magnification);
-  parameters.set("height", stack.n_columns());
-  parameters.set("width", stack.n_columns());
+  // As wide as a detector of which the isocentre is the middle, so that a displaced one sees nothing beyond.
+  const auto n_displaced = static_cast<std::int64_t>(std::abs(parameters.real("detector-offset-mm")) / stack.column_mm);
+  for (const char* key : {"height", "width"}) parameters.set(key, stack.n_columns() + 2 * n_displaced);
 
   // Columns along x, rows along -z, slices along y.
   ImageGeometry& image = measurement.geometry;

@@ -267,7 +267,12 @@ ReadMeasurement read_json_data(const Reader& json, ProjectionOptions options, co
   }
   if (json.has("mid_plane")) json.refuse("mid_plane", "is given without 'geometry_file'", "take it out, or name RTK's geometry file");
   ReadMeasurement read;
-  read.measurement.y = reshaped(json, read_data(path, scratch).y);
+  const Data data = read_data(path, scratch);
+  read.measurement.y = reshaped(json, data.y);
+  if (!json.has("geometry") && !json.has("shape")) {
+    read.measurement.geometry = data.geometry;
+    read.file_geometry = true;
+  }
   ProjectionOptions said;  // not what was typed: without a geometry its layout is that of y, which NoiseModel knows
   read_counts(json, said);
   if (said.flux.defined()) read.measurement.counts = PhotonCounts{said.flux, said.background.defined() ? said.background : at::zeros({1})};
@@ -371,6 +376,7 @@ ReadMeasurement read_acquisition(const fs::path& path, const ProjectionOptions& 
   const Data data = read_data(path, scratch);
   read.measurement.y = data.y;
   read.measurement.geometry = data.geometry;
+  read.file_geometry = true;
   return read;
 }
 

@@ -115,6 +115,31 @@ TEST_F(BadInput, ValuesOutOfRange) {
   expect_nothing_written("out");
 }
 
+// An option without a meaning is most often one with another meaning in mind.
+TEST_F(BadInput, OptionsThatMeanNothingAreRefused) {
+  expect_error(run_postrec({"reconstruct", path("mr.nii.gz"), "--seed", "-1", "--output", path("out")}), 64, {"--seed is -1", "0 or above"});
+  expect_error(run_postrec(mr_arguments("out", {"--uncertainty-as", "scaled16"})), 64, {"--uncertainty-as", "without --dicom"});
+  expect_error(run_postrec(mr_arguments("out", {"--noise-model", "gaussian", "--expansions", "5"})), 64, {"--expansions", "poisson"});
+  expect_error(run_postrec({"evaluate", path("out"), "--truth", path("mr.nii.gz"), "--slices", "3"}), 64, {"--slices", "without --compare"});
+  expect_error(run_postrec({"calibrate", path("mr.nii.gz"), "--prior", path("mr.safetensors"), "--operator", "mri-fourier", "--noise", "0.1", "--replicates", "3", "--output", path("out")}), 64,
+               {"--replicates", "with an IMAGE"});
+  expect_error(run_postrec({"train", path("mr.nii.gz"), "--prediction", "noise", "--licence", "CC0", "--output", path("a.safetensors")}), 64, {"--prediction", "without --measure"});
+  expect_error(run_postrec({"likelihood", path("mr.nii.gz"), "--prior", path("mr.safetensors"), "--threshold", "nan"}), 64, {"--threshold"});
+  expect_nothing_written("out");
+}
+
+// The first slices of a stack of another scan would be taken.
+TEST_F(BadInput, AStackOfMasksIsOfThisScan) {
+  for (const std::int64_t n : {2, 5}) {
+    write_nifti(path("masks.nii.gz"), {at::ones({n, 1, 17, 19}), {}, IntensityUnit::kArbitrary});
+    for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--slice", "1"}}) {
+      std::vector<std::string> words = {"reconstruct", path("mr.nii.gz"), "--simulate", "--operator", "masking", "--set", "mask=" + path("masks.nii.gz"), "--noise", "0.1", "--prior", path("ct.safetensors"), "--output", path("out")};
+      words.insert(words.end(), more.begin(), more.end());
+      expect_error(run_postrec(words), 78, {"'mask' has " + std::to_string(n) + " slices", "3 are measured"});
+    }
+  }
+}
+
 TEST_F(BadInput, TwoWordsForOneThing) {
   expect_error(run_postrec(mr_arguments("out", {"--nfe", "10", "--steps", "3"})), 64, {"--steps", "--nfe"});
   expect_nothing_written("out");

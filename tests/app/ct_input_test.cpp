@@ -198,6 +198,34 @@ TEST_F(HandWritten, PixelsOfABareSinogramAreAsTheUserSays) {
   EXPECT_NEAR(spacing("said")[2], 5.0, 1e-5);
 }
 
+// In both ways to give it the file's spacing is that of the detector, and the image lies around the isocentre, which is in the middle of the disc's image.
+TEST_F(HandWritten, AFileOfASinogramHasTheSpacingOfTheDetector) {
+  const double middle = 31.5 * kMm;
+  const std::vector<std::string> more = {"--operator", "ct-radon", "--unit", "hu", "--sigma-y", "0.01"};
+  ASSERT_EQ(reconstruct("sinogram.nii.gz", "bare", more, kSize).code, 0);
+  expect_water_disc("bare/mean.nii.gz", 0, {kX - middle, kY - middle, 0.0}, kDisc, 0.5 * kMm);
+  write_text("measurement.json", R"({"format": "postrec-measurement/1", "data": "sinogram.nii.gz", "operator": "ct-radon", "unit": "hounsfield", "sigma_y": 0.01,
+    "parameters": {"height": 64, "width": 64, "first-angle-rad": 0.1}})");
+  ASSERT_EQ(reconstruct("measurement.json", "json", {}, {}).code, 0);
+  expect_water_disc("json/mean.nii.gz", 0, {kX - middle, kY - middle, 0.0}, kDisc, 0.5 * kMm);
+}
+
+// A fan sees pixels at the isocentre, the detector is further away.
+TEST_F(HandWritten, PixelsOfABareFanAreSmallerThanItsDetectorElements) {
+  const std::vector<std::string> fan = {"beam=fan-flat", "source-to-isocenter-mm=500", "source-to-detector-mm=1000"};
+  std::vector<std::string> arguments = {"simulate", path("disc.nii.gz"), "--unit", "hu", "--operator", "ct-radon", "--set", "n-views=96", "--noise", "0.5", "--output", path("of_fan")};
+  for (const auto& setting : fan) arguments.insert(arguments.end() - 2, {"--set", setting});
+  ASSERT_EQ(run_postrec(arguments).code, 0);
+  Image sinogram = read_scan(path("of_fan/data.mha")).image;
+  sinogram.geometry.spacing_mm = {2 * kMm, 1.0, 5.0};  // one pixel at the isocentre, seen twice as large
+  write_nifti(path("fan.nii.gz"), sinogram);
+  auto settings = fan;
+  settings.insert(settings.end(), {"height=64", "width=64"});
+  ASSERT_EQ(reconstruct("fan.nii.gz", "fan", {"--operator", "ct-radon", "--unit", "hu", "--sigma-y", "0.01"}, settings).code, 0);
+  const double middle = 31.5 * kMm;
+  expect_water_disc("fan/mean.nii.gz", 0, {kX - middle, kY - middle, 0.0}, kDisc, 0.5 * kMm);
+}
+
 TEST_F(HandWritten, TwoSizesOfPixelsAreRefused) {
   write_text("measurement.json", R"({"format": "postrec-measurement/1", "data": "sinogram.nii.gz", "operator": "ct-radon", "unit": "hounsfield", "sigma_y": 0.01,
     "parameters": {"pixel-mm": 4}, "geometry": {"spacing_mm": [3.5, 3.5, 5]}})");

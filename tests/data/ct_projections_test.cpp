@@ -110,6 +110,8 @@ TEST_F(Projections, ADetectorThatIsNotCentredHasAnOffset) {
   write(1, xml(kFan + "<ProjectionOffsetX>-0.5</ProjectionOffsetX>", kThreeAngles));
   write_stack(folder_ / "stack.mha", values_, 0.0, -1.0);  // from -1 to 7 mm: the middle at 3
   EXPECT_EQ(read().measurement.parameters.real("detector-offset-mm"), 2.5);
+  // Elements from -2.5 - 1 to 7.5 - 1 mm: what they see in a turn is as wide as seven of them.
+  for (const char* key : {"height", "width"}) EXPECT_EQ(read().measurement.parameters.integer(key), 7) << key;
 }
 
 TEST_F(Projections, TheMidPlaneOfAConeBeamIsOneSlice) {

@@ -24,13 +24,14 @@ struct ReadMeasurement {
   std::string sigma_y_source = {};       ///< how sigma_y was found; empty: it is that of the file, or not known
   std::vector<std::string> notes = {};   ///< what the user should know, one sentence each, without patient data
   bool projections = false;              ///< ProjectionOptions::flux and background were used
+  bool file_geometry = false;            ///< measurement.geometry is that of the data file: of a sinogram, its detector elements and views
   bool around_isocentre = false;         ///< geometry.origin_mm is the isocentre of the first slice: place_around_isocentre() puts the image there
 };
 
 /// Reads a projection stack (.mha, .nii, .nii.gz, .nrrd: detector columns along x, detector rows along y, projections along z, spacing and origin in mm) whose geometry is an
 /// RTK file (rtk_geometry.hpp), as a measurement of "ct-radon" [slice, view, detector] whose image is in HU:
 /// a parallel beam with any number of rows, each a slice; or the mid-plane of a diverging one, as fan beam, when the detector has one row or `mid_plane` is set.
-/// The image is by default as large as the detector sees it at the isocentre. Its axes are those of RTK: columns along x, rows along -z, slices along y.
+/// The image is by default as large as the detector sees it at the isocentre over a whole turn. Its axes are those of RTK: columns along x, rows along -z, slices along y.
 /// Throws Error: kNoInput, kBadData (damaged, contradictory, or of a geometry that a 2-D projector does not have; each says which).
 ReadMeasurement read_projection_stack(const std::filesystem::path& path, const ProjectionOptions& options);
 

@@ -8,7 +8,7 @@
 namespace postrec {
 
 /// A measurement folder: measurement.json (operator, parameters, sigma_y, acquired or simulated, image geometry) beside the
-/// data: kspace.cfl/.hdr for complex data, sinogram.nii.gz (or another real image file) for real data, and a file for each tensor parameter.
+/// data: kspace.cfl/.hdr for complex data, data.mha (of others: any real image file) for real data, and a file for each tensor parameter.
 /// `path` is the folder, its measurement.json, or bare data (.cfl, .hdr, .nii, .nii.gz, .mha, .nrrd): then operator_name is empty,
 /// the origin is kAcquired and sigma_y is 0. K-space is mapped (cfl.hpp); with a folder `scratch` real data
 /// lie in a file there (scratch_tensor.hpp). Throws Error: kNoInput, kBadData, kInputOutput.
