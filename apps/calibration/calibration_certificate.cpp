@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "cli/nearest_name.hpp"
+#include "postrec/nearest_name.hpp"
 
 namespace postrec {
 namespace {

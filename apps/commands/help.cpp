@@ -2,13 +2,13 @@
 #include <iostream>
 
 #include "cli/exit_codes.hpp"
-#include "cli/nearest_name.hpp"
 #include "cli/version.hpp"
 #include "commands/all_command_texts.hpp"
 #include "commands/commands.hpp"
 #include "commands/completion.hpp"
 #include "commands/man_page.hpp"
 #include "postrec/error.hpp"
+#include "postrec/nearest_name.hpp"
 
 namespace postrec {
 namespace {

@@ -4,13 +4,13 @@
 
 #include "cli/console.hpp"
 #include "cli/interrupt.hpp"
-#include "cli/nearest_name.hpp"
 #include "commands/commands.hpp"
 #include "options/options.hpp"
 #include "postrec/data/pacs_get.hpp"
 #include "postrec/data/pacs_listen.hpp"
 #include "postrec/data/pacs_send.hpp"
 #include "postrec/error.hpp"
+#include "postrec/nearest_name.hpp"
 
 namespace postrec {
 namespace {

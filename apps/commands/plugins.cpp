@@ -6,10 +6,10 @@
 
 #include "case/operator_parameters.hpp"
 #include "cli/console.hpp"
-#include "cli/nearest_name.hpp"
 #include "commands/commands.hpp"
 #include "options/options.hpp"
 #include "postrec/conformance.hpp"
+#include "postrec/nearest_name.hpp"
 #include "run/session.hpp"
 
 namespace postrec {

@@ -1,10 +1,10 @@
 #include <iostream>
 
-#include "cli/nearest_name.hpp"
 #include "cli/run_main.hpp"
 #include "cli/version.hpp"
 #include "commands/commands.hpp"
 #include "postrec/error.hpp"
+#include "postrec/nearest_name.hpp"
 
 namespace {
 

@@ -9,8 +9,8 @@
 
 #include "case/seeds.hpp"
 #include "cli/console.hpp"
-#include "cli/nearest_name.hpp"
 #include "postrec/atomic_file.hpp"
+#include "postrec/nearest_name.hpp"
 #include "postrec/prior_file.hpp"
 
 namespace postrec {

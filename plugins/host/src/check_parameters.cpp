@@ -4,8 +4,8 @@
 #include <charconv>
 #include <cmath>
 
-#include "nearest.hpp"
 #include "postrec/host/plugin_registry.hpp"
+#include "postrec/nearest_name.hpp"
 
 namespace postrec {
 namespace {
@@ -46,7 +46,7 @@ std::string expectation(const ParameterSpec& spec) { return "it must be " + desc
 
 [[noreturn]] void refuse(const ParameterSpec& spec, const std::string& value) {
   throw Error(ErrorKind::kConfiguration, "parameter '" + spec.key + "' cannot be '" + value + "'",
-              spec.type == ParameterType::kChoice ? suggestion(value, spec.choices) : expectation(spec));
+              spec.type == ParameterType::kChoice ? nearest_hint(value, spec.choices) : expectation(spec));
 }
 
 template <class Number>
@@ -137,7 +137,7 @@ void refuse_unknown_keys(const OperatorType& type, const Parameters& given) {
   for (const ParameterSpec& spec : type.parameters) known.push_back(spec.key);
   for (const auto& [key, value] : given.all())
     if (std::find(known.begin(), known.end(), key) == known.end())
-      throw Error(ErrorKind::kConfiguration, "operator '" + type.name + "' has no parameter '" + key + "'", suggestion(key, known));
+      throw Error(ErrorKind::kConfiguration, "operator '" + type.name + "' has no parameter '" + key + "'", nearest_hint(key, known));
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include "host_call.hpp"
 #include "loaded_plugin.hpp"
 #include "manifest.hpp"
-#include "nearest.hpp"
+#include "postrec/nearest_name.hpp"
 #include "trust.hpp"
 
 namespace fs = std::filesystem;
@@ -132,7 +132,7 @@ struct PluginRegistry::Impl {
     if (found != index_of_operator.end()) return found->second;
     std::vector<std::string> known;
     for (const auto& [name, index] : index_of_operator) known.push_back(name);
-    throw Error(ErrorKind::kUnavailable, "no plugin offers the operator '" + operator_name + "'", suggestion(operator_name, known));
+    throw Error(ErrorKind::kUnavailable, "no plugin offers the operator '" + operator_name + "'", nearest_hint(operator_name, known));
   }
 
   const LoadedPlugin& load(std::size_t index) {

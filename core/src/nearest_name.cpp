@@ -1,4 +1,4 @@
-#include "cli/nearest_name.hpp"
+#include "postrec/nearest_name.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -37,6 +37,7 @@ std::string nearest_name(const std::string& name, const std::vector<std::string>
 }
 
 std::string nearest_hint(const std::string& name, const std::vector<std::string>& known) {
+  if (known.empty()) return "there is none";
   const std::string nearest = nearest_name(name, known);
   return nearest.empty() ? "known: " + joined(known, ", ") : "did you mean '" + nearest + "'?";
 }
