@@ -43,7 +43,8 @@ std::optional<double> estimate_kspace_noise(const at::Tensor& y) {
   const at::Tensor order = at::argsort(distance, /*stable=*/true, /*dim=*/0, /*descending=*/true);
   const at::Tensor outermost = acquired.index_select(0, order.slice(0, 0, n_outer));
   const at::Tensor magnitudes = y.flatten(2).index_select(2, outermost).abs();
-  const double sigma = magnitudes.flatten().median().item<double>() / std::sqrt(2 * std::log(2.0));
+  // A slice or coil that was not measured there has zeros, which are no noise.
+  const double sigma = magnitudes.masked_select(magnitudes.gt(0)).median().item<double>() / std::sqrt(2 * std::log(2.0));
   if (!(sigma > 0)) return std::nullopt;
   return sigma;
 }
