@@ -104,12 +104,14 @@ FoundLikelihood SliceNoise::count_likelihood(const std::shared_ptr<const Operato
                                              const SamplerOptions& options, Observer& observer) const {
   const PoissonTransmission counts(y, blank_scan_.to(y.device()), background_.to(y.device()));
   FoundLikelihood found{counts.likelihood(op, counts.expand(counts.line_integrals().unsqueeze(0)), scale)};
+  found.repeatable = expansions_ == 0 || options.deadline_s == 0.0;
   Quiet quiet(observer);
   for (int round = 0; round < expansions_; ++round) {
     const Samples samples = sample(prior, &found.likelihood, op->domain().shape, small_run(options, round, expansions_), quiet);
     found.nfe += samples.report.nfe;
     found.seconds += samples.report.seconds;
-    if (samples.x.size(0) == 0) break;
+    found.interrupted = samples.report.interrupted;
+    if (found.interrupted || samples.x.size(0) == 0) break;
     found.likelihood = counts.likelihood(op, counts.expand(op->forward(samples.x) * scale), scale);
   }
   return found;

@@ -37,6 +37,8 @@ struct FoundLikelihood {
   GaussianLikelihood likelihood;               ///< in model units
   std::int64_t nfe = 0;                        ///< network evaluations per sample of the small runs, together
   double seconds = 0.0;
+  bool interrupted = false;                    ///< during the small runs, so that the likelihood is not what it would be
+  bool repeatable = true;                      ///< the same options give it again; not where a deadline, and so the clock, ends the small runs
 };
 
 /// The noise of one slice. Images and measurements are single ones in physical units, without a batch axis.

@@ -88,8 +88,11 @@ CaseResult reconstruct_case(const Case& input, Session& session, Progress& progr
     const IntensityScale scale = scale_of(measurement, *prior, direct, input.volume_intensity);
     const std::int64_t n_left = input.slices.data() + input.slices.size() - &slice;
     const FoundLikelihood found = noise.likelihood(op, y, measurement.sigma_y, scale.scale, *prior, session.sampler_options(slice.number, n_left), progress);
+    result.interrupted = found.interrupted;
+    if (result.interrupted) break;
 
-    const SamplerOptions options = session.sampler_options(slice.number, n_left);
+    SamplerOptions options = session.sampler_options(slice.number, n_left);
+    if (!found.repeatable) options.checkpoint.clear();  // nothing could go on from it
     const Samples samples = sample(*prior, &found.likelihood, op->domain().shape, options, progress);
     result.interrupted = samples.report.interrupted;
     if (result.interrupted && (samples.x.size(0) == 0 || !result.slices.empty())) break;
@@ -104,7 +107,7 @@ CaseResult reconstruct_case(const Case& input, Session& session, Progress& progr
     finished.reduced_chi2 = reduced_chi2(found.likelihood, samples.x);
     if (result.interrupted) break;
   }
-  if (result.slices.empty()) throw Error(ErrorKind::kInterrupted, "interrupted before the first sample was finished", "nothing is written");
+  if (result.slices.empty()) throw Error(ErrorKind::kInterrupted, "interrupted before the first sample was finished", "no result is written; what a checkpoint holds, --resume takes up");
   result.prior = prior->info();
   result.precision = precision_of(*prior);
   keep_as_many_samples(result);
