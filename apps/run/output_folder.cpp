@@ -1,10 +1,12 @@
 #include "run/output_folder.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "postrec/atomic_file.hpp"
@@ -46,6 +48,13 @@ void require_replaceable(const fs::path& path, OnExisting on_existing, const std
     throw Error(ErrorKind::kCannotCreate, "--output " + quoted(path) + " exists and is not a result of postrec", "it is not overwritten; give another name");
 }
 
+/// As fs::rename, but never over an empty folder, where the file system can do that.
+void rename_to_nothing(const fs::path& from, const fs::path& to, std::error_code& failure) {
+  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return;
+  if (errno != ENOSYS && errno != EINVAL) failure.assign(errno, std::generic_category());
+  else fs::rename(from, to, failure);
+}
+
 }  // namespace
 
 void require_separate_output(const fs::path& output, const std::vector<fs::path>& inputs) {
@@ -60,7 +69,8 @@ void require_separate_output(const fs::path& output, const std::vector<fs::path>
 }
 
 OutputFolder::OutputFolder(fs::path final_path, OnExisting on_existing, const std::vector<fs::path>& inputs,
-                           const std::vector<std::string>& marker_files) {
+                           const std::vector<std::string>& marker_files)
+    : on_existing_(on_existing), marker_files_(marker_files) {
   require_separate_output(final_path, inputs);
   final_ = plain(final_path);
   require_replaceable(final_, on_existing, marker_files);
@@ -100,9 +110,10 @@ void OutputFolder::commit() {
   sync_to_disk(temporary_, final_);
   std::error_code failure, ignored;
   const fs::path old = temporary_.string() + ".old";
+  require_replaceable(final_, on_existing_, marker_files_);  // somebody may have put something there meanwhile
   const bool replaces = fs::exists(fs::symlink_status(final_, ignored));
   if (replaces) fs::rename(final_, old, failure);
-  if (!failure) fs::rename(temporary_, final_, failure);
+  if (!failure) rename_to_nothing(temporary_, final_, failure);
   if (failure) {
     if (replaces && fs::exists(old, ignored)) fs::rename(old, final_, ignored);
     throw Error(ErrorKind::kCannotCreate, "cannot rename the finished result to " + quoted(final_) + ": " + failure.message(), "was it changed meanwhile?");

@@ -23,13 +23,15 @@ class OutputFolder {
   const std::filesystem::path& folder() const { return temporary_; }
   const std::filesystem::path& final_path() const { return final_; }
 
-  /// Throws Error(kInputOutput or kCannotCreate); the old result is then still in its place.
+  /// Throws Error(kInputOutput or kCannotCreate); what lay in its place still does, also what came there since the constructor and may not be overwritten.
   void commit();
 
  private:
   void remove_created_parents();
 
   std::filesystem::path final_;
+  OnExisting on_existing_;
+  std::vector<std::string> marker_files_;
   std::filesystem::path temporary_;
   std::vector<std::filesystem::path> created_parents_;  ///< outermost first; gone again when nothing is committed
   bool committed_ = false;

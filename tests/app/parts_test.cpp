@@ -15,10 +15,10 @@
 #include "case/volume_scale.hpp"
 #include "cli/console.hpp"
 #include "cli/freed_memory.hpp"
-#include "cli/nearest_name.hpp"
 #include "cli/progress.hpp"
 #include "expect_error.hpp"
 #include "networks.hpp"
+#include "postrec/nearest_name.hpp"
 #include "postrec/random.hpp"
 #include "report/preview.hpp"
 #include "result/levels_that_fit.hpp"
@@ -223,6 +223,19 @@ TEST(OutputFolder, ParentsAreNotTakenForSeparate) {
   EXPECT_THROW(require_separate_output("/a/b/../b/c", {"/a/b"}), Error);
   EXPECT_THROW(require_separate_output("/a", {"/a/b"}), Error);
   EXPECT_NO_THROW(require_separate_output("/a/bc", {"/a/b"}));
+}
+
+class OutputFolderOnDisk : public AppTest {};
+
+TEST_F(OutputFolderOnDisk, WhatCameInItsPlaceMeanwhileStays) {
+  for (const OnExisting how : {OnExisting::kFail, OnExisting::kOverwrite}) {
+    const std::string name = how == OnExisting::kFail ? "new" : "overwritten";
+    OutputFolder output(path(name), how, {}, {"run.json"});
+    std::filesystem::create_directory(path(name));
+    write_text(name + "/thesis.txt", "ten years");
+    test::expect_error(ErrorKind::kCannotCreate, "exists", [&] { output.commit(); });
+    EXPECT_EQ(content(name + "/thesis.txt"), "ten years");
+  }
 }
 
 }  // namespace
