@@ -33,7 +33,7 @@ CommandOptions declared_options() {
                          "postrec evaluate head.nii.gz --compare bridge,dps:zeta=0.5,pigdm/ancestral --slices 60,90\n"
                          "    --operator mri-fourier --set mask-pattern=equispaced --set acceleration=8 --simulate-coils 8 --noise 0.02 --seconds 20");
   options.add()("truth", po::value<std::string>()->value_name("IMAGE"), "the true image: all of it, or just the result's slices")                                      //
-      ("compare", po::value<std::vector<std::string>>()->composing()->value_name("METHOD,..."), "METHOD[/SOLVER][:SETTING=NUMBER...], on simulated data of IMAGE...")  //
+      ("compare", po::value<std::vector<std::string>>()->composing()->value_name("METHOD,..."), "METHOD[/SOLVER][:SETTING=NUMBER...], on simulated data of IMAGE..., or on one measurement with --truth")  //
       ("slices", po::value<std::string>()->value_name("LIST"), "compare on these slices, 3,7,10-14, instead of all")                                                   //
       ("seconds", po::value<double>()->value_name("X"), "compare at equal time a slice: as many levels as fit")                                                        //
       ("table", po::value<std::string>()->value_name("FILE"), "also write the comparison here: .json or .csv");
@@ -71,13 +71,20 @@ ImagesToJudge read_images(const fs::path& folder, const ordered_json& run) {
   images.lower = read_volume(folder, "interval_lower.nii.gz");
   images.upper = read_volume(folder, "interval_upper.nii.gz");
   images.standard_deviation = read_volume(folder, "standard_deviation.nii.gz");
+  for (const at::Tensor& volume : {images.lower, images.upper, images.standard_deviation, images.one_sample, images.pseudo_inverse})
+    if (volume.sizes() != images.mean.sizes()) throw Error(ErrorKind::kBadData, "the volumes of '" + folder.string() + "' have several sizes", "give a folder as postrec reconstruct wrote it");
   return images;
 }
 
-/// The slices of the truth that the result has.
-at::Tensor matching_truth(const at::Tensor& truth, const at::Tensor& mean, const ordered_json& run, const std::string& path) {
+/// The slices of the truth that the result has: those where it lies, else those of its numbers, which a measurement of some slices of a scan counts from 0.
+std::vector<std::int64_t> slices_of_truth(const Image& truth, const ImageGeometry& result, const at::Tensor& mean, const ordered_json& run) {
+  const auto first = first_slice_in(truth.geometry, truth.pixels.size(0), result, mean.size(0), mean.size(2), mean.size(3));
   std::vector<std::int64_t> numbers;
-  for (const auto& slice : run["slices"]) numbers.push_back(slice.value("slice", std::int64_t{-1}));
+  for (const auto& slice : run["slices"]) numbers.push_back(first ? *first + static_cast<std::int64_t>(numbers.size()) : slice.value("slice", std::int64_t{-1}));
+  return numbers;
+}
+
+at::Tensor matching_truth(const at::Tensor& truth, const at::Tensor& mean, const std::vector<std::int64_t>& numbers, const std::string& path) {
   const at::Tensor chosen = matching_slices(truth, numbers, "--truth '" + path + "'");
   if (chosen.sizes() != mean.sizes())
     throw Error(ErrorKind::kBadData, "--truth '" + path + "' has slices of " + std::to_string(truth.size(-2)) + "x" + std::to_string(truth.size(-1)),
@@ -86,8 +93,8 @@ at::Tensor matching_truth(const at::Tensor& truth, const at::Tensor& mean, const
 }
 
 /// A mirrored or shifted truth has the right size and gives wrong figures.
-void warn_of_another_place(const ImageGeometry& truth, std::int64_t n_truth, const ImageGeometry& result, const at::Tensor& mean, const ordered_json& run) {
-  const std::int64_t n = mean.size(0), first = n_truth == n ? 0 : run["slices"][0].value("slice", std::int64_t{0});
+void warn_of_another_place(const ImageGeometry& truth, std::int64_t n_truth, const ImageGeometry& result, const at::Tensor& mean, std::int64_t first_number) {
+  const std::int64_t n = mean.size(0), first = n_truth == n ? 0 : first_number;
   const double apart = corner_distance_mm(geometry_from_slice(truth, first), result, mean.size(3), mean.size(2), n);
   if (apart > 0.5 * std::min(result.spacing_mm[0], result.spacing_mm[1]))
     console().warning("--truth lies up to " + std::to_string(static_cast<std::int64_t>(std::ceil(apart))) + " mm from the result: is it the same scan, neither turned nor mirrored?");
@@ -105,6 +112,7 @@ void print_quality(const ordered_json& figures) {
 }
 
 int evaluate_result(const CommandOptions& options) {
+  options.refuse_all_but({"truth"}, "without --compare");
   if (options.operands().size() > 1) throw Error(ErrorKind::kUsage, "postrec evaluate: '" + options.operands()[1] + "' is one word too many", "give one result, or --compare");
   const fs::path folder = options.operands().front();
   if (!options.has("truth")) throw Error(ErrorKind::kUsage, "--truth is missing", "give the true image, or --compare");
@@ -113,8 +121,10 @@ int evaluate_result(const CommandOptions& options) {
   const ordered_json run = read_run(folder);
   const ImagesToJudge images = read_images(folder, run);
   const Image whole_truth = read_scan(truth_path).image;
-  const at::Tensor truth = matching_truth(whole_truth.pixels, images.mean, run, truth_path);
-  warn_of_another_place(whole_truth.geometry, whole_truth.pixels.size(0), read_scan(folder / "mean.nii.gz").image.geometry, images.mean, run);
+  const ImageGeometry geometry = read_scan(folder / "mean.nii.gz").image.geometry;
+  const std::vector<std::int64_t> numbers = slices_of_truth(whole_truth, geometry, images.mean, run);
+  const at::Tensor truth = matching_truth(whole_truth.pixels, images.mean, numbers, truth_path);
+  warn_of_another_place(whole_truth.geometry, whole_truth.pixels.size(0), geometry, images.mean, numbers.front());
   const IntensityUnit unit = run["unit"] == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
 
   ordered_json figures = judge(images, truth, unit);
@@ -214,7 +224,12 @@ int evaluate_methods(const CommandOptions& options) {
 int run_evaluate(const std::vector<std::string>& arguments) {
   CommandOptions options = declared_options();
   if (!options.parse(arguments)) return 0;
-  return options.has("compare") ? evaluate_methods(options) : evaluate_result(options);
+  if (options.has("compare")) return evaluate_methods(options);
+  try {
+    return evaluate_result(options);
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorKind::kBadData, "the run.json of '" + options.operands().front() + "' is not as postrec writes it", "give a folder as postrec reconstruct wrote it");
+  }
 }
 
 }  // namespace postrec

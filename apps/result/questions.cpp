@@ -36,9 +36,8 @@ bool says_nothing(const ImageGeometry& geometry) {
 
 std::string size_text(at::IntArrayRef shape) { return std::to_string(shape[shape.size() - 2]) + "x" + std::to_string(shape.back()); }
 
-void require_same_grid(const Image& mask, bool all_of_scan, const Case& input, const std::string& what) {
-  // A mask of the whole scan lies where the scan does: its slice of the case's first number where the case begins.
-  const ImageGeometry found = all_of_scan ? geometry_from_slice(mask.geometry, input.slices.front().number) : mask.geometry;
+void require_same_grid(const Image& mask, std::int64_t first, const Case& input, const std::string& what) {
+  const ImageGeometry found = geometry_from_slice(mask.geometry, first);
   const ImageGeometry expected = geometry_from_slice(input.measurement.geometry, input.slices.front().index);
   if (!says_nothing(mask.geometry) && !same_grid(found, expected))
     throw Error(ErrorKind::kBadData, what + " lies elsewhere than the scan: another spacing, origin or direction", "draw the region on an image of this scan");
@@ -52,12 +51,15 @@ Region read_region(const std::string& text, const Case& input, const TensorSpec&
   Region region{text.substr(0, equals), text.substr(equals + 1), {}};
   const Image mask = read_scan(region.file).image;
   if (mask.pixels.size(1) != 1) throw Error(ErrorKind::kBadData, what + " is a colour image", "give a mask with one channel");
+  const auto n = static_cast<std::int64_t>(input.slices.size());
+  const bool all_of_scan = mask.pixels.size(0) != n;
+  const auto place = first_slice_in(mask.geometry, mask.pixels.size(0), geometry_from_slice(input.measurement.geometry, input.slices.front().index), n, domain.shape[domain.shape.size() - 2], domain.shape.back());
   std::vector<std::int64_t> numbers;
-  for (const CaseSlice& slice : input.slices) numbers.push_back(slice.number);
+  for (const CaseSlice& slice : input.slices) numbers.push_back(place && all_of_scan ? *place + static_cast<std::int64_t>(numbers.size()) : slice.number);
   const at::Tensor inside = matching_slices(mask.pixels, numbers, what).gt(0.5);
   if (inside.size(2) != domain.shape[domain.shape.size() - 2] || inside.size(3) != domain.shape.back())
     throw Error(ErrorKind::kBadData, what + " has slices of " + size_text(inside.sizes()), "those of the scan are " + size_text(domain.shape));
-  require_same_grid(mask, mask.pixels.size(0) != static_cast<std::int64_t>(numbers.size()), input, what);
+  require_same_grid(mask, all_of_scan ? numbers.front() : 0, input, what);
   if (!inside.any().item<bool>()) throw Error(ErrorKind::kUsage, what + " is empty in the slices to reconstruct", "a mask is above 0.5 inside");
   region.mask = inside.expand({-1, domain.shape.front(), -1, -1}).contiguous();
   return region;

@@ -5,6 +5,8 @@
 #include <fstream>
 
 #include "app_fixture.hpp"
+#include "postrec/data/scan.hpp"
+#include "postrec/data/write_image.hpp"
 #include "postrec/prior_file.hpp"
 
 namespace postrec {
@@ -78,13 +80,32 @@ TEST_F(Evaluate, AgreesWithTheRunThatKnewTheTruth) {
   EXPECT_NE(table.out.find("posterior mean"), std::string::npos);
 }
 
+// A measurement of one slice counts it from 0; where it lies says which slice of the truth it is.
+TEST_F(Evaluate, FindsTheSliceOfTheWholeTruth) {
+  ASSERT_EQ(run_postrec({"simulate", path("mr.nii.gz"), "--slice", "1", "--operator", "mri-fourier", "--simulate-coils", "2", "--set", "mask-pattern=equispaced", "--set", "acceleration=2",
+                         "--noise", "0.1", "--output", path("measured")}).code, 0);
+  Image mask = read_scan(path("mr.nii.gz")).image;
+  mask.pixels = mask.pixels.gt(0.5 * mask.pixels.max()).to(at::kFloat);
+  write_nifti(path("mask.nii.gz"), mask);
+  const Ended made = run_postrec({"reconstruct", path("measured"), "--prior", path("mr.safetensors"), "--samples", "3", "--steps", "3", "--force", "--region", "bright=" + path("mask.nii.gz"), "--output", path("out")});
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_EQ(run_json("out")["regions"][0]["voxels"], mask.pixels[1].sum().item<std::int64_t>());
+  Image one = read_scan(path("mr.nii.gz"), {.slice = 1}).image;
+  write_nifti(path("one.nii.gz"), one);
+  const Ended whole = run_postrec({"evaluate", path("out"), "--truth", path("mr.nii.gz"), "--log-format", "json"}), alone = run_postrec({"evaluate", path("out"), "--truth", path("one.nii.gz"), "--log-format", "json"});
+  EXPECT_EQ(whole.out, alone.out);
+  EXPECT_EQ(whole.err, "");
+}
+
 TEST_F(Evaluate, Mistakes) {
   ASSERT_EQ(run_postrec(mr_arguments("out", {"--slice", "1"})).code, 0);
   expect_error(run_postrec({"evaluate", path("out")}), 64, {"--truth"});
   expect_error(run_postrec({"evaluate", path("none"), "--truth", path("mr.nii.gz")}), 66, {"run.json"});
   expect_error(run_postrec({"evaluate", path("out"), "--truth", path("none.nii")}), 66, {"none.nii"});
-  write_text("out/run.json", "{\"slices\": ");
-  expect_error(run_postrec({"evaluate", path("out"), "--truth", path("mr.nii.gz")}), 65, {"run.json"});
+  for (const char* damaged : {"{\"slices\": ", R"({"slices": [1], "unit": "arbitrary"})", R"({"slices": [{"slice": 1}], "unit": "arbitrary", "interval_level": "x"})"}) {
+    write_text("out/run.json", damaged);
+    expect_error(run_postrec({"evaluate", path("out"), "--truth", path("mr.nii.gz")}), 65, {"run.json"});
+  }
 }
 
 class Plugins : public AppTest {};
