@@ -48,6 +48,15 @@ bool is_folder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
+/// The beginning of a file that names others.
+std::string text_of(const fs::path& path) {
+  std::string text(std::size_t{1} << 20, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+  return text;
+}
+
 bool is_file(const fs::path& path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored);
@@ -274,17 +283,23 @@ std::vector<fs::path> files_of_case(const fs::path& root, const fs::path& path) 
   const fs::path whole = root / path;
   std::vector<fs::path> files;
   if (is_folder(whole)) {
-    std::set<fs::path> inside;                 // measurement.json may name files of inner folders
+    std::set<fs::path> inside;                 // measurement.json may name files of inner folders, and hidden ones
+    const std::string named = text_of(whole / kMeasurement);
     for (const auto& entry : fs::recursive_directory_iterator(whole))
-      if (is_file(entry.path()) && !hidden(entry)) inside.insert(entry.path().lexically_relative(whole));
+      if (is_file(entry.path()) && (!hidden(entry) || named.find(entry.path().stem().string()) != std::string::npos)) inside.insert(entry.path().lexically_relative(whole));
     for (const fs::path& file : inside) files.push_back((path / file).lexically_normal());
     return files;
   }
   files.push_back(path);
   if (ends_with(path, ".cfl")) files.push_back(fs::path(path).replace_extension(".hdr"));
   if (!ends_with(path, ".nhdr") && !ends_with(path, ".mhd")) return files;
-  for (const fs::path& entry : sorted_entries(whole.parent_path()))  // what a detached header names lies beside it, by custom with its name
-    if (entry.filename().string().rfind(whole.stem().string() + ".", 0) == 0 && entry != whole && is_file(entry)) files.push_back(path.parent_path() / entry.filename());
+  std::istringstream header(text_of(whole));
+  for (std::string line; std::getline(header, line);) {  // `ElementDataFile = NAME`, `data file: NAME`
+    const auto begin = line.find_first_not_of(" \t", line.find_first_of(":=") + 1), end = line.find_last_not_of(" \t\r");
+    if (begin == std::string::npos || begin > end) continue;
+    const fs::path named = line.substr(begin, end - begin + 1);
+    if (is_file(whole.parent_path() / named)) files.push_back((path.parent_path() / named).lexically_normal());
+  }
   return files;
 }
 

@@ -49,7 +49,7 @@ struct BatchInput {
 /// Only reads. Symbolic links to folders are not followed, but for those of a BIDS tree. A series that a listener has not marked as complete is left out by its name, which is a digest. Throws Error: kNoInput (missing, or without any case), kBadData (a list that cannot be right).
 BatchInput find_cases(const std::filesystem::path& input, const DiscoveryOptions& options = {});
 
-/// The files whose content a case depends on, relative to it as `path` is: the file (with its .hdr, or with the data of a detached header), or the files of the folder, hidden ones apart (a desktop leaves some there).
+/// The files whose content a case depends on, relative to it as `path` is: the file (with its .hdr, or with the data of a detached header), or the files of the folder, hidden ones apart that its measurement.json does not name (a desktop leaves some there).
 std::vector<std::filesystem::path> files_of_case(const std::filesystem::path& root, const std::filesystem::path& path);
 
 /// Whether a file of this name is a scan or a measurement by its ending.

@@ -1,6 +1,7 @@
 #include "batch/batch_plan.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -188,6 +189,7 @@ BatchPlan BatchPlan::read(const fs::path& output) {
   const fs::path path = file_in(output);
   if (!fs::exists(path)) throw Error(ErrorKind::kNoInput, quoted_path(output) + " holds no plan.jsonl", "make one with postrec batch plan IN OUT");
   const std::string text = content_of(path);
+  if (::access(path.c_str(), R_OK) != 0) throw Error(ErrorKind::kNoInput, "plan.jsonl of " + quoted_path(output) + " may not be read", "it says whose scans these are: ask who made it");
   const auto last = text.size() < 2 ? std::string::npos : text.rfind('\n', text.size() - 2);
   if (last == std::string::npos || text.back() != '\n') throw_damaged("is cut off");
   if (parsed(text.substr(last + 1)).value(kDigestKey, "") != sha256_of(text.substr(0, last + 1))) throw_damaged("was changed, or is cut off: its digest is not that of its last line");

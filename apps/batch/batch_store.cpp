@@ -97,7 +97,9 @@ ordered_json done_json(const fs::path& folder, const ordered_json& identity) {
 ResultCheck check_result(const fs::path& folder, const ordered_json& identity, CheckDepth depth) {
   std::error_code failure;
   if (!fs::exists(fs::symlink_status(folder, failure))) return {ResultState::kAbsent, ""};
-  const bool ours = fs::is_directory(folder, failure) && (fs::is_empty(folder, failure) || fs::exists(folder / kDone) || fs::exists(folder / "run.json"));
+  const auto holds = [&](const char* name) { return fs::exists(folder / name, failure); };
+  const bool ours = fs::is_directory(folder, failure) && (fs::is_empty(folder, failure) || holds(kDone) || holds("run.json"));
+  if (failure == std::errc::permission_denied) return {ResultState::kForeign, "the folder in its place may not be read"};
   if (!ours) return {ResultState::kForeign, "what lies in its place is not a result of postrec"};
   const ordered_json done = read_json(folder / kDone);
   if (!done.is_object()) return {ResultState::kDifferent, "done.json is missing or damaged"};

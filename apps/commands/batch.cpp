@@ -17,13 +17,13 @@
 #include "case/operator_parameters.hpp"
 #include "cli/console.hpp"
 #include "cli/interrupt.hpp"
-#include "cli/nearest_name.hpp"
 #include "commands/batch_case.hpp"
 #include "commands/batch_plan_words.hpp"
 #include "commands/commands.hpp"
 #include "commands/reconstruct.hpp"
 #include "options/options.hpp"
 #include "postrec/atomic_file.hpp"
+#include "postrec/nearest_name.hpp"
 
 namespace postrec {
 namespace fs = std::filesystem;
@@ -154,6 +154,22 @@ FileDigest input_digest(const fs::path& root, const std::string& file, const std
   }
 }
 
+/// The plan and the jobs are JSON, which holds no other names.
+void require_utf8(const fs::path& output, const BatchInput& found) {
+  const auto require = [](const fs::path& path) {
+    try {
+      ordered_json(path.native()).dump();
+    } catch (const ordered_json::type_error&) {
+      throw Error(ErrorKind::kUsage, quoted_path(path) + " is not UTF-8, as names must be in a batch", "rename it");
+    }
+  };
+  for (const fs::path& path : {output, found.root, fs::current_path()}) require(path);
+  for (const FoundCase& each : found.cases) {
+    require(each.path);
+    for (const auto& file : each.files.empty() ? files_of_case(found.root, each.path) : each.files) require(file);
+  }
+}
+
 int plan(const std::vector<std::string>& arguments) {
   const PlanWords words = part_plan_words(arguments);
   CommandOptions options = plan_options();
@@ -166,6 +182,7 @@ int plan(const std::vector<std::string>& arguments) {
 
   const BatchInput found = find_cases(input, {options.get<bool>("incomplete") ? Receptions::kAll : Receptions::kComplete, request.input.simulate ? DicomKind::kImages : DicomKind::kProjections});
   require_separate(output, input, found);
+  require_utf8(output, found);
   if (!dry_run) make_folders(output);
   BatchPlan plan;
   plan.input = found.root;

@@ -27,7 +27,12 @@ void require_planned_inputs(const fs::path& root, const ordered_json& files) {
   for (std::size_t i = 0; i < files.size(); ++i) {
     const FileDigest planned = FileDigest::from_json(files[i]);
     std::error_code failure;
-    const bool same = fs::file_size(root / planned.path, failure) == planned.size && !failure && FileDigest::of(root / planned.path, "").sha256 == planned.sha256;
+    bool same = fs::file_size(root / planned.path, failure) == planned.size && !failure;
+    try {
+      same = same && FileDigest::of(root / planned.path, "").sha256 == planned.sha256;
+    } catch (const Error&) {  // its message holds the name
+      throw Error(ErrorKind::kNoInput, "input file " + std::to_string(i + 1) + " of " + std::to_string(files.size()) + " cannot be read", "check who may read it");
+    }
     if (!same)  // by number: names may be patients'
       throw Error(ErrorKind::kBadData, "input file " + std::to_string(i + 1) + " of " + std::to_string(files.size()) + " is not the one that was planned", "put it back, or make a new plan");
   }
@@ -78,6 +83,16 @@ fs::path neutral_input_of(const ordered_json& job) {
   }
 }
 
+/// What a reader says of the files inside a measurement folder, with their numbers for their names.
+std::string without_names(std::string text, const ordered_json& files) {
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const std::string name = fs::path(files[i]["path"].get<std::string>()).filename().string(), number = "input file " + std::to_string(i + 1);
+    if (name == "measurement.json") continue;
+    for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + number.size())) text.replace(at, name.size(), number);
+  }
+  return text;
+}
+
 }  // namespace
 
 ordered_json worker_job(const BatchPlan& plan, const BatchCase& each, const fs::path& output, const Attempt& attempt, int threads, bool replace) {
@@ -106,8 +121,11 @@ int run_worker(const fs::path& job_file) {
   command.insert(command.end(), options.begin(), options.end());
   set_typed_command(command);
 
-  const int code = run_reconstruct(words);
-  if (code != 0) return code;
+  try {
+    if (const int code = run_reconstruct(words); code != 0) return code;
+  } catch (const Error& error) {
+    throw Error(error.kind(), without_names(error.message(), job["files"]), without_names(error.hint(), job["files"]));
+  }
   sync_tree(made);
   const ordered_json done = done_json(made, identity);
   write_text_atomically(made / "done.json", done.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");

@@ -341,6 +341,20 @@ TEST_F(BatchRun, NamesOfThePatientsStayInThePlan) {
   EXPECT_NE(content("out/plan.jsonl").find(kCanary), std::string::npos) << "the plan is where it belongs";
 }
 
+TEST_F(BatchRun, NamesInsideAMeasurementStayThereToo) {
+  fs::create_directories(folder_ / "in/m");
+  write_text("in/m/measurement.json", R"({"format": "postrec-measurement/1", "operator": "mri-fourier", "sigma_y": 0.1, "data": "ZZCANARY.cfl"})");
+  write_text("in/m/ZZCANARY.hdr", "# Dimensions\n17 19 1 2\n");
+  write_text("in/m/ZZCANARY.cfl", "cut");
+  ASSERT_EQ(run_postrec({"batch", "plan", path("in"), path("out"), "--prior", path("mr.safetensors"), "--samples", "2", "--steps", "3"}).code, 0);
+  EXPECT_EQ(run_batch("out").code, 8);
+  const std::string reason = status("out")["cases"][0]["reason"];
+  EXPECT_NE(reason.find("input file 1"), std::string::npos) << reason;
+  ASSERT_EQ(run_postrec({"batch", "report", path("out")}).code, 0);
+  for (const auto& entry : fs::recursive_directory_iterator(folder_ / "out"))
+    if (entry.is_regular_file() && entry.path().filename() != "plan.jsonl") { EXPECT_EQ(text_of(entry.path()).find("ZZCANARY"), std::string::npos) << entry.path(); }
+}
+
 TEST_F(BatchRun, FindsEveryKindOfCase) {
   fs::create_directories(folder_ / "in/a/b");
   write_text("in/a/measurement.json", "{}");
@@ -411,9 +425,23 @@ TEST_F(BatchRun, TheNumberOfAJobIsFoundAmongNotices) {
 // What a plan has no digest of may change unseen.
 TEST_F(BatchRun, ACaseIsAllFilesThatItReads) {
   fs::create_directories(folder_ / "in/m/raw");
-  for (const char* name : {"in/m/measurement.json", "in/m/raw/y.mha", "in/x.nhdr", "in/x.raw.gz", "in/xy.raw"}) write_text(name, "x");
-  EXPECT_EQ(files_of_case(folder_ / "in", "m"), (std::vector<fs::path>{"m/measurement.json", "m/raw/y.mha"}));
-  EXPECT_EQ(files_of_case(folder_ / "in", "x.nhdr"), (std::vector<fs::path>{"x.nhdr", "x.raw.gz"}));
+  for (const char* name : {"in/m/raw/y.mha", "in/m/.k.cfl", "in/m/.k.hdr", "in/m/.DS_Store", "in/pixels.raw.gz", "in/pixels.raw"}) write_text(name, "x");
+  write_text("in/m/measurement.json", R"({"data": ".k.cfl"})");
+  write_text("in/x.nhdr", "NRRD0004\ndata file: pixels.raw.gz\n");
+  write_text("in/x.mhd", "NDims = 3\nElementDataFile = pixels.raw\r\n");
+  EXPECT_EQ(files_of_case(folder_ / "in", "m"), (std::vector<fs::path>{"m/.k.cfl", "m/.k.hdr", "m/measurement.json", "m/raw/y.mha"}));
+  EXPECT_EQ(files_of_case(folder_ / "in", "x.nhdr"), (std::vector<fs::path>{"x.nhdr", "pixels.raw.gz"}));
+  EXPECT_EQ(files_of_case(folder_ / "in", "x.mhd"), (std::vector<fs::path>{"x.mhd", "pixels.raw"}));
+}
+
+TEST_F(BatchRun, NamesThatAreNotUtf8AreRefusedAtOnce) {
+  fs::create_directories(folder_ / "in");
+  fs::copy_file(path("mr.nii.gz"), folder_ / "in/M\xfcller.nii.gz");
+  expect_error(run_postrec(plan_words("out")), 64, {"is not UTF-8", "rename"});
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+  fs::rename(folder_ / "in/M\xfcller.nii.gz", folder_ / "in/M\xc3\xbcller.nii.gz");
+  expect_error(run_postrec(plan_words("\xfc")), 64, {"is not UTF-8"});
+  plan("out");
 }
 
 TEST_F(BatchRun, FullDiskEndsWith74) {
