@@ -148,6 +148,7 @@ CalibrateRequest request_of(const CommandOptions& options) {
   request.score_sigma = positive(options, "score-sigma");
   if (options.has("journal")) request.journal = options.get<std::string>("journal");
   if (scans) {
+    options.refuse_given({"size", "pixel-mm", "replicates", "truth-steps", "told-noise", "score-sigma"}, "with an IMAGE");
     request.scans = training_paths(options.operands());
   } else {
     request.against_prior = prior_options(options, request.measurement);

@@ -217,6 +217,7 @@ int run_train(const std::vector<std::string>& arguments) {
   if (info.licence.empty()) throw Error(ErrorKind::kUsage, "--licence is missing", "say under which licence the prior may be used");
   const bool is_measured = options.has("measure");
   if (is_measured) require_measurable(options, output);
+  else options.refuse_given({"prediction", "input"}, "without --measure");
   PriorInfo complete = info;                   // of scans the program itself says how many they were
   complete.trained_on = is_measured ? options.get<std::string>("trained-on") : "scans";
   require_complete(complete, /*is_learned=*/false);  // how it was trained is said here, too

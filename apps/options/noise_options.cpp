@@ -31,6 +31,7 @@ NoiseOptions noise_options(const CommandOptions& options) {
   result.weights = text("weights");
   result.blank_scan = text("blank-scan");
   result.background = text("background");
+  if (result.kind_given && result.kind != NoiseKind::kPoisson) options.refuse_given({"expansions"}, "without --noise-model poisson");
   result.expansions = options.get<int>("expansions");
   return result;
 }

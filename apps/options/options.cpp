@@ -10,10 +10,10 @@
 #include <sstream>
 
 #include "cli/console.hpp"
-#include "cli/nearest_name.hpp"
 #include "cli/wrapped_text.hpp"
 #include "options/noise_options.hpp"
 #include "options/projection_options.hpp"
+#include "postrec/nearest_name.hpp"
 
 namespace postrec {
 namespace {
@@ -49,6 +49,13 @@ void require_each_key_once(const std::vector<po::option>& typed) {
     const std::string key = key_value(option.string_key, option.value.front()).first;
     if (!seen.emplace(option.string_key, key).second) throw Error(ErrorKind::kUsage, "--" + option.string_key + " " + key + " is given twice", "say it once");
   }
+}
+
+/// Boost reads "-1" as the largest of the numbers without a sign.
+void require_no_sign(const std::vector<po::option>& options) {
+  for (const auto& option : options)
+    if (option.string_key == "seed" && !option.value.empty() && option.value.front().rfind("-", 0) == 0)
+      throw Error(ErrorKind::kUsage, "--seed is " + option.value.front(), "it must be 0 or above");
 }
 
 double positive(const CommandOptions& options, const std::string& name) {
@@ -147,6 +154,18 @@ void CommandOptions::require_group(const std::string& option, const std::string&
   }
 }
 
+void CommandOptions::refuse_given(const std::vector<std::string>& options, const std::string& when) const {
+  for (const auto& name : options)
+    if (is_given(name)) throw Error(ErrorKind::kUsage, "--" + name + " is given " + when, "it has no meaning there; leave it out");
+}
+
+void CommandOptions::refuse_all_but(const std::vector<std::string>& options, const std::string& when) const {
+  for (const auto& [name, value] : values_) {
+    const bool common = name == "config" || name == "quiet" || name == "log-format" || name == kOperand;
+    if (!common && std::find(options.begin(), options.end(), name) == options.end()) refuse_given({name}, when);
+  }
+}
+
 bool CommandOptions::parse(const std::vector<std::string>& arguments) {
   parse_command_line(arguments);
   if (has("help")) {
@@ -176,6 +195,7 @@ void CommandOptions::parse_command_line(const std::vector<std::string>& argument
     const po::parsed_options parsed =
         po::command_line_parser(arguments).options(all).positional(positions).style(unix_style & ~allow_guessing).run();
     require_each_key_once(parsed.options);
+    require_no_sign(parsed.options);
     po::store(parsed, values_);
     po::notify(values_);
   } catch (const po::error& error) {
@@ -185,9 +205,17 @@ void CommandOptions::parse_command_line(const std::vector<std::string>& argument
 
 void CommandOptions::parse_config_file(const std::string& path) {
   std::ifstream file(path);
-  if (!file) throw Error(ErrorKind::kNoInput, "cannot open --config '" + path + "'", "give a file of option = value lines");
+  std::error_code failure;
+  if (!file || std::filesystem::is_directory(path, failure)) throw Error(ErrorKind::kNoInput, "cannot open --config '" + path + "'", "give a file of option = value lines");
   try {
-    po::store(po::parse_config_file(file, known_options()), values_);
+    const po::options_description known = known_options();  // to which `parsed` points
+    const po::parsed_options parsed = po::parse_config_file(file, known);
+    require_each_key_once(parsed.options);
+    require_no_sign(parsed.options);
+    for (const auto& option : parsed.options)
+      if (option.string_key == "config" || option.string_key.rfind("help", 0) == 0)
+        throw Error(ErrorKind::kConfiguration, "'" + path + "': '" + option.string_key + "' stands in a config file", "say it on the command line");
+    po::store(parsed, values_);
   } catch (const po::error& error) {
     throw_option_error(error, ErrorKind::kConfiguration, "'" + path + "': ", option_names(), command_);
   }
@@ -296,7 +324,7 @@ CaseOptions case_options(const CommandOptions& options, bool simulate) {
 
 void add_run_options(CommandOptions& options) {
   options.add()("seed", po::value<std::uint64_t>()->default_value(0)->value_name("N"), "of all random numbers")  //
-      ("threads", po::value<int>()->default_value(0)->value_name("N"), "0: one per core");
+      ("threads", po::value<int>()->default_value(0)->value_name("N"), "0: as OMP_NUM_THREADS says, else one per core");
 }
 
 void apply_threads(const CommandOptions& options) {
@@ -331,7 +359,7 @@ OutputFolder required_output(const CommandOptions& options, const std::vector<st
 
 void add_common_options(CommandOptions& options) {
   options.add()("config", po::value<std::string>()->value_name("FILE"), "more options, one `option = value` a line")                          //
-      ("quiet,q", po::bool_switch(), "only warnings and errors")                                                                         //
+      ("quiet,q", po::bool_switch(), "no progress and no summary; what a command is to print stays")                                                                         //
       ("log-format", po::value<std::string>()->default_value("text")->value_name("FORMAT"), "of results and messages: text or json")       //
       ("help,h", "show this help");
 }

@@ -39,6 +39,10 @@ class CommandOptions {
   bool is_given(const std::string& option) const { return has(option) && !values_[option].defaulted(); }
   /// Throws Error(kUsage) when an option of the group for `option value` is given although that is not.
   void require_group(const std::string& option, const std::string& value) const;
+  /// Throws Error(kUsage) when one of `options` is given: "--NAME is given WHEN".
+  void refuse_given(const std::vector<std::string>& options, const std::string& when) const;
+  /// Throws Error(kUsage) when any other option is given, but --config, --quiet, --log-format.
+  void refuse_all_but(const std::vector<std::string>& options, const std::string& when) const;
   template <class T>
   T get(const std::string& option) const {
     return values_[option].as<T>();

@@ -67,7 +67,10 @@ void add_dicom_options(CommandOptions& options) {
 fs::path dicom_source_path(const CommandOptions& options) {
   options.choice("uncertainty-as", {"parametric-map", "scaled16"});
   const bool given = options.has("dicom-source");
-  if (!given && !options.get<bool>("dicom")) return {};
+  if (!given && !options.get<bool>("dicom")) {
+    options.refuse_given({"uncertainty-as"}, "without --dicom");
+    return {};
+  }
   const fs::path path = given ? fs::path(options.get<std::string>("dicom-source")) : fs::path(options.operands().front());
   if (given && !fs::exists(path)) throw Error(ErrorKind::kNoInput, "--dicom-source '" + path.string() + "' does not exist", "give the folder of a DICOM series");
   if ((given || options.get<bool>("simulate")) && holds_dicom(path)) return path;

@@ -87,6 +87,11 @@ TEST_F(ConfigFile, MistakesNameFileAndNearestOption) {
   write_text("value.ini", "samples = many\n");
   expect_error(run_postrec({"reconstruct", "x", "--config", path("value.ini"), "--output", path("out")}), 78, {"value.ini", "many", "samples"});
   expect_error(run_postrec({"reconstruct", "x", "--config", path("none.ini"), "--output", path("out")}), 66, {"none.ini"});
+  expect_error(run_postrec({"reconstruct", "x", "--config", folder_.string(), "--output", path("out")}), 66, {"option = value"});
+  write_text("twice.ini", "set = acceleration=2\nset = acceleration=8\n");
+  expect_error(run_postrec({"reconstruct", "x", "--config", path("twice.ini"), "--output", path("out")}), 64, {"acceleration", "given twice"});
+  write_text("nested.ini", "config = other.ini\n");
+  expect_error(run_postrec({"reconstruct", "x", "--config", path("nested.ini"), "--output", path("out")}), 78, {"nested.ini", "config"});
 }
 
 }  // namespace
