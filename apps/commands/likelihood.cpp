@@ -90,6 +90,7 @@ LikelihoodRequest request_of(const CommandOptions& options) {
   result.unit = options.choice("unit", {"auto", "hu", "arbitrary", "attenuation"});
   result.smooth_phase = options.choice("phase", {"zero", "smooth"}) == "smooth";
   if (options.has("threshold")) result.threshold = options.get<double>("threshold");
+  if (result.threshold && !std::isfinite(*result.threshold)) throw Error(ErrorKind::kUsage, "--threshold is " + std::to_string(*result.threshold), "it must be a finite number");
   if (options.has("bin-width")) result.bin_width = options.get<double>("bin-width");
   if (result.bin_width && !(*result.bin_width > 0 && std::isfinite(*result.bin_width)))
     throw Error(ErrorKind::kUsage, "--bin-width is " + std::to_string(*result.bin_width), "it must be a positive number");
@@ -204,7 +205,12 @@ void print_line(const ordered_json& line) {
   std::cout << std::endl;
 }
 
-bool is_empty(const at::Tensor& slice) { return slice.eq(slice.flatten()[0]).all().item<bool>(); }
+/// Constant, or so little of it above 0 that its 99.5th percentile, by which images are scaled, may be 0: an edge of a skull-stripped brain.
+bool is_empty(const at::Tensor& slice) {
+  constexpr double kLeastShare = 0.006;
+  const bool constant = slice.eq(slice.flatten()[0]).all().item<bool>();
+  return constant || slice.ne(0).sum().item<double>() < kLeastShare * static_cast<double>(slice.numel());
+}
 
 /// The known images that go with the prior: the user's, or those beside its file; none when there are none.
 std::optional<TypicalImages> typical_images(const LikelihoodRequest& request) {
@@ -279,7 +285,7 @@ ordered_json judge_all(const std::vector<fs::path>& paths, const LikelihoodReque
       progress.begin_part(index);
       const std::int64_t number = request.slice.value_or(index);
       if (is_empty(image.pixels[index])) {
-        progress.on_message("'" + path.filename().string() + "' slice " + std::to_string(number) + " is left out: all its pixels are the same");
+        progress.on_message("'" + path.filename().string() + "' slice " + std::to_string(number) + " is left out: all its pixels are the same, or almost all 0");
         continue;
       }
       ordered_json line = judge(image.pixels[index], image.unit, *prior, typical ? &*typical : nullptr, number, request, progress);
