@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <iostream>
 #include <new>
@@ -54,6 +55,7 @@ int run_main(int argc, char** argv, const std::function<int(const std::vector<st
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   find_log_format(arguments);
   catch_bus_errors();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not become larger is then a write that fails
   keep_freed_memory();
   try {
     const int code = body(arguments);
