@@ -20,7 +20,8 @@ constexpr Figure kFigures[] = {{"psnr_mean_db", "PSNR/dB", "%.2f"}, {"psnr_sampl
                                {"spread", "spread", "%.2f"},        {"reduced_chi2", "chi2", "%.3f"},     {"nfe", "NFE", "%.0f"},         {"levels", "levels", "%.0f"},
                                {"seconds", "seconds", "%.2f"},      {"network_share", "network", "%.2f"}};
 
-std::string padded(const std::string& text, std::size_t width) { return std::string(width > text.size() ? width - text.size() : 0, ' ') + text; }
+/// Text at the right end of a column, a blank at least before it.
+std::string padded(const std::string& text, std::size_t width) { return std::string(width > text.size() ? width - text.size() : 1, ' ') + text; }
 
 std::string formatted(const char* format, const ordered_json& value) {
   if (!value.is_number()) return "-";
