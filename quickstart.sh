@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-setup/build.sh postrec postrec_builtin_plugins
+setup/build.sh postrec postrec_builtin_plugins documents
 results=results/quickstart
 setup/example_scans.sh "$results/scans"
 
