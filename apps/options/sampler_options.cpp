@@ -3,8 +3,8 @@
 #include <map>
 #include <sstream>
 
-#include "cli/nearest_name.hpp"
 #include "cli/number_text.hpp"
+#include "postrec/nearest_name.hpp"
 
 namespace postrec {
 namespace {
@@ -47,7 +47,7 @@ std::string catalogue_text() {
       for (const SamplerSetting& setting : info.settings) text << "      " << setting.name << " (=" << setting.standard << ") " << setting.help << "\n";
     }
   };
-  list("Methods (--sampler)", sampling_methods());
+  list("Methods (--sampler; prior and class-guidance take no measurement: postrec sample, and programs of your own)", sampling_methods());
   list("Solvers (--solver)", reverse_solvers());
   return text.str();
 }

@@ -4,7 +4,7 @@
 
 namespace postrec {
 
-// One per file in methods/, guidance/ and solvers/.
+// In methods/, guidance/ and solvers/; near relatives share a file.
 MethodEntry bridge_entry();
 MethodEntry bridge_smc_entry();
 MethodEntry twisted_smc_entry();

@@ -31,8 +31,8 @@ class NetworkPrior : public Prior {
   /// Law: threads. Nor on the number of threads (CPU, no group normalisation and no attention: those change by rounding).
   /// On another device the images of a batch go through the network together; the promise is then rounding instead, in float32 1e-5 of the largest value.
   at::Tensor denoise(const at::Tensor& x_t, double sigma) const override;
-  /// Only when the network was trained for noise spectra; a law as of denoise.
   at::Tensor draw_noisy(const at::Tensor& white, double sigma) const override { return network_.gaussian().draw_noisy(white, sigma); }
+  /// Only when the network was trained for noise spectra; a law as of denoise.
   at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise) const override;
   bool error_covariance_is_measured() const override { return true; }
   SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const override {

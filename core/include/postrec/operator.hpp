@@ -33,7 +33,7 @@ struct OperatorTraits {
 /// A measurement operator A: images [B, domain] to measurements [B, codomain].
 ///
 /// Immutable after construction and safe to call from several threads. Inner products are plain Euclidean sums on tensors,
-/// conjugated in the first argument: no hidden weights. All tensors lie on the device the operator was made for.
+/// conjugated in the first argument: no hidden weights. All tensors of a call lie on one device, of those that OperatorType::devices names.
 ///
 /// Law: adjoint.       <A x, v> = <x, A^H v> for every x, v (for a real domain and complex codomain adjoint returns the real part,
 ///                     and the inner products are the real parts).

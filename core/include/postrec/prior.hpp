@@ -60,7 +60,7 @@ class Prior {
   virtual at::Tensor denoise_under(const at::Tensor& z, const SpectralNoise& noise) const;
 
   /// Covariance of the denoiser's error at sigma, per real component, for images of this shape [C, (D,) H, W]:
-  /// C = Q diag(c) Q^H, measured on held-out images or exact. [samplers: table c(sigma)]
+  /// C = Q diag(c) Q^H, measured on held-out images or exact.
   virtual SpectralCovariance error_covariance(double sigma, const std::vector<std::int64_t>& image_shape) const = 0;
 
   /// The same about denoised images [B, C, H, W], for each its own where more is known of an error when one sees them: where in the image it is large.

@@ -11,7 +11,7 @@ namespace postrec {
 /// thread count or order. [Salmon 2011]
 ///
 /// A stream is named by (seed, sample index); `draw` is the position within it, so that no generator carries hidden state.
-/// Nothing else in PostRec makes random numbers.
+/// All random numbers of samplers, training and simulation are from here; operators draw masks from a counter of their own, and names and waiting times need no seed.
 class RandomStreams {
  public:
   /// Streams of samples first_sample ... first_sample + n_samples - 1.

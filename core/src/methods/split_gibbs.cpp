@@ -115,7 +115,7 @@ MethodEntry split_gibbs_entry() {
   MethodEntry entry;
   entry.info = {"split-gibbs",
                 "Gibbs sweeps between the image and a noisy companion that sees the data, in the end free of bias. Slow, for validation.",
-                "[Wu 2024, algorithm 1; samplers: the bias-free split Gibbs kernel]",
+                "[Wu 2024, algorithm 1; bias-free kernel: core/README.md]",
                 {{"sde-steps", 20, 1, 10000, "evaluations of a sweep: steps of the reverse process"},
                  {"start-steps", 60, 0, 4000, "evaluations of brsmc for the start; 0: start from noise"},
                  {"group", 32, 1, 4096, "samples that know of each other at the start"},
