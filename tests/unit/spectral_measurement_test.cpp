@@ -84,6 +84,21 @@ TEST(SpectralMeasurement, PivotIsTheFormula) {
   EXPECT_LT(at::abs(at::fft_fft2(pivot.z, {}, {-2, -1}, "ortho") - z).max().item<double>(), 1e-5);
 }
 
+// Over a small sigma_y^2 what rounding leaves of 0 would be a measurement.
+TEST(SpectralMeasurement, RoundingIsNoMeasurement) {
+  const double sigma = 50.0, sigma_y = 1e-5;
+  const at::Tensor mask = scattered_mask(9, 12);
+  const auto op = one_coil(mask);
+  const RandomStreams streams(5, 0, 2);
+  const at::Tensor y = op->forward(streams.normal(0, {1, 9, 12}, at::kComplexFloat))[0], x_t = sigma * streams.normal(1, {1, 9, 12}, at::kComplexFloat);
+  const SpectralMeasurement measurement(SpectralBasis::kDft, GaussianLikelihood(op, y, sigma_y));
+  const at::Tensor hidden = at::fft_fftshift(mask.eq(0), at::IntArrayRef{-2, -1});
+  EXPECT_EQ(measurement.gain().masked_select(hidden.expand_as(measurement.gain())).abs().max().item<float>(), 0.0f);
+  const auto hidden_part = [&](const at::Tensor& x) { return at::fft_fft2(x, {}, {-2, -1}, "ortho") * mask.eq(0); };
+  const Pivot pivot = measurement.pivot(x_t, sigma);
+  EXPECT_LT(at::abs(hidden_part(pivot.z) - hidden_part(x_t)).max().item<double>(), 1e-5 * 4 * sigma);
+}
+
 // log p(x_t, y | x) - log p(z | x) is the same for every x. Complex images, and real ones in both of their bases.
 TEST(SpectralMeasurement, pivot) {
   struct Case {

@@ -10,6 +10,7 @@
 
 #include "beds.hpp"
 #include "expect_error.hpp"
+#include "methods/flat_draw.hpp"
 #include "methods/operator_root.hpp"
 #include "postrec/gaussian_prior.hpp"
 #include "postrec/sampler.hpp"
@@ -120,6 +121,22 @@ TEST(Walks, SayTheMisfit) {
       EXPECT_NEAR(samples.report.misfit_trace.back() / own, 1.0, 1e-5);
     }
   }
+}
+
+// Where the data have far less noise than x0 has spread, rounding must not become a draw of what they do not see: with sigma_y alone 0 is taken to be measured to 1e-7, and its inverse is 1e12.
+TEST(Walks, WhiteDrawsKeepTheirSpreadWhereNoiseIsLittle) {
+  const Problem problem = coil_problem(1);
+  const double sigma = 100.0, next_sigma = 60.0;
+  const GaussianLikelihood likelihood(problem.op, problem.y, 1e-4);
+  const SamplingTask task{*problem.prior, &likelihood, problem.op->domain(), at::kCPU, 3, 0, 8, {}, make_noise_process("edm", {}), {sigma}, {}};
+  const RandomStreams streams(5, 0, 8);
+  const at::Tensor white = streams.normal(0, {1, 14, 17}, at::kComplexFloat);
+  LevelRecord record;
+  const at::Tensor x0 = draw_about(task, at::zeros_like(white), sigma * sigma, white, streams.normal(1, problem.op->codomain().shape, at::kComplexFloat), next_sigma, record);
+  const auto rms = [](const at::Tensor& x) { return at::view_as_real(x).square().mean().sqrt().item<double>(); };
+  EXPECT_LT(rms(problem.op->forward(x0) - problem.y), 0.1 * next_sigma);
+  // 9 of 14 rows of k-space are not seen; 8 x 306 numbers have a standard error of 1.4 % (two degrees each): five of them.
+  EXPECT_NEAR(rms(x0), sigma * std::sqrt(9.0 / 14.0), 0.07 * sigma);
 }
 
 TEST(Walks, DdrmRefusesWhatItCannotDecompose) {
