@@ -207,6 +207,8 @@ void read_header(const std::filesystem::path& path, DicomHeader& header) {
   get_text(dataset, DCM_PhotometricInterpretation, header.photometric);
   if (dataset.findAndGetOFString(DCM_PhotometricInterpretation, second, 1).good()) set_problem(header, "it has two PhotometricInterpretations");
   header.enhanced = dataset.tagExists(DCM_PerFrameFunctionalGroupsSequence);
+  get_text(dataset, DCM_ComplexImageComponent, header.component);
+  if (header.component[0] == '\0' && dataset.findAndGetOFString(DCM_ImageType, second, 2).good()) std::strncpy(header.component, second.c_str(), sizeof(header.component) - 1);
   read_pixel_layout(dataset, header);
   read_padding(dataset, header);
   read_geometry(dataset, header);

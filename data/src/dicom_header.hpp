@@ -21,6 +21,7 @@ struct DicomHeader {
   char modality[17] = {};
   char photometric[17] = {};
   char rescale_type[17] = {};
+  char component[17] = {};  ///< ComplexImageComponent, else the third value of ImageType: of MR M, P, R, I or in words
   std::int64_t rows = 0, columns = 0, samples = 1, frames = 1;
   std::int64_t bits_allocated = 0, bits_stored = 0, high_bit = 0;
   bool has_pixels = false;  ///< there is PixelData

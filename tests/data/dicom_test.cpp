@@ -79,6 +79,23 @@ TEST(Dicom, MrIsRescaledToo) {
   EXPECT_EQ(scan.image.unit, IntensityUnit::kArbitrary);
 }
 
+TEST(Dicom, SaysThatPhasesAreNoMagnitudes) {
+  const TempFolder folder;
+  for (const std::string component : {"M", "P", "I"}) {
+    const fs::path series = folder / component;
+    fs::create_directory(series);
+    write_ct_series(series, oblique(), 2, [&](SliceSpec& spec) {
+      spec.change = [=](DcmDataset& d) {
+        set_text(d, DCM_SOPClassUID, UID_MRImageStorage);
+        set_text(d, DCM_Modality, "MR");
+        set_text(d, DCM_ImageType, ("ORIGINAL\\PRIMARY\\" + component + "\\ND").c_str());
+      };
+    });
+    const Scan scan = read_scan(series);
+    EXPECT_EQ(std::any_of(scan.warnings.begin(), scan.warnings.end(), [](const auto& warning) { return warning.find("taken for magnitudes") != std::string::npos; }), component != "M") << component;
+  }
+}
+
 // As GE writes them: far below air, one value as US although pixels are signed.
 TEST(Dicom, PaddingIsAir) {
   const TempFolder folder;
