@@ -71,8 +71,10 @@ MrdEncoding encoding_of(const std::string& xml) {
     const std::string& mode = *parallel->calibrationMode;
     if (mode == "separate" || mode == "external") encoding.calibration = Calibration::kSeparate;
   }
-  if (const auto& system = header.acquisitionSystemInformation; system && system->relativeReceiverNoiseBandwidth)
+  if (const auto& system = header.acquisitionSystemInformation; system && system->relativeReceiverNoiseBandwidth) {
     encoding.noise_bandwidth = *system->relativeReceiverNoiseBandwidth;
+    encoding.says_noise_bandwidth = true;
+  }
   return encoding;
 }
 

@@ -26,6 +26,7 @@ struct MrdEncoding {
   std::array<std::uint16_t, 3> recon_size{};
   bool has_center_line = false;
   std::uint16_t center_line = 0;  ///< the kspace_encode_step_1 of DC
+  bool says_noise_bandwidth = false;
   float noise_bandwidth = 1.0f;   ///< of a noise scan, relative to 1 over its sample time
 };
 

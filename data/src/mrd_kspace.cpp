@@ -160,6 +160,8 @@ at::Tensor noise_samples(const MrdFile& file, const SortedReadouts& sorted, std:
   if (!(noise_us > 0 && image_us > 0 && bandwidth > 0 && std::isfinite(power))) {
     power = 1;
     notes.push_back("the file does not say the sample times: the noise scan is taken to have the bandwidth of the image");
+  } else if (!file.encoding().says_noise_bandwidth) {
+    notes.push_back("the file does not say the relative bandwidth of its receiver, which is taken to be 1 (of many scanners .79: the noise is then 12 % larger)");
   }
   return at::cat(parts, 1) * std::sqrt(power);
 }

@@ -278,6 +278,14 @@ TEST(Mrd, ANoiseScanMakesTheNoiseWhite) {
   // E[n n^H] = 2 I; of 4096 samples here and 20000 there: 6 standard deviations of 2/sqrt(4096) (1 + .2).
   EXPECT_LT((found - 2 * at::eye(2)).abs().max().item<double>(), 0.22);
   EXPECT_GT((covariance_of(image_noise[0].flatten(1)) - 2 * at::eye(2)).abs().max().item<double>(), 3.0);
+
+  EXPECT_FALSE(has_note(raw, "relative bandwidth"));
+  {
+    MrdWriter writer(folder / "silent.h5", kN, kN);
+    writer.add_noise(at::matmul(mixing(), noise(11, {2, 20000})), 5.0);
+    writer.add_all(image_noise);
+  }
+  EXPECT_TRUE(has_note(read_raw_kspace(folder / "silent.h5"), "relative bandwidth"));
 }
 
 TEST(Mrd, WithoutANoiseScanTheEdgeMakesItWhite) {
