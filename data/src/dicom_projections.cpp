@@ -190,6 +190,8 @@ ReadMeasurement read_dicom_ct_pd(const fs::path& folder, const ProjectionOptions
   measurement.geometry.spacing_mm[2] = scan.first().row_mm * scan.first().radial_mm / scan.first().focal_to_detector_mm;
   set_parameters(scan, measurement);
   set_values(scan, read_ct_pd_row(scan.files, scan.headers, row, folder), read);
+  if (scan.first().axial_mm != 0.0)
+    read.notes.push_back("the slice is placed at z = 0: how the axial position in the files, " + std::to_string(scan.first().axial_mm) + " mm, lies to those of images is not known");
   read.around_isocentre = true;
   return read;
 }
