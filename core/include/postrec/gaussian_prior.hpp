@@ -65,9 +65,9 @@ class GaussianPrior : public Prior {
 /// spectrum is symmetric, s(-k) = s(k).
 class GaussianFit {
  public:
-  /// `table_size`: rows and columns of the spectrum table. `pixel_mm`: the pixel size to refer the table to.
+  /// `table_size`: rows and columns of the spectrum table. `pixel_mm`: the pixel size to refer the table to. Throws Error(kUsage) on sizes out of range.
   GaussianFit(SpectralBasis basis, std::int64_t channels, std::int64_t table_size, double pixel_mm);
-  /// One image [C, H, W], real or complex as the basis asks, with its pixel size (0: as the table's).
+  /// One image [C, H, W], real or complex as the basis asks, with its pixel size (0: as the table's). Throws Error(kBadData) on another type or shape and on NaN.
   void add(const at::Tensor& image, double pixel_mm);
   /// Throws Error(kBadData) when nothing was added.
   GaussianPrior finish(PriorInfo info) const;

@@ -9,6 +9,7 @@ namespace postrec {
 
 /// Decreasing diffusion noise levels sigma_0 > ... > sigma_{n-1} > 0.
 /// Karras: (smax^(1/rho) + i/(n-1) (smin^(1/rho) - smax^(1/rho)))^rho. [Karras 2022, eq. 5]
+/// Makers throw Error(kUsage) on fewer than one level and unless 0 < sigma_min < sigma_max, finite.
 class NoiseSchedule {
  public:
   static NoiseSchedule karras(int n_levels, double sigma_max, double sigma_min, double rho = 7.0);

@@ -14,10 +14,11 @@ namespace postrec {
 /// All random numbers of samplers, training and simulation are from here; operators draw masks from a counter of their own, and names and waiting times need no seed.
 class RandomStreams {
  public:
-  /// Streams of samples first_sample ... first_sample + n_samples - 1.
+  /// Streams of samples first_sample ... first_sample + n_samples - 1. Throws Error(kUsage) when they are not in [0, 2^32).
   RandomStreams(std::uint64_t seed, std::int64_t first_sample, std::int64_t n_samples);
 
   /// Independent standard normal numbers [n_samples, shape], float32 or complex64 (then N(0,1) in each real component).
+  /// Throws Error: kInternal (another type), kUsage (more than 2^34 numbers a sample).
   /// The same bits on every device; a CUDA device makes them itself, on its current stream, where CUDA was compiled in.
   /// Law: streams. Element b depends on (seed, first_sample + b, draw, shape, dtype) alone.
   at::Tensor normal(std::uint64_t draw, const std::vector<std::int64_t>& shape, at::ScalarType dtype, at::Device device = at::kCPU) const;

@@ -23,6 +23,7 @@ struct IntensityScale {
   /// Error(kConfiguration) when unit and intensity do not go together (HU with an MR prior, no HU with a CT prior).
   static IntensityScale make(IntensityUnit unit, PriorIntensity intensity, const at::Tensor& reference);
 
+  /// All elementwise, real or complex of any shape.
   at::Tensor stored_to_physical(const at::Tensor& x) const;
   at::Tensor physical_to_model(const at::Tensor& x) const;
   at::Tensor model_to_stored(const at::Tensor& x) const;
