@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "case/coil_maps.hpp"
 #include "case/noise_estimate.hpp"
@@ -369,12 +370,17 @@ void leave_out_samples(const CaseOptions& options, PluginRegistry& registry, con
 
 /// The layout that the operator measures, where the file has axes of size 1 more or less.
 void lay_out_as_measured(PluginRegistry& registry, const OperatorType& type, const std::filesystem::path& input, Measurement& measurement) {
-  if (measurement.y.is_complex() || declares_parameter(type, "n-detectors")) return;
+  if (measurement.y.is_complex()) return;
   std::vector<std::int64_t> shape = make_operator(registry, measurement, 0)->codomain().shape;
   const std::string wanted = shape_text(shape);
   shape.insert(shape.begin(), measurement.y.size(0));
   if (at::IntArrayRef(shape) == measurement.y.sizes()) return;
-  if (c10::multiply_integers(shape) != measurement.y.numel())
+  const auto long_axes = [](at::IntArrayRef sizes) {
+    std::vector<std::int64_t> axes;
+    std::copy_if(sizes.begin() + 1, sizes.end(), std::back_inserter(axes), [](std::int64_t size) { return size != 1; });
+    return axes;
+  };
+  if (long_axes(shape) != long_axes(measurement.y.sizes()))
     throw Error(ErrorKind::kBadData, "a slice of '" + input.string() + "' holds " + shape_text(measurement.y.sizes().slice(1)) + " numbers, operator '" + type.name + "' measures " + wanted,
                 "give what it measured, or set its sizes (postrec plugins describe " + type.name + ")");
   measurement.y = measurement.y.reshape(shape);
