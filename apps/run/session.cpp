@@ -141,7 +141,12 @@ NetworkPrecision precision_of(const Prior& prior) {
 }
 
 fs::path find_prior(const std::string& name) {
-  if (name.find('/') != std::string::npos || fs::path(name).extension() == kSuffix) return name;
+  if (name.find('/') != std::string::npos || fs::path(name).extension() == kSuffix) {
+    std::error_code failure;
+    if (fs::exists(name, failure) && !fs::is_regular_file(name, failure))  // a pipe would be waited for
+      throw Error(ErrorKind::kBadData, "prior '" + name + "' is no regular file", "give a .safetensors file");
+    return name;
+  }
   for (const auto& folder : prior_folders()) {
     const fs::path file = folder / (name + kSuffix);
     if (fs::exists(file)) return file;

@@ -1,5 +1,6 @@
 // Everything that can be wrong with an input or an output: one line, the documented code, nothing left behind.
 #include <ATen/ATen.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -126,6 +127,21 @@ TEST_F(BadInput, OptionsThatMeanNothingAreRefused) {
   expect_error(run_postrec({"train", path("mr.nii.gz"), "--prediction", "noise", "--licence", "CC0", "--output", path("a.safetensors")}), 64, {"--prediction", "without --measure"});
   expect_error(run_postrec({"likelihood", path("mr.nii.gz"), "--prior", path("mr.safetensors"), "--threshold", "nan"}), 64, {"--threshold"});
   expect_nothing_written("out");
+}
+
+// The views of a sinogram are what it has.
+TEST_F(BadInput, ASinogramIsAsItsOperatorMeasures) {
+  write_nifti(path("sinogram.nii.gz"), {at::rand({1, 1, 24, 31}), {}, IntensityUnit::kArbitrary});
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--set", "n-views=3"}, {"--set", "n-views=31", "--set", "n-detectors=24"}}) {
+    std::vector<std::string> words = {"reconstruct", path("sinogram.nii.gz"), "--operator", "ct-radon", "--unit", "hu", "--sigma-y", "0.01", "--prior", path("ct.safetensors"), "--output", path("out")};
+    words.insert(words.end(), wrong.begin(), wrong.end());
+    expect_error(run_postrec(words), 65, {"[24, 31]", "'ct-radon' measures"});
+  }
+}
+
+TEST_F(BadInput, APriorIsAFile) {
+  ASSERT_EQ(mkfifo(path("pipe.safetensors").c_str(), 0600), 0);
+  expect_error(run_postrec(mr_arguments("out", {"--prior", path("pipe.safetensors")})), 65, {"pipe.safetensors", "no regular file"});
 }
 
 // The first slices of a stack of another scan would be taken.
