@@ -73,8 +73,9 @@ OutputFolder::OutputFolder(fs::path final_path, OnExisting on_existing, const st
     : on_existing_(on_existing), marker_files_(marker_files) {
   require_separate_output(final_path, inputs);
   final_ = plain(final_path);
-  require_replaceable(final_, on_existing, marker_files);
   std::error_code failure;
+  if (fs::is_symlink(final_, failure) && fs::is_directory(final_, failure)) final_ = fs::canonical(final_);  // the link stays
+  require_replaceable(final_, on_existing, marker_files);
   const fs::path parent = final_.has_parent_path() ? final_.parent_path() : fs::path(".");
   for (fs::path missing = fs::absolute(parent); !fs::exists(missing, failure) && missing.has_relative_path(); missing = missing.parent_path())
     created_parents_.insert(created_parents_.begin(), missing);
