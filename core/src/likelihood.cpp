@@ -28,7 +28,24 @@ class GaussianLikelihood::Spectrum {
     return found != diagonals_.end() ? found->second : diagonals_[basis] = choose(op, basis, device);
   }
 
+  /// The root of a low quantile of d over what is seen; 0 without d.
+  double least_gain(const Operator& op, SpectralBasis basis, const at::Device& device) {
+    const at::Tensor d = diagonal(op, basis, device);
+    const std::lock_guard lock(mutex_);
+    const auto found = least_gains_.find(basis);
+    return found != least_gains_.end() ? found->second : least_gains_[basis] = low_quantile(d);
+  }
+
  private:
+  static double low_quantile(const at::Tensor& diagonal) {
+    constexpr double kSeen = 0.01, kQuantile = 0.1;
+    if (!diagonal.defined()) return 0.0;
+    const double largest = diagonal.max().item<double>();
+    if (!(largest > 0.0)) return 0.0;
+    const at::Tensor seen = std::get<0>(diagonal.masked_select(diagonal.gt(kSeen * largest)).sort());
+    return std::sqrt(seen[static_cast<std::int64_t>(kQuantile * static_cast<double>(seen.numel()))].item<double>());
+  }
+
   struct Estimate {
     at::Tensor diagonal;
     double share = 0.0;                        ///< of the energy of the matrix that lies on its diagonal
@@ -65,6 +82,7 @@ class GaussianLikelihood::Spectrum {
 
   std::mutex mutex_;
   std::map<SpectralBasis, at::Tensor> diagonals_;
+  std::map<SpectralBasis, double> least_gains_;
 };
 
 namespace {
@@ -106,14 +124,8 @@ GaussianLikelihood::GaussianLikelihood(std::shared_ptr<const Operator> op, at::T
   if (n_entries < y_.numel()) y_ = times_table(y_.unsqueeze(0), measured.to(at::kFloat)).squeeze(0);
 }
 
-double GaussianLikelihood::least_gain(SpectralBasis basis) const {
-  constexpr double kSeen = 0.01, kQuantile = 0.1;
-  const at::Tensor diagonal = spectrum_->diagonal(*op_, basis, y_.device());
-  if (!diagonal.defined()) return 0.0;
-  const double largest = diagonal.max().item<double>();
-  if (!(largest > 0.0)) return 0.0;
-  const at::Tensor seen = std::get<0>(diagonal.masked_select(diagonal.gt(kSeen * largest)).sort());
-  return std::sqrt(seen[static_cast<std::int64_t>(kQuantile * static_cast<double>(seen.numel()))].item<double>());
+double GaussianLikelihood::annealed_sigma_y(SpectralBasis basis, double covering) const {
+  return covering > 0.0 ? std::max(sigma_y_, spectrum_->least_gain(*op_, basis, y_.device()) * covering) : sigma_y_;
 }
 
 GaussianLikelihood GaussianLikelihood::with_sigma_y(double sigma_y) const {

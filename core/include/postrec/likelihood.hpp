@@ -27,9 +27,9 @@ class GaussianLikelihood {
   const Operator& op() const { return *op_; }
   const at::Tensor& y() const { return y_; }
   double sigma_y() const { return sigma_y_; }
-  /// How little the operator passes on of what it passes on at all: the root of a low quantile (.1) of diag(Q^H A^H A Q) over frequencies above a hundredth of the largest. 0: not
-  /// known, where A^H A is closer to diagonal in pixels.
-  double least_gain(SpectralBasis basis) const;
+  /// The noise that the data may be taken to have where noise of the image as large as `covering` follows: sigma_y, or g covering where that is more, with g how little the operator passes on of what
+  /// it passes on at all: the root of a low quantile (.1) of diag(Q^H A^H A Q) over frequencies above a hundredth of the largest. g is 0 where A^H A is closer to diagonal in pixels.
+  double annealed_sigma_y(SpectralBasis basis, double covering) const;
   /// The same measurement with noise of another size. Copies nothing. Throws Error(kBadData) on sigma_y <= 0.
   GaussianLikelihood with_sigma_y(double sigma_y) const;
   /// Real components of the measured entries.

@@ -49,10 +49,8 @@ void Bridge::restore(const std::map<std::string, at::Tensor>& state) {
 
 // Noise in the data that is small against what the operator passes on of the next level's noise, in every direction, is forgotten there. With sigma_y alone, data of little
 // noise make H so stiff at high levels that conjugate gradients do not arrive, and samples are too wide. The last level always has sigma_y.
-double Bridge::annealed_sigma_y(SpectralBasis basis, const Level& level) {
-  if (!task_.likelihood) return 0.0;
-  if (!gain_) gain_ = task_.likelihood->least_gain(basis);
-  return std::max(task_.likelihood->sigma_y(), task_.setting("anneal") * *gain_ * level.next_sigma);
+double Bridge::annealed_sigma_y(SpectralBasis basis, const Level& level) const {
+  return task_.likelihood ? task_.likelihood->annealed_sigma_y(basis, task_.setting("anneal") * level.next_sigma) : 0.0;
 }
 
 at::Tensor Bridge::draw(const at::Tensor& denoised, const SpectralCovariance& covariance, double sigma_y, const Level& level, LevelRecord& record) const {

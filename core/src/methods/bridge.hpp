@@ -32,11 +32,10 @@ class Bridge : public SamplingMethod {
   /// What the noise of the data in a draw is made of, [B, codomain].
   at::Tensor white_data(const Level& level) const;
   /// The noise that the data are taken to have at a level.
-  double annealed_sigma_y(SpectralBasis basis, const Level& level);
+  double annealed_sigma_y(SpectralBasis basis, const Level& level) const;
   SolveOptions solve_options(double sigma_y, const Level& level) const;
 
   const double norm_ = task_.likelihood ? task_.likelihood->op().norm_bound() : 0.0;
-  std::optional<double> gain_;                 ///< GaussianLikelihood::least_gain
   std::optional<ErrorInflation> inflation_;
   at::Tensor noise_energy_;                    ///< of the measurement, by band: what ErrorInflation takes
   at::Tensor inflation_by_band_;               ///< at the level before

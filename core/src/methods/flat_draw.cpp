@@ -21,7 +21,7 @@ at::Tensor draw_about(const SamplingTask& task, const at::Tensor& mean, double v
   const SpectralBasis basis = task.prior.error_covariance(std::sqrt(variance), task.image.shape).basis();
   const at::TensorOptions where = at::TensorOptions().dtype(at::kFloat).device(task.device);
   const SpectralCovariance covariance(basis, at::full(task.image.shape, variance, where));
-  const double sigma_y = std::max(task.likelihood->sigma_y(), kAnneal * task.likelihood->least_gain(basis) * forgotten);
+  const double sigma_y = task.likelihood->annealed_sigma_y(basis, kAnneal * forgotten);
   SolveOptions options = task.solve;
   options.tolerance *= std::max(1.0, task.likelihood->op().norm_bound() * forgotten / sigma_y);
   SolveReport report;

@@ -14,7 +14,7 @@ namespace postrec {
 /// M = (A^H A/sigma_y^2 + I/variance)^-1, in closed form where the operator has one. Without noise (zeros) it is the most probable x0.
 ///
 /// The error of the solver is small against the spread of x0 or, in the data, against `forgotten`: a noise level that follows and covers
-/// it. Differs from the papers: for the same reason the data have at least a twentieth of that noise, as far as A passes it on (GaussianLikelihood::least_gain).
+/// it. Differs from the papers: for the same reason the data have at least a twentieth of that noise, as far as A passes it on (GaussianLikelihood::annealed_sigma_y).
 /// Adds to record.solve and sets record.misfit, of `mean`.
 at::Tensor draw_about(const SamplingTask& task, const at::Tensor& mean, double variance, const at::Tensor& white_image,
                       const at::Tensor& white_data, double forgotten, LevelRecord& record);
