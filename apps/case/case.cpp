@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 
 #include "case/coil_maps.hpp"
+#include "case/long_axes.hpp"
 #include "case/noise_estimate.hpp"
 #include "case/operator_parameters.hpp"
 #include "case/seeds.hpp"
@@ -375,12 +375,7 @@ void lay_out_as_measured(PluginRegistry& registry, const OperatorType& type, con
   const std::string wanted = shape_text(shape);
   shape.insert(shape.begin(), measurement.y.size(0));
   if (at::IntArrayRef(shape) == measurement.y.sizes()) return;
-  const auto long_axes = [](at::IntArrayRef sizes) {
-    std::vector<std::int64_t> axes;
-    std::copy_if(sizes.begin() + 1, sizes.end(), std::back_inserter(axes), [](std::int64_t size) { return size != 1; });
-    return axes;
-  };
-  if (long_axes(shape) != long_axes(measurement.y.sizes()))
+  if (long_axes(at::IntArrayRef(shape).slice(1)) != long_axes(measurement.y.sizes().slice(1)))
     throw Error(ErrorKind::kBadData, "a slice of '" + input.string() + "' holds " + shape_text(measurement.y.sizes().slice(1)) + " numbers, operator '" + type.name + "' measures " + wanted,
                 "give what it measured, or set its sizes (postrec plugins describe " + type.name + ")");
   measurement.y = measurement.y.reshape(shape);

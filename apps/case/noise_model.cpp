@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <functional>
-#include <iterator>
 #include <numeric>
 
+#include "case/long_axes.hpp"
 #include "case/seeds.hpp"
 #include "case/simulation.hpp"
 #include "cli/number_text.hpp"
@@ -36,11 +36,6 @@ at::Tensor read_square(const std::filesystem::path& path) {
 
 /// Axes of size 1 apart. A list goes along the axes in their order.
 bool is_laid_out_as(const at::Tensor& values, at::IntArrayRef shape) {
-  const auto long_axes = [](at::IntArrayRef sizes) {
-    std::vector<std::int64_t> axes;
-    std::copy_if(sizes.begin(), sizes.end(), std::back_inserter(axes), [](std::int64_t size) { return size != 1; });
-    return axes;
-  };
   const auto axes = long_axes(values.sizes());
   return axes.size() <= 1 || axes == long_axes(shape);
 }
