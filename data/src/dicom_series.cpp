@@ -172,11 +172,11 @@ void warn(DicomSeries& series) {
   };
   if (!all([](const DicomHeader& h) { return h.has_position && h.has_orientation && h.has_pixel_spacing; }))
     series.warnings.emplace_back("position, orientation or pixel size are not in the file; 1 mm and the identity stand in for them");
-  const auto is_no_magnitude = [](const DicomHeader& h) {
+  const auto is_magnitude = [](const DicomHeader& h) {
     constexpr const char* kOthers[] = {"P", "R", "I", "PHASE", "PHASE MAP", "REAL", "IMAGINARY", "MIXED"};
-    return std::any_of(std::begin(kOthers), std::end(kOthers), [&](const char* other) { return std::strcmp(h.component, other) == 0; });
+    return std::none_of(std::begin(kOthers), std::end(kOthers), [&](const char* other) { return std::strcmp(h.component, other) == 0; });
   };
-  if (series.modality == "MR" && !all([&](const DicomHeader& h) { return !is_no_magnitude(h); }))
+  if (series.modality == "MR" && !all(is_magnitude))
     series.warnings.emplace_back("these are phase, real or imaginary images, and are taken for magnitudes: give the magnitudes");
   if (series.modality != "CT") return;
   if (!all([](const DicomHeader& h) { return h.has_rescale; }))

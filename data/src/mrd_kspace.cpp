@@ -230,11 +230,10 @@ GatheredKspace gather_ismrmrd(const MrdFile& file, const std::string& name, cons
   const double thickness = length_or_1(encoding.encoded_fov_mm[2]);
   for (const MrdReadout* readout : sorted.image) {
     const MrdReadout& first = *first_of_slice.emplace(readout->slice, readout).first->second;
-    double squared = 0.0;
-    for (int i = 0; i < 3; ++i) squared += std::pow(readout->position_mm[i] - first.position_mm[i], 2);
+    const double apart = std::hypot(readout->position_mm[0] - first.position_mm[0], readout->position_mm[1] - first.position_mm[1], readout->position_mm[2] - first.position_mm[2]);
     // A scan that follows motion moves its slices a little.
-    if (std::sqrt(squared) > thickness)
-      refuse(name, "readouts of slice " + std::to_string(readout->slice) + " lie " + std::to_string(std::sqrt(squared)) + " mm apart", "they are slices of their own: export each stack to a file of its own");
+    if (apart > thickness)
+      refuse(name, "readouts of slice " + std::to_string(readout->slice) + " lie " + std::to_string(apart) + " mm apart", "they are slices of their own: export each stack to a file of its own");
   }
   std::vector<SlicePlane> planes;
   for (const auto& [slice, readout] : first_of_slice) planes.push_back(plane_of(*readout));
