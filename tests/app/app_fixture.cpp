@@ -31,6 +31,7 @@ struct Pipe {
   dup2(err, STDERR_FILENO);
   // A child that waits shares its cores with other tests: it should sleep, not spin.
   setenv("OMP_WAIT_POLICY", "passive", 1);
+  unsetenv("SLURM_ARRAY_TASK_ID");             // the tests may themselves run in an array
   for (const auto& setting : options.environment) putenv(const_cast<char*>(setting.c_str()));
   if (options.file_size_limit > 0) {
     // With the signal ignored a write beyond the limit fails as on a full disk.

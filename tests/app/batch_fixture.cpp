@@ -80,6 +80,7 @@ int start_postrec(const std::vector<std::string>& arguments) {
   const int nowhere = open("/dev/null", O_RDWR);
   for (const int fd : {0, 1, 2}) dup2(nowhere, fd);
   setenv("OMP_WAIT_POLICY", "passive", 1);
+  unsetenv("SLURM_ARRAY_TASK_ID");
   execv(POSTREC_PROGRAM, argv.data());
   _exit(127);
 }

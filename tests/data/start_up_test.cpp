@@ -13,8 +13,7 @@ TEST(StartUpDeathTest, ItkAutoloadPathLoadsNothing) {
   // A fresh process, because ITK looks at the variable once.
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   const TempFolder folder;
-  const fs::path trace = fs::temp_directory_path() / ("postrec-autoload-" + std::to_string(::getuid()));
-  fs::remove(trace);
+  const fs::path trace = folder / "trace";
   ::setenv("ITK_AUTOLOAD_PATH", POSTREC_AUTOLOAD_TRAP, 1);
   ::setenv("POSTREC_AUTOLOAD_TRACE", trace.c_str(), 1);
   EXPECT_EXIT(
@@ -24,7 +23,6 @@ TEST(StartUpDeathTest, ItkAutoloadPathLoadsNothing) {
       },
       testing::ExitedWithCode(0), "");
   ::unsetenv("ITK_AUTOLOAD_PATH");
-  fs::remove(trace);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "expect_error.hpp"
 #include "law_checks.hpp"
+#include "temp_folder.hpp"
 
 namespace postrec {
 namespace {
@@ -142,18 +143,16 @@ at::Tensor read_square(const fs::path& path, std::int64_t n_coils, std::int64_t 
 TEST(Espirit, AgreesWithBart) {
   if (std::system("command -v bart >/dev/null 2>&1") != 0) GTEST_SKIP() << "the program 'bart' is not installed";
   constexpr std::int64_t kCoils = 8, kN = 128;
-  std::string pattern = (fs::temp_directory_path() / "postrec-espirit-XXXXXX").string();
-  const fs::path folder = ::mkdtemp(pattern.data());
+  const test::TempFolder folder;
   // -O: eigenvectors by LAPACK. Without it BART stops after 30 power iterations, not yet at the eigenvector where the second eigenvalue is near.
   ASSERT_EQ(
       std::system(
-          ("cd '" + folder.string() +
+          ("cd '" + folder.path().string() +
            "' && export OMP_NUM_THREADS=1 && bart phantom -k -s8 -x128 k >/dev/null && bart ecalib -O -m1 k m >/dev/null && bart ecalib -m1 k p >/dev/null")
               .c_str()),
       0);
   const at::Tensor kspace = read_square(folder / "k.cfl", kCoils, kN), exact = read_square(folder / "m.cfl", kCoils, kN),
                    iterated = read_square(folder / "p.cfl", kCoils, kN);
-  fs::remove_all(folder);
   const at::Tensor maps = espirit_maps(kspace, find_calibration_region(at::ones({kN, kN}, at::kBool)));
   const at::Tensor picture = energy(centred_dft(kspace, false)).sqrt();
   const at::Tensor object = picture.gt(0.1 * picture.max());

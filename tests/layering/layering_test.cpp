@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "temp_folder.hpp"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -93,13 +95,11 @@ TEST_P(Layering, TheTreeKeepsTheRule) {
 
 TEST_P(Layering, APlantedBreachIsFound) {
   const Rule& rule = GetParam();
-  const fs::path root = fs::path(testing::TempDir()) / ("layering_" + std::to_string(std::hash<std::string>{}(rule.name)));
-  fs::remove_all(root);
+  const postrec::test::TempFolder root;
   const fs::path file = root / rule.planted_path;
   fs::create_directories(file.parent_path());
   std::ofstream(file) << "int before;\n" << rule.planted_line << "\n";
-  const auto found = breaches(rule, root);
-  fs::remove_all(root);
+  const auto found = breaches(rule, root.path());
   ASSERT_EQ(found.size(), 1u) << rule.name;
   EXPECT_EQ(found[0], rule.planted_path + ":2: " + rule.planted_line);
 }

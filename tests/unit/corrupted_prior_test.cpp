@@ -18,6 +18,7 @@
 #include "postrec/error.hpp"
 #include "postrec/prior_file.hpp"
 #include "safetensors.hpp"
+#include "temp_folder.hpp"
 
 namespace postrec::test {
 namespace {
@@ -271,14 +272,6 @@ void add_bad_shapes(BadFiles& files, const SafeTensors& good) {
 
 class CorruptedPrior : public ::testing::Test {
  protected:
-  CorruptedPrior() {
-    folder_ = fs::temp_directory_path() / ("postrec_corrupted_prior_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    path_ = folder_ / "prior.safetensors";
-  }
-  ~CorruptedPrior() override { fs::remove_all(folder_); }
-
   /// How many of the files are refused as they must be; the others are test failures.
   std::size_t refused(const BadFiles& files) const {
     std::size_t n = 0;
@@ -308,8 +301,8 @@ class CorruptedPrior : public ::testing::Test {
     return {content_of(path_), read_safetensors(path_)};
   }
 
-  fs::path folder_;
-  fs::path path_;
+  TempFolder folder_;
+  fs::path path_ = folder_ / "prior.safetensors";
 };
 
 TEST_F(CorruptedPrior, NetworkFilesAreRefused) {

@@ -14,6 +14,7 @@
 #include "postrec/prior_file.hpp"
 #include "postrec/random.hpp"
 #include "postrec/sha256.hpp"
+#include "temp_folder.hpp"
 
 namespace postrec::test {
 namespace {
@@ -22,14 +23,6 @@ namespace fs = std::filesystem;
 
 class PriorFile : public ::testing::Test {
  protected:
-  PriorFile() {
-    folder_ = fs::temp_directory_path() / ("postrec_prior_file_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    path_ = folder_ / "prior.safetensors";
-  }
-  ~PriorFile() override { fs::remove_all(folder_); }
-
   static GaussianPrior example() {
     PriorInfo info{"brain", "CC-BY-4.0", "twelve heads, \"quoted\" and \xc3\xa9", PriorIntensity::kPercentile, ""};
     return GaussianPrior(SpectralBasis::kDct, RandomStreams(1, 0, 2).uniform(0, {6, 7}) + 0.1, at::tensor({0.25f, -0.5f}), 0.9, info);
@@ -50,8 +43,8 @@ class PriorFile : public ::testing::Test {
     expect_error(ErrorKind::kBadData, path_.string(), [&] { load_prior(path_); });
   }
 
-  fs::path folder_;
-  fs::path path_;
+  TempFolder folder_;
+  fs::path path_ = folder_ / "prior.safetensors";
 };
 
 constexpr const char* kMetadata =
@@ -77,7 +70,7 @@ TEST_F(PriorFile, RoundTrip) {
   EXPECT_EQ(gaussian.info().sha256, sha256_file(path_));
   EXPECT_EQ(gaussian.info().channels, "intensity, intensity");
   // Nothing but the file is left in the folder.
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
 }
 
 TEST_F(PriorFile, NetworkRoundTrip) {
@@ -151,7 +144,7 @@ TEST_F(PriorFile, TheFirstFormatIsAccepted) {
 
 TEST_F(PriorFile, MissingOrNoFile) {
   expect_error(ErrorKind::kNoInput, path_.string(), [&] { load_prior(path_); });
-  expect_error(ErrorKind::kNoInput, folder_.string(), [&] { load_prior(folder_); });
+  expect_error(ErrorKind::kNoInput, folder_.path().string(), [&] { load_prior(folder_.path()); });
 }
 
 TEST_F(PriorFile, EveryTruncationIsRefused) {
@@ -237,7 +230,7 @@ TEST_F(PriorFile, CannotCreate) {
   // A folder in the file's place: what was there stays, no temporary file is left.
   fs::create_directories(path_ / "inside");
   expect_error(ErrorKind::kCannotCreate, path_.string(), [&] { save_prior(path_, example()); });
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
 }
 
 }  // namespace

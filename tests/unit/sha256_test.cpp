@@ -9,6 +9,7 @@
 #include "postrec/random.hpp"
 #include "postrec/sha256.hpp"
 #include "sha256_blocks.hpp"
+#include "temp_folder.hpp"
 
 namespace postrec::test {
 namespace {
@@ -34,7 +35,8 @@ TEST(Sha256, InstructionsGiveWhatThePortableCodeGives) {
 }
 
 TEST(Sha256, FileIsItsContent) {
-  const auto path = std::filesystem::temp_directory_path() / "postrec_sha256_test";
+  const TempFolder folder;
+  const auto path = folder / "content";
   const std::string text = "head" + std::string(3 << 20, 'x');
   std::ofstream(path, std::ios::binary) << text;
   EXPECT_EQ(sha256_file(path), sha256_hex(text.data(), text.size()));

@@ -15,6 +15,7 @@
 #include "postrec/torchscript_prior.hpp"
 #include "pretend_device.hpp"
 #include "safetensors.hpp"
+#include "temp_folder.hpp"
 
 namespace postrec::test {
 namespace {
@@ -25,15 +26,6 @@ constexpr double kVariance = 2.0;              // of the white Gaussian whose de
 
 class TorchScript : public ::testing::Test {
  protected:
-  TorchScript() {
-    folder_ = fs::temp_directory_path() / ("postrec_torchscript_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    path_ = folder_ / "prior.safetensors";
-    module_ = folder_ / "module.pt";
-  }
-  ~TorchScript() override { fs::remove_all(folder_); }
-
   /// Writes a module whose forward(x, sigma) has this body.
   fs::path write_module(const std::string& body) const {
     torch::jit::Module module("denoiser");
@@ -65,9 +57,9 @@ class TorchScript : public ::testing::Test {
   }
   void write(const fs::path& path, const std::string& bytes) const { std::ofstream(path, std::ios::binary) << bytes; }
 
-  fs::path folder_;
-  fs::path path_;
-  fs::path module_;
+  TempFolder folder_;
+  fs::path path_ = folder_ / "prior.safetensors";
+  fs::path module_ = folder_ / "module.pt";
 };
 
 // Its weights go along, once.
@@ -166,7 +158,7 @@ TEST_F(TorchScript, WhatIsNoModuleIsRefused) {
     expect_error(ErrorKind::kBadData, "is not TorchScript", [&] { TorchScriptModule(module_, {}); });
   }
   expect_error(ErrorKind::kNoInput, "none.pt", [&] { TorchScriptModule(folder_ / "none.pt", {}); });
-  expect_error(ErrorKind::kNoInput, folder_.string(), [&] { TorchScriptModule(folder_, {}); });
+  expect_error(ErrorKind::kNoInput, folder_.path().string(), [&] { TorchScriptModule(folder_.path(), {}); });
   torch::jit::Module other("other");
   other.define("def encode(self, x):\n  return x\n");
   other.save(module_.string());

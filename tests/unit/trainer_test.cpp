@@ -13,6 +13,7 @@
 #include "expect_error.hpp"
 #include "postrec/random.hpp"
 #include "safetensors.hpp"
+#include "temp_folder.hpp"
 
 namespace postrec::test {
 namespace {
@@ -68,19 +69,13 @@ std::string content(const fs::path& path) {
 class TrainerTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = (fs::path(testing::TempDir()) / "trainer_XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
     threads_ = at::get_num_threads();
     at::set_num_threads(1);  // so small a network waits for other threads longer than it computes
   }
-  void TearDown() override {
-    at::set_num_threads(threads_);
-    fs::remove_all(folder_);
-  }
+  void TearDown() override { at::set_num_threads(threads_); }
   fs::path path(const char* name) const { return folder_ / name; }
 
-  fs::path folder_;
+  TempFolder folder_;
   int threads_ = 1;
 };
 
@@ -305,7 +300,7 @@ TEST_F(TrainerTest, ACheckpointIsAllOrNothing) {
   EXPECT_EQ(content(path("c")), before);
   one.save_checkpoint(path("c"));
   EXPECT_NE(content(path("c")), before);
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1) << "something temporary was left";
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1) << "something temporary was left";
 }
 
 TEST_F(TrainerTest, RefusesImpossibleOptions) {
