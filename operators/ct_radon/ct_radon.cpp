@@ -117,6 +117,15 @@ void read_source(const Parameters& parameters, ct::Geometry& geometry) {
   geometry.source_to_detector_mm = checked_length(parameters, "source-to-detector-mm");
 }
 
+std::int64_t covering_detectors(const ct::Geometry& geometry) {
+  const double n = geometry.covering_detectors();
+  if (n <= kMaxRays) return static_cast<std::int64_t>(n);
+  throw Error(ErrorKind::kConfiguration,
+              "with detector-spacing-mm " + std::to_string(geometry.detector_spacing_mm) + " it takes more than " + std::to_string(kMaxRays) +
+                  " detectors to see the whole image",
+              "set n-detectors or a coarser detector-spacing-mm");
+}
+
 ct::Geometry geometry_of(const Parameters& parameters) {
   ct::Geometry geometry;
   geometry.height = checked_integer(parameters, "height", kMaxSize);
@@ -130,7 +139,7 @@ ct::Geometry geometry_of(const Parameters& parameters) {
   geometry.detector_spacing_mm = has_spacing ? checked_length(parameters, "detector-spacing-mm") : geometry.pixel_mm * geometry.magnification();
   geometry.detector_offset_mm = real_or(parameters, "detector-offset-mm", 0.0);
   const bool has_detectors = parameters.has("n-detectors");
-  geometry.n_detectors = has_detectors ? checked_integer(parameters, "n-detectors", kMaxRays) : geometry.covering_detectors();
+  geometry.n_detectors = has_detectors ? checked_integer(parameters, "n-detectors", kMaxRays) : covering_detectors(geometry);
   ct::check_geometry(geometry);
   return geometry;
 }
@@ -177,7 +186,8 @@ ct::DeviceProjector CtRadon::projector_for(const at::Device& device) const {
 /// on A^T A from a constant image makes that bound tight; the least of all iterates counts, and it stops within 1 % of the bound from below.
 double CtRadon::compute_norm_bound() const {
   constexpr int kMaxIterations = 20;
-  constexpr double kRounding = 1e-4;           // float32 sums of up to a few thousand positive terms, twice
+  // Of float32 sums of positive terms: 1e-4 is enough for up to a few thousand, twice; a pixel of the adjoint may sum over more.
+  const double rounding = std::max(1e-4, 0x1p-24 * static_cast<double>(projector_.n_adjoint_terms()));
   at::Tensor image = at::ones({1, 1, geometry_.height, geometry_.width}, at::kFloat);
   double least = std::numeric_limits<double>::infinity();
   for (int iteration = 0; iteration < kMaxIterations; ++iteration) {
@@ -196,7 +206,7 @@ double CtRadon::compute_norm_bound() const {
     if (largest == 0 || least <= 1.02 * inner / square) break;
     image = next / largest;
   }
-  return std::sqrt(least) * (1 + kRounding);
+  return std::sqrt(least) * (1 + rounding);
 }
 
 const OperatorType& ct_radon_type() {

@@ -26,13 +26,13 @@ double Geometry::fan_angle_rad(double detector) const {
 
 double Geometry::image_radius_mm() const { return 0.5 * pixel_mm * std::hypot(static_cast<double>(height), static_cast<double>(width)); }
 
-std::int64_t Geometry::covering_detectors() const {
+double Geometry::covering_detectors() const {
   double half_mm = image_radius_mm();
   if (beam != Beam::kParallel) {
     const double half_fan = std::asin(std::min(0.999, image_radius_mm() / source_to_isocenter_mm));
     half_mm = source_to_detector_mm * (beam == Beam::kFanFlat ? std::tan(half_fan) : half_fan);
   }
-  return static_cast<std::int64_t>(std::ceil(2 * (half_mm + std::abs(detector_offset_mm)) / detector_spacing_mm)) + 1;
+  return std::ceil(2 * (half_mm + std::abs(detector_offset_mm)) / detector_spacing_mm) + 1;
 }
 
 Ray ray_of(const Geometry& geometry, std::int64_t view, double detector) {

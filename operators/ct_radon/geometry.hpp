@@ -33,8 +33,8 @@ struct Geometry {
   double fan_angle_rad(double detector) const;
   /// From the isocentre to the outer edge of the image's corner pixels.
   double image_radius_mm() const;
-  /// Detectors that cover the whole image at every angle.
-  std::int64_t covering_detectors() const;
+  /// Detectors that cover the whole image at every angle: whole, and perhaps more than any integer.
+  double covering_detectors() const;
 };
 
 /// A point of a ray (mm) and its unit direction, away from the source.

@@ -71,6 +71,12 @@ at::Tensor Projector::adjoint(const at::Tensor& sinograms) const {
   return images;
 }
 
+std::int64_t Projector::n_adjoint_terms() const {
+  std::int64_t n = 0;
+  for (const RayBundle& bundle : rays_.bundles()) n += bundle.n_taps;
+  return n;
+}
+
 /// Calls visit(placement, k, index in the sinogram) for each ray that meets the image.
 template <class Visit>
 void Projector::for_each_ray(Visit visit) const {

@@ -19,6 +19,7 @@ class Projector {
 
   at::Tensor forward(const at::Tensor& images) const;      ///< contiguous [B, 1, H, W] -> [B, view, detector], image unit times mm
   at::Tensor adjoint(const at::Tensor& sinograms) const;   ///< contiguous [B, view, detector] -> [B, 1, H, W]
+  std::int64_t n_adjoint_terms() const;                    ///< of the sum that makes a pixel of the adjoint, at most
 
  private:
   template <class Visit>

@@ -53,17 +53,19 @@ float least_gap(const std::vector<float>& start, const std::vector<float>& slope
 }
 
 /// How a pixel's rays are found. Rounding moves the index of the first candidate by a few 1e-7 of the largest number in its computation;
-/// candidates that start `tap_margin` earlier and end as much later miss no ray.
+/// candidates that start `tap_margin` earlier and end as much later miss no ray. However fine the detector, there are no more than all rays.
 void set_affine_taps(RayBundle& bundle) {
   const double margin = 4e-7 * std::max({bundle.width, bundle.height, bundle.n_rays});
   const double width_in_rays = 2.0 / bundle.affine_step;
-  bundle.n_taps = static_cast<int>(std::ceil(width_in_rays + 2 * margin));
-  bundle.tap_margin = static_cast<float>(0.5 * (bundle.n_taps - width_in_rays));
+  const double n_taps = std::ceil(width_in_rays + 2 * margin);
+  bundle.n_taps = static_cast<int>(std::min(n_taps, static_cast<double>(bundle.n_rays)));
+  bundle.tap_margin = static_cast<float>(0.5 * (n_taps - width_in_rays));
 }
 
 void set_fan_taps(RayBundle& bundle) {
   bundle.tap_margin = 1e-6f * (std::abs(bundle.index_scale) + static_cast<float>(bundle.n_rays));
-  bundle.n_taps = static_cast<int>(2.0f / std::min(bundle.first_gap, bundle.last_gap) + 2.0f * bundle.tap_margin) + 2;
+  const int n_taps = static_cast<int>(2.0f / std::min(bundle.first_gap, bundle.last_gap) + 2.0f * bundle.tap_margin) + 2;
+  bundle.n_taps = std::min(n_taps, bundle.n_rays);
 }
 
 /// Where the pixel at (row, column) of the marched image is seen by the view's source, see RayBundle.

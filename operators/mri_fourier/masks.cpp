@@ -108,11 +108,13 @@ std::int64_t throw_darts(Mask& mask, const std::vector<std::int64_t>& order, con
 }
 
 /// Starts from the radius of the densest packing there is (hexagonal) and shrinks until the throw places n_outer samples;
-/// at radius 1 nothing is excluded, so that it always ends.
+/// at radius 1 nothing is excluded, so that it always ends. Beyond the plane's diagonal a larger radius excludes no more.
 void add_poisson_disc(Mask& mask, const MaskRequest& request, std::int64_t n_outer) {
   const auto order = draw_order(mask, request.seed, [](std::int64_t) { return 1.0; });
   const Mask block = mask;
-  std::int64_t radius_squared = 1 + static_cast<std::int64_t>(2.0 / std::sqrt(3.0) * request.acceleration);
+  const auto height = static_cast<double>(request.height), width = static_cast<double>(request.width);
+  const double densest_squared = 2.0 / std::sqrt(3.0) * request.acceleration, diagonal_squared = height * height + width * width;
+  std::int64_t radius_squared = 1 + static_cast<std::int64_t>(std::min(densest_squared, diagonal_squared));
   while (throw_darts(mask, order, request, radius_squared, n_outer) < n_outer) {
     mask = block;
     --radius_squared;

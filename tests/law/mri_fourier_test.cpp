@@ -358,6 +358,13 @@ TEST(Masks, poisson_disc) {
   }
 }
 
+/// A single sample is where the first throw falls, whatever the radius: no disc needs to be larger than the plane, or to have more than 2^63 samples.
+TEST(Masks, PoissonDiscTakesAnyAcceleration) {
+  const auto one_sample = make_mask(request(MaskPattern::kPoissonDisc, 211.0 * 157.0, 0));
+  EXPECT_EQ(count(one_sample), 1);
+  for (const double acceleration : {1e8, 8e18, 1e300}) EXPECT_EQ(make_mask(request(MaskPattern::kPoissonDisc, acceleration, 0)), one_sample);
+}
+
 // Kernels.
 
 TEST(ComplexKernels, AgreeWithTheirFormulas) {
