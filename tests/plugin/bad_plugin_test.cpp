@@ -87,6 +87,7 @@ TEST_F(RawOperator, GivesItsOwnMemory) {
   }
   expect_error(ErrorKind::kNumerical, "failed after giving", [&] { make("gives-and-fails")->forward(x_); });
   expect_error(ErrorKind::kUnavailable, "gave its input as its result", [&] { make("gives-its-input")->forward(x_); });
+  expect_error(ErrorKind::kUnavailable, "gave its input as its result", [&] { make("gives-its-point")->adjoint(x_, 3 * x_); });
 }
 
 TEST_F(RawOperator, PromisesToGiveAndDoesNot) {

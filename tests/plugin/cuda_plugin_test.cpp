@@ -214,6 +214,16 @@ TEST_F(CudaPluginOnGpu, WorksOnTheStreamOfTheCall) {
   EXPECT_LE(relative_difference(y, OnHost{blocks}.forward(image)), kRounding);
 }
 
+TEST_F(CudaPluginOnGpu, WorksOnTheGpuOfItsTensorsAndLeavesTheCurrentOne) {
+  const c10::impl::VirtualGuardImpl gpus(at::kCUDA);
+  if (gpus.deviceCount() < 2) GTEST_SKIP() << "one CUDA device only";
+  const at::Device second(at::kCUDA, 1), before = gpus.getDevice();
+  const at::Tensor x = random({2, 2, 8, 12}, 1), y = registry_->make("downsample", parameters(kCases[0]))->forward(x.to(second));
+  EXPECT_EQ(y.device(), second);
+  EXPECT_EQ(gpus.getDevice(), before);
+  EXPECT_LE(relative_difference(y.cpu(), OnHost{kCases[0]}.forward(x)), kRounding);
+}
+
 TEST_F(CudaPluginOnGpu, KeepsTheLaws) {
   const std::vector<LawResult> results = check_operator_type(registry_->operator_type("downsample"));
   EXPECT_GT(results.size(), 10u);

@@ -6,6 +6,7 @@
 
 #include "plugin_test_support.hpp"
 #include "plugin_test_types.hpp"
+#include "postrec/plugin.hpp"
 #include "postrec/random.hpp"
 
 namespace postrec {
@@ -142,6 +143,17 @@ TEST_F(PluginOperatorTest, ErrorsKeepKindMessageAndHint) {
   expect_error(ErrorKind::kOutOfMemory, "out of memory", [&] { misbehaving("bad-alloc")->forward(x); });
   expect_error(ErrorKind::kInternal, "not a std::exception", [&] { misbehaving("int")->forward(x); });
   expect_error(ErrorKind::kInternal, "shape '[2, 2]' is invalid", [&] { misbehaving("libtorch")->forward(x); });
+}
+
+// A string of the text could throw once more where memory ran out, and in a function that is noexcept that ends the program.
+static_assert(noexcept(sdk::report(nullptr, ErrorKind::kOutOfMemory, "out of memory in a plugin")));
+
+TEST(SdkErrors, TextsAreCutToTheBuffers) {
+  std::array<char, 8> message{}, hint{'x'};
+  postrec_error error = {POSTREC_ABI_VERSION, sizeof(postrec_error), message.data(), message.size(), hint.data(), hint.size()};
+  EXPECT_EQ(sdk::report(&error, ErrorKind::kNumerical, "it diverged"), POSTREC_NUMERICAL);
+  EXPECT_STREQ(message.data(), "it dive");
+  EXPECT_STREQ(hint.data(), "");
 }
 
 TEST_F(PluginOperatorTest, ResultsOfAnotherShapeAreRefused) {

@@ -53,7 +53,7 @@ void destroy_and_throw(void* op) {
 }
 
 postrec_status traits(const void* op, postrec_traits* out, postrec_error*) {
-  out->linear = 1;
+  out->linear = !asked(op, "gives-its-point");
   out->has_normal_solve = asked(op, "promises-a-solve");
   out->pseudo_inverse = asked(op, "promises-an-inverse") ? POSTREC_EXACT : POSTREC_NO_PSEUDO_INVERSE;
   return POSTREC_OK;
@@ -106,8 +106,9 @@ postrec_status apply(const void* op, const postrec_call* call, const postrec_ten
   return POSTREC_OK;
 }
 
-postrec_status adjoint(const void* op, const postrec_call* call, const postrec_tensor* v, const postrec_tensor*, const postrec_tensor* out,
+postrec_status adjoint(const void* op, const postrec_call* call, const postrec_tensor* v, const postrec_tensor* x, const postrec_tensor* out,
                        postrec_error* error) {
+  if (asked(op, "gives-its-point")) return call->give_result(call->host, x->data, nullptr, nullptr), POSTREC_OK;
   return apply(op, call, v, out, error);
 }
 

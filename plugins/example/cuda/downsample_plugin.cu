@@ -108,12 +108,16 @@ postrec_status launch(const Work& work, const postrec_call* call, const postrec_
   std::int64_t n = 1;
   for (std::int32_t axis = 0; axis < out->n_dims; ++axis) n *= out->shape[axis];
   if (n == 0) return POSTREC_OK;
-  // The runtime is linked statically, so it is not LibTorch's, and this one has to be told which GPU is meant.
-  if (cudaSetDevice(out->device_index) == cudaSuccess) {
+  // The runtime is linked statically, so it is not LibTorch's, and this one has to be told which GPU is meant. The thread gets its own back.
+  int before = 0;
+  const bool is_set = cudaGetDevice(&before) == cudaSuccess && cudaSetDevice(out->device_index) == cudaSuccess;
+  if (is_set) {
     const auto stream = static_cast<cudaStream_t>(call->cuda_stream);
     for_each_index<<<static_cast<unsigned>((n + kThreads - 1) / kThreads), kThreads, 0, stream>>>(work, n);
   }
-  return report(cudaGetLastError(), error);  // of the launch, or of cudaSetDevice
+  const cudaError_t result = cudaGetLastError();  // of the launch, or of setting the GPU
+  if (is_set) cudaSetDevice(before);
+  return report(result, error);
 }
 
 const float* numbers(const postrec_tensor* in) { return static_cast<const float*>(in->data); }

@@ -8,7 +8,7 @@
 #include <torch/headeronly/version.h>
 
 #include <array>
-#include <utility>
+#include <memory>
 
 namespace postrec {
 namespace {
@@ -58,6 +58,11 @@ void return_given(HostCall::State& state) {
   if (state.release) state.release(state.owner);
   state.data = state.owner = nullptr;
   state.release = nullptr;
+}
+
+void return_and_forget(void* given) {
+  const std::unique_ptr<HostCall::State> state(static_cast<HostCall::State*>(given));
+  return_given(*state);
 }
 
 void give_result(void* host, void* data, void* owner, void (*release)(void*)) {
@@ -133,9 +138,11 @@ HostCall::HostCall(const PluginHooks& hooks, at::Device device)
 HostCall::~HostCall() { return_given(state_); }
 
 at::Tensor HostCall::take_given(at::IntArrayRef shape, const at::TensorOptions& options) {
+  // The tensor's context is not the owner, which may be null: LibTorch would then call no deleter.
+  auto* const given = new State(state_);
   // From here on the tensor returns the memory, even when it cannot be made because the memory lies on another device.
-  const State given = std::exchange(state_, State{.hooks = state_.hooks});
-  return at::for_blob(given.data, shape).context(given.owner, given.release).options(options).make_tensor();
+  state_ = State{.hooks = state_.hooks};
+  return at::for_blob(given->data, shape).context(given, return_and_forget).options(options).make_tensor();
 }
 
 TensorView::TensorView(const at::Tensor& tensor)

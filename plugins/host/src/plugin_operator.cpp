@@ -1,6 +1,7 @@
 #include "plugin_operator.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <cmath>
@@ -148,12 +149,6 @@ class ParameterTable {
   std::vector<const postrec_parameter*> pointers_;
 };
 
-at::Device device_of_tensors(const Parameters& parameters) {
-  for (const auto& [key, value] : parameters.all())
-    if (const auto* tensor = std::get_if<at::Tensor>(&value)) return tensor->device();
-  return at::kCPU;
-}
-
 }  // namespace
 
 PluginOperator::PluginOperator(const postrec_operator_type& abi, const OperatorType& type, const Parameters& parameters,
@@ -172,7 +167,8 @@ void PluginOperator::Destroy::operator()(void* handle) const noexcept {
 }
 
 void PluginOperator::create(const Parameters& parameters) {
-  const at::Device device = working_device(device_of_tensors(parameters));
+  const at::Device device = working_device(at::kCPU);
+  const c10::DeviceGuard current(device);
   const ParameterTable table(type_, parameters, device);
   const HostCall host(*hooks_, device);
   void* handle = nullptr;
@@ -222,16 +218,18 @@ at::Tensor PluginOperator::prepared(const at::Tensor& input, const TensorSpec& s
 }
 
 at::Tensor PluginOperator::call(const char* function, const at::Tensor& input, const TensorSpec& in_spec, const TensorSpec& out_spec,
-                                const Function& body) const {
+                                const Function& body, const at::Tensor& point) const {
   if (!input.defined()) throw Error(ErrorKind::kBadData, who_ + ": the input of " + function + " is undefined", "it must be " + text_of(in_spec));
   const at::Tensor in = prepared(input, in_spec, function, working_device(input.device()));
   const bool empty = in.size(0) == 0;
   const Output out(in.size(0), out_spec, in.device(), empty || !(abi_.flags & POSTREC_GIVES_RESULTS));
   const TensorView in_view(in);
+  const c10::DeviceGuard current(in.device());
   HostCall host(*hooks_, in.device());
   if (!empty) run_plugin(who_, [&](postrec_error* error) { return body(host.abi(), in_view.abi(), out.abi(), error); });
   if (!out.is_intact()) refuse(who_ + ": " + function + " wrote past the end of its output");
-  if (!empty && host.given() == in.const_data_ptr()) refuse(who_ + ": " + function + " gave its input as its result");
+  const auto gave = [&](const at::Tensor& tensor) { return tensor.defined() && host.given() == tensor.const_data_ptr(); };
+  if (!empty && (gave(in) || gave(point))) refuse(who_ + ": " + function + " gave its input as its result");
   const at::Tensor result = out.take(host);
   if (!result.defined()) refuse(who_ + ": " + function + " gave no result");
   return result.to(input.device());
@@ -249,10 +247,11 @@ at::Tensor PluginOperator::adjoint(const at::Tensor& v, const at::Tensor& x) con
     throw Error(ErrorKind::kBadData,
                 who_ + ": adjoint of " + std::to_string(v.size(0)) + " measurements at " + std::to_string(point.size(0)) + " images",
                 "both must have the same batch size");
-  return call("adjoint", v, codomain_, domain_, [&](const postrec_call* host, const auto* in, const auto* out, postrec_error* error) {
+  const auto body = [&](const postrec_call* host, const auto* in, const auto* out, postrec_error* error) {
     const std::optional<TensorView> view = point.defined() ? std::optional<TensorView>(point) : std::nullopt;
     return abi_.adjoint(handle_.get(), host, in, view ? view->abi() : nullptr, out, error);
-  });
+  };
+  return call("adjoint", v, codomain_, domain_, body, point);
 }
 
 at::Tensor PluginOperator::normal(const at::Tensor& x) const {

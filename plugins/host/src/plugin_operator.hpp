@@ -43,8 +43,9 @@ class PluginOperator : public Operator {
   void read_declarations();
   at::Device working_device(at::Device wanted) const;
   at::Tensor prepared(const at::Tensor& input, const TensorSpec& spec, const char* function, at::Device device) const;
+  /// `point`: where a non-linear operator is differentiated. The result may be neither its memory nor the input's.
   at::Tensor call(const char* function, const at::Tensor& input, const TensorSpec& in_spec, const TensorSpec& out_spec,
-                  const Function& body) const;
+                  const Function& body, const at::Tensor& point = {}) const;
 
   const postrec_operator_type& abi_;
   std::string who_;  ///< "operator 'mri-fourier'", for messages

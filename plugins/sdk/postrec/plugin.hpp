@@ -20,11 +20,11 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -40,14 +40,12 @@ namespace postrec::sdk {
 
 // ---- Errors ------------------------------------------------------------------------------------------------------------------------
 
-inline void copy_text(const std::string& text, char* buffer, std::size_t capacity) {
-  if (!buffer || capacity == 0) return;
-  const std::size_t n = std::min(text.size(), capacity - 1);
-  std::memcpy(buffer, text.data(), n);
-  buffer[n] = '\0';
+// Views and not strings, which allocate: these also tell that there is no memory.
+inline void copy_text(std::string_view text, char* buffer, std::size_t capacity) noexcept {
+  if (buffer && capacity > 0) buffer[text.copy(buffer, capacity - 1)] = '\0';
 }
 
-inline postrec_status report(postrec_error* error, ErrorKind kind, const std::string& message, const std::string& hint = {}) {
+inline postrec_status report(postrec_error* error, ErrorKind kind, std::string_view message, std::string_view hint = {}) noexcept {
   if (error) {
     copy_text(message, error->message, error->message_capacity);
     copy_text(hint, error->hint, error->hint_capacity);
