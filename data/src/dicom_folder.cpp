@@ -1,13 +1,9 @@
 // Many DICOM files, sorted into the series that they belong to.
 #include "postrec/data/dicom_folder.hpp"
 
-#include <dcmtk/config/osconfig.h>
-#include <dcmtk/dcmdata/dcuid.h>
-
 #include <algorithm>
 #include <cctype>
 #include <set>
-#include <string_view>
 
 #include "dicom_header.hpp"
 #include "input_file.hpp"
@@ -19,18 +15,6 @@ namespace postrec {
 namespace fs = std::filesystem;
 
 namespace {
-
-bool is_one_of(std::string_view sop_class, std::initializer_list<std::string_view> classes) { return std::find(classes.begin(), classes.end(), sop_class) != classes.end(); }
-
-/// Why a file that could be read is nothing to reconstruct; empty for an image.
-std::string reason_to_leave_out(const DicomHeader& header) {
-  if (is_one_of(header.sop_class, {UID_SecondaryCaptureImageStorage, UID_MultiframeSingleBitSecondaryCaptureImageStorage, UID_MultiframeGrayscaleByteSecondaryCaptureImageStorage,
-                                   UID_MultiframeGrayscaleWordSecondaryCaptureImageStorage, UID_MultiframeTrueColorSecondaryCaptureImageStorage}))
-    return "a secondary capture";
-  if (is_one_of(header.sop_class, {UID_SegmentationStorage, UID_RTDoseStorage})) return "a segmentation or a dose map";
-  if (!header.has_pixels) return "a DICOM object without an image";
-  return header.localiser ? "a localiser" : "";
-}
 
 /// Where a file belongs: its series, or its folder when it says none.
 struct Place {

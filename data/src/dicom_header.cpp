@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <span>
+#include <string_view>
 #include <type_traits>
 
 #include "child_process.hpp"
@@ -196,6 +197,8 @@ void read_header(const std::filesystem::path& path, DicomHeader& header) {
   if (status.bad()) return set_problem(header, "it is truncated or damaged");
   header.is_whole = true;
   get_text(dataset, DCM_SOPClassUID, header.sop_class);
+  get_text(dataset, DCM_StudyInstanceUID, header.study_uid);
+  get_text(dataset, DCM_FrameOfReferenceUID, header.frame_of_reference_uid);
   header.localiser = says_localiser(dataset);
   header.projection = holds_projection(dataset);
   get_text(dataset, DCM_SOPInstanceUID, header.sop_instance_uid);
@@ -260,7 +263,20 @@ void check_frames(const DicomHeader& whole, DicomHeader& header) {
   else header.pixel_bytes = bytes / static_cast<std::uint64_t>(whole.frames) + (bytes / static_cast<std::uint64_t>(whole.frames)) % 2;  // as a file of its own
 }
 
+bool is_one_of(std::string_view sop_class, std::initializer_list<std::string_view> classes) { return std::find(classes.begin(), classes.end(), sop_class) != classes.end(); }
+
 }  // namespace
+
+std::string reason_to_leave_out(const DicomHeader& header) {
+  if (is_one_of(header.sop_class, {UID_SecondaryCaptureImageStorage, UID_MultiframeSingleBitSecondaryCaptureImageStorage, UID_MultiframeGrayscaleByteSecondaryCaptureImageStorage,
+                                   UID_MultiframeGrayscaleWordSecondaryCaptureImageStorage, UID_MultiframeTrueColorSecondaryCaptureImageStorage}))
+    return "a secondary capture";
+  if (is_one_of(header.sop_class, {UID_SegmentationStorage, UID_RTDoseStorage})) return "a segmentation or a dose map";
+  if (!header.has_pixels) return "a DICOM object without an image";
+  return header.localiser ? "a localiser" : "";
+}
+
+bool says_other_than_hu(const DicomHeader& header) { return header.rescale_type[0] != '\0' && std::strcmp(header.rescale_type, "HU") != 0; }
 
 std::vector<DicomHeader> read_frame_headers(const std::filesystem::path& file, const DicomHeader& whole) {
   constexpr std::int64_t kMostFrames = 65536;

@@ -17,6 +17,8 @@ struct DicomHeader {
   char sop_instance_uid[65] = {};
   char sop_class[65] = {};
   char series_uid[65] = {};
+  char study_uid[65] = {};
+  char frame_of_reference_uid[65] = {};
   char patient_sha256[65] = {};  ///< of PatientID; empty without one
   char modality[17] = {};
   char photometric[17] = {};
@@ -40,6 +42,12 @@ struct DicomHeader {
   bool has_padding = false;
   std::int64_t padding[2] = {};  ///< the stored values from PixelPaddingValue to PixelPaddingRangeLimit, the smaller first
 };
+
+/// Why a file that could be read is nothing to reconstruct; empty for an image.
+std::string reason_to_leave_out(const DicomHeader& header);
+
+/// Whether it says that its values are in another unit than HU.
+bool says_other_than_hu(const DicomHeader& header);
 
 /// Reads the headers with DCMTK in a child process. A file that kills the child is marked so in `problem`.
 std::vector<DicomHeader> read_dicom_headers(const std::vector<std::filesystem::path>& files);

@@ -40,11 +40,14 @@ void check_file(const DicomFile& file) {
   const DicomHeader& h = file.header;
   const auto wrong = [&](const std::string& what, const std::string& hint) { refuse(file.name + ": " + what, hint); };
   if (h.problem[0] != '\0') wrong(h.problem, "export the file again");
-  const std::string_view photometric = h.photometric;
+  const std::string_view photometric = h.photometric, modality = h.modality;
+  // A screenshot or a mask may be wanted as the picture that it is; as CT or MR its values would pass for those of a scan.
+  if (const std::string reason = modality == "CT" || modality == "MR" ? reason_to_leave_out(h) : ""; !reason.empty())
+    wrong("it is " + reason, "CT and MR are read from the slices of a scan: give the series of these");
   if (h.frames != 1) wrong("it has " + std::to_string(h.frames) + " frames", "of multi-frame files the enhanced ones are read; export one file a slice");
   if (photometric != "MONOCHROME1" && photometric != "MONOCHROME2" && photometric != "RGB")
     wrong("its PhotometricInterpretation is not one that is read", "MONOCHROME1, MONOCHROME2 or RGB");
-  if (photometric == "MONOCHROME1" && std::string_view(h.modality) == "CT")
+  if (photometric == "MONOCHROME1" && modality == "CT")
     wrong("it is a CT image in MONOCHROME1", "its decoder counts stored values down before they are rescaled, which turns Hounsfield units upside down; export it as MONOCHROME2");
   if (h.samples != (photometric == "RGB" ? 3 : 1))
     wrong("it has " + std::to_string(h.samples) + " samples a pixel", "1 for gray and 3 for RGB");
@@ -86,8 +89,15 @@ std::vector<DicomFile> pick_series(std::vector<DicomFile> files, const std::stri
 void check_same(const DicomFile& file, const DicomFile& first) {
   const DicomHeader &h = file.header, &f = first.header;
   const auto wrong = [&](const std::string& what) {
-    refuse(file.name + ": " + what + " than " + first.name, "a series has one image size, modality, orientation and pixel size");
+    refuse(file.name + ": " + what + " than " + first.name, "a series has one patient, study, frame of reference, image size, modality, orientation and pixel size");
   };
+  // What no file says is not missed (anonymisers empty it); of what only some say, the others may have another.
+  const auto same = [&](const char* mine, const char* its, const std::string& what) {
+    if (std::strcmp(mine, its) != 0) wrong(*mine == '\0' ? "it has no " + what + ", other" : "it has another " + what);
+  };
+  same(h.patient_sha256, f.patient_sha256, "PatientID");
+  same(h.study_uid, f.study_uid, "StudyInstanceUID");
+  same(h.frame_of_reference_uid, f.frame_of_reference_uid, "FrameOfReferenceUID");
   if (h.rows != f.rows || h.columns != f.columns || h.samples != f.samples)
     wrong("its size is " + std::to_string(h.rows) + "x" + std::to_string(h.columns) + ", other");
   if (std::strcmp(h.modality, f.modality) != 0) wrong("it has another modality");
@@ -181,7 +191,7 @@ void warn(DicomSeries& series) {
   if (series.modality != "CT") return;
   if (!all([](const DicomHeader& h) { return h.has_rescale; }))
     series.warnings.emplace_back("a CT image without RescaleSlope: its stored values are taken as HU");
-  if (!all([](const DicomHeader& h) { return h.rescale_type[0] == '\0' || std::strcmp(h.rescale_type, "HU") == 0; }))
+  if (!all([](const DicomHeader& h) { return !says_other_than_hu(h); }))
     series.warnings.emplace_back("RescaleType is not HU; the values are taken as HU");
 }
 

@@ -26,6 +26,11 @@ void require_place(const DicomHeader& header, const fs::path& path) {
     throw Error(ErrorKind::kBadData, quoted_path(path) + " lacks ImagePositionPatient, ImageOrientationPatient or PixelSpacing", "derived DICOM objects need a source that says where it lies: give one with all three");
 }
 
+/// Read as an image other values are taken for HU, with a warning; written they would be HU to every reader.
+void require_hounsfield(const DicomFile& file) {
+  if (says_other_than_hu(file.header)) throw Error(ErrorKind::kUsage, file.name + ": its RescaleType is not HU", "derived DICOM objects of CT are in Hounsfield units: give a CT series that is");
+}
+
 }  // namespace
 
 bool holds_dicom(const fs::path& path) {
@@ -45,7 +50,10 @@ DicomSource read_dicom_source(const fs::path& path) {
     throw Error(ErrorKind::kUsage, quoted_path(path) + " is neither CT nor MR", "derived DICOM objects are written for these two");
   const DicomHeader& first = series.files.front().header;
   if (first.samples != 1) throw Error(ErrorKind::kUsage, quoted_path(path) + " is a colour series", "derived DICOM objects are written for gray images");
-  for (const DicomFile& file : series.files) require_place(file.header, path);
+  for (const DicomFile& file : series.files) {
+    require_place(file.header, path);
+    if (source.modality == "CT") require_hounsfield(file);
+  }
   source.rows = first.rows;
   source.columns = first.columns;
   std::map<fs::path, std::string> digests;  // frames share a file

@@ -9,6 +9,7 @@
 
 #include "dicom_files.hpp"
 #include "image_bytes.hpp"
+#include "postrec/data/derived_series.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/sha256.hpp"
 
@@ -346,6 +347,60 @@ TEST(DicomSeries, OneOrientationSizeModalityAndPixelSize) {
                    d.putAndInsertUint16Array(DCM_PixelData, pixels.data(), 15);
                  }));
   expect_refused({"lacks ImagePositionPatient"}, change_one(2, [](DcmDataset& d) { d.findAndDeleteElement(DCM_ImagePositionPatient); }));
+}
+
+// A series lends all three to what is made of it, slice by slice.
+TEST(DicomSeries, OnePatientStudyAndFrameOfReference) {
+  const std::string one = std::string(kCanary) + "1", two = std::string(kCanary) + "2";
+  for (const auto& [tag, name] : {std::pair<DcmTagKey, std::string>{DCM_PatientID, "PatientID"}, {DCM_StudyInstanceUID, "StudyInstanceUID"}, {DCM_FrameOfReferenceUID, "FrameOfReferenceUID"}}) {
+    SCOPED_TRACE(name);
+    const auto values = [tag = tag](const std::string& third, const std::string& others) {
+      return [=](SliceSpec& spec) { spec.change = [=, value = spec.index == 2 ? third : others](DcmDataset& d) { set_text(d, tag, value); }; };
+    };
+    expect_refused({"DICOM file 9", "it has another " + name + " than DICOM file 1", "one patient, study, frame of reference"}, values(one, two));
+    expect_refused({"it has no " + name + ", other than DICOM file 1"}, values("", two));
+    expect_refused({"it has another " + name + " than DICOM file 1"}, values(one, ""));
+    const TempFolder folder;
+    write_ct_series(folder.path(), oblique(), kSlices, values("", ""));
+    EXPECT_EQ(read_scan(folder.path()).image.pixels.size(0), kSlices) << "as anonymisers leave it";
+  }
+}
+
+// Batches leave them out; in a folder or file that is named they are errors, for their numbers would pass for a scan's.
+TEST(DicomSeries, WhatIsNoSliceOfAScanIsRefused) {
+  const auto localiser = [](DcmDataset& d) { set_text(d, DCM_ImageType, "ORIGINAL\\PRIMARY\\LOCALIZER"); };
+  expect_refused({"DICOM file 9", "it is a localiser", "the slices of a scan"}, change_one(2, localiser));
+  for (const std::string modality : {"CT", "MR"})
+    for (const auto& [sop_class, reason] : {std::pair<const char*, std::string>{UID_SecondaryCaptureImageStorage, "it is a secondary capture"}, {UID_RTDoseStorage, "it is a segmentation or a dose map"}})
+      expect_refused({reason}, change_one(0, [=, sop_class = sop_class](DcmDataset& d) {
+                       set_text(d, DCM_SOPClassUID, sop_class);
+                       set_text(d, DCM_Modality, modality);
+                     }), 1);
+  const TempFolder folder;
+  write_ct_series(folder.path(), oblique(), 1, change_one(0, localiser));
+  expect_error(ErrorKind::kBadData, {"it is a localiser"}, [&] { read_dicom_source(folder.path()); });
+}
+
+// What is not HU can be looked at; written as a derived object it would be HU to every reader.
+TEST(DicomSeries, CtInAnotherUnitIsReadWithAWarningAndLendsNothing) {
+  const TempFolder folder;
+  const auto written = [&](const std::string& modality, const std::string& type) {
+    write_ct_series(folder.path(), oblique(), 2, [&](SliceSpec& spec) {
+      spec.change = [&, index = spec.index](DcmDataset& d) {
+        set_text(d, DCM_Modality, modality);
+        if (index == 1) set_text(d, DCM_RescaleType, type);
+      };
+    });
+    return folder.path();
+  };
+  for (const char* type : {"MGML", "Z_EFF", "EDW", "PCT", "HU_MOD", "US"}) {
+    SCOPED_TRACE(type);
+    const Scan scan = read_scan(written("CT", type));
+    ASSERT_EQ(scan.warnings.size(), 1u);
+    EXPECT_NE(scan.warnings[0].find("RescaleType is not HU"), std::string::npos) << scan.warnings[0];
+    expect_error(ErrorKind::kUsage, {"DICOM file 2", "its RescaleType is not HU", "Hounsfield units"}, [&] { read_dicom_source(folder.path()); });
+  }
+  for (const auto& [modality, type] : {std::pair("CT", "HU"), std::pair("CT", ""), std::pair("MR", "US")}) EXPECT_EQ(read_dicom_source(written(modality, type)).files.size(), 2u) << modality << type;
 }
 
 TEST(DicomSeries, BadRescale) {
