@@ -12,6 +12,7 @@
 
 #include "child_process.hpp"
 #include "dicom_uid.hpp"
+#include "pacs_names.hpp"
 
 namespace postrec {
 namespace {
@@ -180,7 +181,7 @@ std::vector<FoundSeries> ask(const PacsPeer& peer, const std::function<std::vect
   const std::string death = run_in_child(
       [&] {
         try {
-          PacsAssociation association(peer, {{kModel, {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax}, false}});
+          PacsAssociation association(peer, {{kModel, native_syntaxes(), false}});
           tell(told, text_of(queries(association)));
           association.release();
         } catch (const Error& error) {

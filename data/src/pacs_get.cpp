@@ -32,8 +32,6 @@ bool is_there(const fs::path& folder, const FoundSeries& series, const FoundInst
 
 /// One of each kind, in the encodings that scanners and archives use. An archive picks the context that fits what it has; most unpack for the uncompressed one.
 std::vector<PacsContext> contexts_of(const std::vector<FoundSeries>& all) {
-  static const std::vector<std::string> kPacked = {UID_JPEGProcess14SV1TransferSyntax, UID_JPEGLSLosslessTransferSyntax, UID_JPEG2000LosslessOnlyTransferSyntax,
-                                                   UID_RLELosslessTransferSyntax,      UID_JPEGProcess1TransferSyntax,   UID_JPEG2000TransferSyntax};
   constexpr std::size_t kMost = 128;
   std::set<std::string> classes;
   bool untold = false;
@@ -41,12 +39,11 @@ std::vector<PacsContext> contexts_of(const std::vector<FoundSeries>& all) {
     for (const auto& instance : wanted.instances) instance.sop_class.empty() ? void(untold = true) : void(classes.insert(instance.sop_class));
   if (untold)
     for (int i = 0; i < numberOfDcmShortSCUStorageSOPClassUIDs; ++i) classes.insert(dcmShortSCUStorageSOPClassUIDs[i]);
-  const std::vector<std::string> native = {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax};
-  std::vector<PacsContext> contexts = {{kModel, native, false}};
+  std::vector<PacsContext> contexts = {{kModel, native_syntaxes(), false}};
   for (const auto& sop_class : classes)
-    if (contexts.size() < kMost) contexts.push_back({sop_class, native, true});
+    if (contexts.size() < kMost) contexts.push_back({sop_class, native_syntaxes(), true});
   for (const auto& sop_class : classes)
-    for (const auto& syntax : kPacked)
+    for (const auto& syntax : compressed_syntaxes())
       if (contexts.size() < kMost) contexts.push_back({sop_class, {syntax}, true});
   return contexts;
 }

@@ -1,6 +1,7 @@
 #include "pacs_instance.hpp"
 
 #include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcostrmb.h>
 #include <dcmtk/dcmdata/dctk.h>
 
 #include <algorithm>
@@ -48,12 +49,32 @@ bool load_without_times(const fs::path& path, DcmFileFormat& file) {
   return true;
 }
 
+/// The data set in implicit VR, in which private elements are the same bytes whether their VR is known or not; empty when that fails.
+std::string implicit_bytes(DcmDataset& dataset) {
+  constexpr E_TransferSyntax kSyntax = EXS_LittleEndianImplicit;
+  dataset.computeGroupLengthAndPadding(EGL_withoutGL, EPD_withoutPadding, kSyntax, EET_ExplicitLength);
+  std::string bytes(dataset.calcElementLength(kSyntax, EET_ExplicitLength), '\0');
+  DcmOutputBufferStream stream(bytes.data(), static_cast<offile_off_t>(bytes.size()));
+  dataset.transferInit();
+  const bool good = dataset.write(stream, kSyntax, EET_ExplicitLength, nullptr).good();
+  dataset.transferEnd();
+  return good ? bytes : "";
+}
+
+bool same_values(DcmDataset& left, DcmDataset& right) {
+  const E_TransferSyntax a = left.getOriginalXfer(), b = right.getOriginalXfer();
+  const bool native = !DcmXfer(a).isEncapsulated() && !DcmXfer(b).isEncapsulated();
+  if (a != b && !native) return false;
+  if (left.compare(right) == 0) return true;
+  const std::string bytes = native ? implicit_bytes(left) : "";
+  return !bytes.empty() && bytes == implicit_bytes(right);
+}
+
 bool same_data_set(const fs::path& left, const fs::path& right) {
   ::unsetenv("DCMDICTPATH");
   OFLog::configure(OFLogger::OFF_LOG_LEVEL);
   DcmFileFormat a, b;
-  return load_without_times(left, a) && load_without_times(right, b) && a.getDataset()->getOriginalXfer() == b.getDataset()->getOriginalXfer() &&
-         a.getDataset()->compare(*b.getDataset()) == 0;
+  return load_without_times(left, a) && load_without_times(right, b) && same_values(*a.getDataset(), *b.getDataset());
 }
 
 }  // namespace

@@ -28,8 +28,8 @@ std::vector<std::filesystem::path> dicom_files_below(const std::filesystem::path
 /// SHA-256 of the data set of a DICOM file, without the file meta header, which tells who wrote the file and not what is in it. Throws Error(kNoInput, kBadData, kInputOutput).
 std::string data_set_sha256(const std::filesystem::path& file);
 
-/// Whether two DICOM files hold the same data set but for the times when it was made: a run that is done again makes the same objects at another time. Read in a child process; false
-/// when that dies.
+/// Whether two DICOM files hold the same data set but for the times when it was made, since a run that is done again makes the same objects at another time, and of uncompressed ones
+/// but for the encoding, which archives change at will. Read in a child process; false when that dies.
 bool same_but_for_times(const std::filesystem::path& left, const std::filesystem::path& right);
 
 }  // namespace postrec

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace postrec {
 
@@ -12,5 +13,11 @@ std::string series_digest(const std::string& series_instance_uid);
 
 /// A DIMSE status as the standard writes it: "0xA700".
 std::string hexadecimal(unsigned status);
+
+/// The uncompressed transfer syntaxes that are offered, the preferred one first.
+const std::vector<std::string>& native_syntaxes();
+
+/// The compressed ones in which instances are fetched and taken as they are: those that reading understands, the lossless ones first.
+const std::vector<std::string>& compressed_syntaxes();
 
 }  // namespace postrec

@@ -33,6 +33,7 @@ struct Item {
   std::string file_sha256;
   std::string refusal;  ///< why it will never be taken
   bool sent = false;
+  int losses = 0;       ///< of the connection, while it was sent
 
   bool pending() const { return !sent && refusal.empty(); }
 };
@@ -51,17 +52,18 @@ std::vector<Item> items_of(const fs::path& folder) {
   const auto headers = read_instance_headers(files);
   std::vector<Item> items;
   std::vector<std::size_t> damaged, doubled;
-  std::map<std::string, std::string> first;  // instance -> data set
+  std::map<std::string, std::size_t> first;  // instance -> its place among the items
   for (std::size_t i = 0; i < files.size(); ++i) {
     if (!headers[i].usable) {
       damaged.push_back(i + 1);
       continue;
     }
     const std::string instance = instance_digest(headers[i].sop_instance);
-    const auto [known, is_new] = first.emplace(instance, sha256_file(files[i]));
+    const std::string digest = sha256_file(files[i]);
+    const auto [known, is_new] = first.emplace(instance, items.size());
     if (is_new)
-      items.push_back({i + 1, files[i], headers[i], instance, known->second, {}, false});
-    else if (known->second != sha256_file(files[i]))
+      items.push_back({i + 1, files[i], headers[i], instance, digest, {}, false, 0});
+    else if (const Item& other = items[known->second]; other.file_sha256 != digest && !same_but_for_times(other.file, files[i]))
       doubled.push_back(i + 1);
   }
   if (!damaged.empty())
@@ -71,11 +73,6 @@ std::vector<Item> items_of(const fs::path& folder) {
     throw Error(ErrorKind::kBadData, std::to_string(doubled.size()) + " file(s) of " + quoted_path(folder) + " have the SOPInstanceUID of another file with another content: numbers " +
                 numbers(doubled) + " in the order of names", "nothing was sent; each instance needs its own UID");
   return items;
-}
-
-const std::vector<std::string>& native_syntaxes() {
-  static const std::vector<std::string> all = {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax};
-  return all;
 }
 
 bool is_native(const std::string& syntax) { return !DcmXfer(syntax.c_str()).isEncapsulated(); }
@@ -104,6 +101,8 @@ class Sender {
       for (Item& item : items)
         if (item.pending()) pending.push_back(&item);
       if (pending.empty()) return;
+      // An item on which the peer stumbled comes behind the others, so that it does not hold them up.
+      std::stable_partition(pending.begin(), pending.end(), [](const Item* item) { return item->losses == 0; });
       try {
         send_pass(pending);
       } catch (const Error& failure) {
@@ -113,7 +112,7 @@ class Sender {
   }
 
  private:
-  /// One association. What the peer has no room for now stays pending, and is the failure of the pass.
+  /// One association, to its end or its loss. What the peer has no room for now stays pending, and is the failure of the pass.
   void send_pass(const std::vector<Item*>& pending) {
     require_not_interrupted(options_.hooks);
     const auto contexts = contexts_of(pending);
@@ -122,12 +121,26 @@ class Sender {
     for (Item* item : pending) {
       require_not_interrupted(options_.hooks);
       if (!is_offered(contexts, *item)) continue;
-      const unsigned status = store(association, *item);
-      if (is_temporary_status(status)) busy = Error(ErrorKind::kTemporary, peer_.name() + " could not take an instance now (status " + hexadecimal(status) + ")", "is its disk full?");
+      try {
+        const unsigned status = store(association, *item);
+        if (is_temporary_status(status)) busy = Error(ErrorKind::kTemporary, peer_.name() + " could not take an instance now (status " + hexadecimal(status) + ")", "is its disk full?");
+      } catch (const Error& failure) {
+        if (failure.kind() != ErrorKind::kTemporary) throw;
+        return lose(*item, failure);
+      }
     }
     ledger_.sync();
     association.release();
     if (busy) throw *busy;
+  }
+
+  /// The peer may be gone, which is the failure of the pass, or stumble over this very item: lost again and again, it is given up.
+  void lose(Item& item, const Error& failure) {
+    if (++item.losses < std::max(2, options_.retry.retries))
+      throw Error(failure.kind(), failure.message() + " at file number " + std::to_string(item.number) + " in the order of names", failure.hint());
+    item.refusal = "the connection was lost on it";
+    backoff_.progress();
+    ledger_.sync();
   }
 
   static bool is_offered(const std::vector<PacsContext>& contexts, const Item& item) {
@@ -197,7 +210,7 @@ void require_all_taken(const std::vector<Item>& items, const PacsPeer& peer) {
   for (const Item& item : items)
     if (!item.refusal.empty()) {
       refused.push_back(item.number);
-      if (reason.empty()) reason = item.refusal;
+      if (reason.find(item.refusal) == std::string::npos) reason += (reason.empty() ? "" : ", ") + item.refusal;
     }
   if (!refused.empty())
     throw Error(ErrorKind::kPacs, peer.name() + " refused " + std::to_string(refused.size()) + " of " + std::to_string(items.size()) + " instances (" + reason + "): numbers " +

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "pacs_names.hpp"
+
 namespace postrec {
 namespace {
 
@@ -52,12 +54,12 @@ bool is_welcome(T_ASC_Association* association, const PacsListenOptions& options
 /// Every storage class, in the encodings that are kept as they come. The uncompressed ones first: a caller that offers both sends what everybody reads.
 bool accept_contexts(T_ASC_Association* association) {
   const char* verification[] = {UID_VerificationSOPClass};
-  const char* syntaxes[] = {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax, UID_JPEGProcess14SV1TransferSyntax, UID_JPEGLSLosslessTransferSyntax,
-                            UID_JPEG2000LosslessOnlyTransferSyntax, UID_RLELosslessTransferSyntax, UID_JPEGProcess1TransferSyntax, UID_JPEGLSLossyTransferSyntax,
-                            UID_JPEG2000TransferSyntax};
-  return ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, verification, 1, syntaxes, 2).good() &&
-         ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, dcmAllStorageSOPClassUIDs, numberOfDcmAllStorageSOPClassUIDs, syntaxes,
-                                                         sizeof syntaxes / sizeof *syntaxes)
+  std::vector<const char*> syntaxes;
+  for (const auto* all : {&native_syntaxes(), &compressed_syntaxes()})
+    for (const auto& syntax : *all) syntaxes.push_back(syntax.c_str());
+  return ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, verification, 1, syntaxes.data(), static_cast<int>(native_syntaxes().size())).good() &&
+         ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, dcmAllStorageSOPClassUIDs, numberOfDcmAllStorageSOPClassUIDs, syntaxes.data(),
+                                                         static_cast<int>(syntaxes.size()))
              .good() &&
          ASC_acknowledgeAssociation(association).good();
 }

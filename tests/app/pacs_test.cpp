@@ -293,6 +293,44 @@ TEST_F(PacsTest, ACopyThatWasMadeAtAnotherTimeIsKnown) {
   EXPECT_EQ(data_sets(path("inbox")), data_sets(path("sent_a"))) << "the first one stays";
 }
 
+// Exported twice: the files differ in their preamble and in who wrote them, and in nothing that is sent.
+TEST_F(PacsTest, ACopyWithAnotherMetaHeaderIsSentOnce) {
+  TestInstance instance;
+  instance.instance = "1.2.3.1.1";
+  write_instance(folder_ / "sent_a" / "one", instance);
+  std::ifstream file(path("sent_a/one"), std::ios::binary);
+  std::string bytes(std::istreambuf_iterator<char>(file), {});
+  bytes.replace(0, 2, "II");
+  bytes.replace(bytes.find("1.2.3.999"), 9, "1.2.3.998");
+  write_text("sent_a/two", bytes);
+  Background listener(listen_command("inbox", 0), path("listen.log"));
+  const int port = port_of(listener);
+  ASSERT_NE(port, 0) << listener.output();
+  const Ended ended = send("sent_a", inbox_peer(port));
+  EXPECT_EQ(ended.out, "1 of 1 instances sent, 0 were sent before\n") << ended.err;
+}
+
+// The listener ends the association on each of two instances, as an archive does that stumbles over them: the others arrive, and these two are named.
+TEST_F(PacsTest, InstancesOnWhichTheConnectionIsLostDoNotHoldUpTheOthers) {
+  TestInstance instance;
+  instance.columns = 512;
+  for (int i = 1; i <= 4; ++i) {
+    instance.instance = "1.2.3.1." + std::to_string(i);
+    instance.rows = i <= 2 ? 2100 : 16;  // above what --max-instance-mb and commands allow
+    write_instance(folder_ / "sent_a" / std::to_string(i), instance);
+  }
+  Background listener(listen_command("inbox", 0, {"--max-instance-mb", "1"}), path("listen.log"));
+  const int port = port_of(listener);
+  ASSERT_NE(port, 0) << listener.output();
+  const Ended ended = send("sent_a", inbox_peer(port), {"--retry-delay", "0.05", "--retry-delay-max", "0.1"});
+  EXPECT_EQ(ended.code, 76) << ended.err;
+  for (const char* words : {"at file number 1 in the order of names; trying again", "refused 2 of 4 instances (the connection was lost on it): numbers 1, 2 in the order of names"})
+    EXPECT_NE(ended.err.find(words), std::string::npos) << "'" << words << "' is missing in: " << ended.err;
+  EXPECT_EQ(count_instances(path("inbox")), 2u);
+  // Without a second try nothing is known of the others.
+  expect_error(send("sent_a", inbox_peer(port), {"--retries", "0"}), 76, {"at file number 1 in the order of names"});
+}
+
 TEST_F(PacsTest, AnInstanceThatIsTooLargeIsNotTaken) {
   TestInstance instance;
   instance.instance = "1.2.3.1.1";

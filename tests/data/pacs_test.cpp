@@ -153,6 +153,11 @@ int store(T_ASC_Association* association, T_ASC_PresentationContextID context, c
   return condition.good() ? response.DimseStatus : -1;
 }
 
+/// The compressed encodings that reading understands.
+constexpr const char* kReadEncodings[] = {UID_JPEGProcess14SV1TransferSyntax, UID_JPEGProcess14TransferSyntax, UID_JPEGProcess1TransferSyntax, UID_JPEGProcess2_4TransferSyntax,
+                                          UID_JPEGLSLosslessTransferSyntax, UID_JPEGLSLossyTransferSyntax, UID_JPEG2000LosslessOnlyTransferSyntax, UID_JPEG2000TransferSyntax,
+                                          UID_RLELosslessTransferSyntax};
+
 TEST_F(PacsPeers, AListenerKeepsInItsFolderWhatIsWhatItSaysItIs) {
   PacsListenOptions options;
   options.folder = folder_ / "here";
@@ -188,6 +193,53 @@ TEST_F(PacsPeers, AListenerKeepsInItsFolderWhatIsWhatItSaysItIs) {
   const std::string kept = "here/" + series_digest("1.2.3.4") + "/" + instance_digest("1.2.3.4.5") + ".dcm";
   EXPECT_EQ(files(), (std::set<std::string>{"here/.incoming/lock", kept}));
   association.release();
+
+  PacsAssociation implicit(peer_at(options.port), {{UID_MRImageStorage, {UID_LittleEndianImplicitTransferSyntax}, false}});
+  for (const auto& [study, status] : {std::pair("1.2.3", 0x0000), std::pair("1.2.9", 0xC003)}) {
+    implicit.transport().allow(1 << 20);
+    EXPECT_EQ(store(implicit.get(), *implicit.context(UID_MRImageStorage), {.study = study}), status) << "in another encoding, of study " << study;
+  }
+  implicit.release();
+}
+
+// What reading understands must be taken as it is: an archive that does not unpack could send it to nobody.
+TEST_F(PacsPeers, AListenerTakesWhatReadingUnderstands) {
+  PacsListenOptions options;
+  options.folder = folder_ / "here";
+  options.port = free_port();
+  options.title = "PEER";
+  options.answer_seconds = 2;
+  const Process listener([&] { listen_for_dicom(options); });
+  close(connect_to(options.port));  // it is there
+  for (const char* syntax : kReadEncodings) {
+    PacsAssociation association(peer_at(options.port), {{UID_MRImageStorage, {syntax}, false}});
+    const auto context = association.context(UID_MRImageStorage, syntax);
+    ASSERT_TRUE(context.has_value()) << syntax;
+    association.transport().allow(1 << 20);
+    EXPECT_EQ(store(association.get(), *context, {.command = syntax, .instance = syntax}), 0x0000) << syntax;
+    association.release();
+  }
+}
+
+/// The same values in any encoding, among them a private one, whose VR implicit VR does not tell, and a group length, which depends on the encoding.
+void save_encoded(const fs::path& path, E_TransferSyntax syntax, const char* private_text) {
+  const std::unique_ptr<DcmDataset> dataset(new_data_set({}));
+  dataset->putAndInsertString(DcmTag(0x0029, 0x0010, EVR_LO), "OURS");
+  dataset->putAndInsertString(DcmTag(0x0029, 0x1001, EVR_SH), private_text);
+  const std::vector<Uint16> pixels = {1, 256, 515, 65535};
+  dataset->putAndInsertUint16Array(DCM_PixelData, pixels.data(), pixels.size());
+  ASSERT_TRUE(DcmFileFormat(dataset.get()).saveFile(path.c_str(), syntax, EET_UndefinedLength, EGL_withGL).good());
+}
+
+TEST_F(PacsPeers, AnEncodingIsNoContent) {
+  const fs::path one = folder_ / "one", two = folder_ / "two";
+  save_encoded(one, EXS_LittleEndianExplicit, "a");
+  for (const E_TransferSyntax syntax : {EXS_LittleEndianExplicit, EXS_LittleEndianImplicit, EXS_BigEndianExplicit}) {
+    save_encoded(two, syntax, "a");
+    EXPECT_TRUE(same_but_for_times(one, two)) << syntax;
+    save_encoded(two, syntax, "b");
+    EXPECT_FALSE(same_but_for_times(one, two)) << syntax;
+  }
 }
 
 TEST_F(PacsPeers, AListenerSurvivesGarbageAndSilence) {
@@ -237,6 +289,7 @@ struct Archive {
   std::vector<Uids> sends = {};               ///< what it stores when asked to
   bool silent = false;                        ///< instead of an answer to C-GET
   int status = 0;                             ///< its final answer to C-GET
+  const char* encoding = UID_LittleEndianExplicitTransferSyntax;  ///< of what it stores
 };
 
 /// A sequence in a sequence in ..., in explicit little endian.
@@ -328,7 +381,8 @@ void serve(int port, const Archive& archive) {
     T_ASC_Association* association = nullptr;
     if (ASC_receiveAssociation(network, &association, ASC_MAXIMUMPDUSIZE).good()) {
       ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, queries, 2, syntaxes, 1);
-      ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, objects, 1, syntaxes, 1, ASC_SC_ROLE_SCP);
+      const char* encodings[] = {archive.encoding};
+      ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, objects, 1, encodings, 1, ASC_SC_ROLE_SCP);
       ASC_acknowledgeAssociation(association);
       for (;;) {
         T_ASC_PresentationContextID id = 0;
@@ -364,6 +418,13 @@ TEST_F(HostileArchive, AnHonestOneIsUnderstood) {
   const PacsGetReport report = get({.sends = {{}}});
   EXPECT_EQ(report.instances, 1u);
   EXPECT_EQ(files(), std::set<std::string>{"here/out/" + series_digest("1.2.3.4") + "/" + instance_digest("1.2.3.4.5") + ".dcm"});
+}
+
+TEST_F(HostileArchive, WhatItHasInAnEncodingThatIsReadIsFetched) {
+  for (const char* encoding : kReadEncodings) {
+    EXPECT_EQ(get({.sends = {{}}, .encoding = encoding}).fetched, 1u) << encoding;
+    fs::remove_all(folder_ / "here" / "out");
+  }
 }
 
 // What was acknowledged outlives a crash of the machine only when its bytes, its name and the name of its folder are on the disk.
