@@ -24,11 +24,12 @@ constexpr const char* kMore =
     "  postrec reconstruct ct_series --simulate --operator ct-radon --set n-views=90 --noise 1 --dicom\n"
     "    --output result\n";
 
-Derivation derivation_of(const ordered_json& run) {
+Derivation derivation_of(const ordered_json& run, bool from_source) {
   Derivation derivation;
   derivation.software_version = program_version();
   derivation.model_sha256 = run["prior"]["sha256"].get<std::string>();
   derivation.simulated = run.contains("label");
+  derivation.from_source = from_source;
   const auto& sampler = run["sampler"];
   derivation.description = "Posterior sampling reconstruction (PostRec " + program_version() + "), research use only. " +
                            (derivation.simulated ? "SIMULATED: the measurement was computed from an image. " : "") + "Operator " +
@@ -82,6 +83,8 @@ DicomOutput dicom_output(const CommandOptions& options, const fs::path& source, 
   DicomOutput output;
   output.source = read_dicom_source(source);
   output.parametric_maps = options.get<std::string>("uncertainty-as") == "parametric-map";
+  std::error_code failure;
+  output.from_source = options.get<bool>("simulate") && fs::equivalent(source, options.operands().front(), failure);
   for (const auto& warning : output.source.warnings)
     if (std::find(input.notes.begin(), input.notes.end(), warning) == input.notes.end()) input.notes.push_back(warning);
   const bool hounsfield = input.measurement.unit == IntensityUnit::kHounsfield;
@@ -98,7 +101,7 @@ DicomOutput dicom_output(const CommandOptions& options, const fs::path& source, 
 }
 
 ordered_json write_dicom(const fs::path& folder, const DicomOutput& output, const DicomMaps& maps, const ordered_json& run) {
-  const Derivation derivation = derivation_of(run);
+  const Derivation derivation = derivation_of(run, output.from_source);
   const bool untrusted = run["prior_fit"]["forced"].get<bool>();  // told because of --force alone
   Derivation of_maps = derivation;
   // Of a long text the end is cut, so the slices stand there.

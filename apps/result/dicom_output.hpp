@@ -19,6 +19,7 @@ struct DicomOutput {
   DicomSource source;
   std::int64_t first_slice = 0;                ///< where the case begins in the source
   bool parametric_maps = true;                 ///< of the uncertainty; else 16-bit image series
+  bool from_source = false;                    ///< the source is the image that was simulated, and does not only lend its place
 };
 
 /// What goes into the DICOM folder of a result. Volumes are [slice, 1, H, W], as stored.

@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <map>
+#include <new>
 #include <stdexcept>
 
 #include "child_process.hpp"
@@ -63,13 +65,17 @@ std::string text_of(DcmItem& item, const DcmTagKey& tag) {
 
 void keep_one(DcmItem& source, DcmItem& target, const DcmTagKey& tag) { keep(source, target, {&tag, 1}); }
 
-/// Patient, patient's study, clinical trial and de-identification: groups 0010 and 0012 whole.
+/// Patient, patient's study, clinical trial and de-identification: groups 0010 and 0012, but for what a trial calls the source's series.
+bool is_of_patient(const DcmTagKey& tag) {
+  const Uint16 group = tag.getGroup(), element = tag.getElement();
+  const bool of_series = group == 0x0012 && element >= 0x0071 && element <= 0x0073;
+  return (group == 0x0010 || group == 0x0012) && element != 0x0000 && !of_series;
+}
+
 void keep_patient(DcmItem& source, DcmItem& target) {
   for (unsigned long i = 0; i < source.card(); ++i) {
     const DcmElement* element = source.getElement(i);
-    const DcmTag& tag = element->getTag();
-    if ((tag.getGTag() == 0x0010 || tag.getGTag() == 0x0012) && tag.getETag() != 0x0000)
-      require_good(target.insert(static_cast<DcmElement*>(element->clone()), true));
+    if (is_of_patient(element->getTag())) require_good(target.insert(static_cast<DcmElement*>(element->clone()), true));
   }
   require_elements(target, {DCM_PatientName, DCM_PatientID, DCM_PatientBirthDate, DCM_PatientSex});
 }
@@ -106,6 +112,17 @@ void keep_place(std::vector<SourceHeader>& sources, DcmItem& target, const Dicom
   if (!valid_uid(text_of(target, DCM_FrameOfReferenceUID))) put_text(target, DCM_FrameOfReferenceUID, derived_uid("frame of reference of " + series.identity));
   require_elements(target, {DCM_PositionReferenceIndicator, DCM_PatientPosition});
   keep_laterality(sources, target);
+}
+
+/// An enhanced source has its agents as codes, for which a single-frame image has one text.
+void keep_contrast(DcmItem& source, DcmItem& target) {
+  DcmItem* agent = nullptr;
+  std::string meanings;
+  for (long i = 0; source.findAndGetSequenceItem(DCM_ContrastBolusAgentSequence, agent, i).good(); ++i) {
+    const std::string meaning = text_of(*agent, DCM_CodeMeaning), more = meanings.empty() || meaning.empty() ? meaning : ", " + meaning;
+    if (meanings.size() + more.size() <= kMaxText) meanings += more;
+  }
+  if (source.tagExistsWithValue(DCM_ContrastBolusAgentSequence)) put_text_if_empty(target, DCM_ContrastBolusAgent, meanings);
 }
 
 void put_equipment(DcmItem& target, const Derivation& derivation) {
@@ -152,34 +169,92 @@ DateAndTime local_time(std::time_t now, DcmItem& source) {
   return {date, time};
 }
 
+/// 0 when the source has none, or one that VR IS, of 32 bits, does not allow.
+std::int64_t series_number(DcmItem& source) {
+  const std::int64_t number = std::strtol(text_of(source, DCM_SeriesNumber).c_str(), nullptr, 10);
+  return number >= 0 && number <= kMaxSeriesNumber ? number : 0;
+}
+
 void put_series(DcmItem& source, DcmItem& target, const DerivedSeries& series, const DateAndTime& now) {
   put_text(target, DCM_Modality, series.source->modality);
   put_text(target, DCM_SeriesInstanceUID, series.uid);
   put_text(target, DCM_SeriesDescription, series.description());
   put_text(target, DCM_SeriesDate, now.date);
   put_text(target, DCM_SeriesTime, now.time);
-  const long number = std::max(0L, std::strtol(text_of(source, DCM_SeriesNumber).c_str(), nullptr, 10));
-  put_text(target, DCM_SeriesNumber, std::to_string(std::min<std::int64_t>(number * 100L + series.volume->number, kMaxSeriesNumber)));
+  put_text(target, DCM_SeriesNumber, std::to_string(std::min(series_number(source) * 100 + series.volume->number, kMaxSeriesNumber)));
 }
 
-bool any_says(std::vector<SourceHeader>& sources, const DcmTagKey& tag, const std::string& value) {
-  for (auto& source : sources)
-    if (text_of(source.dataset(), tag) == value) return true;
-  return false;
+bool says(SourceHeader& source, const DcmTagKey& tag, const std::string& value) { return text_of(source.dataset(), tag) == value; }
+
+/// What DICOM calls the lossy compression of a transfer syntax; empty of others. JPEG 2000 may have been lossless under this one. [PS3.3, C.7.6.1.1.5.1]
+std::string lossy_method(E_TransferSyntax syntax) {
+  switch (syntax) {
+    case EXS_JPEGProcess1:
+    case EXS_JPEGProcess2_4:
+      return "ISO_10918_1";
+    case EXS_JPEGLSLossy:
+      return "ISO_14495_1";
+    case EXS_JPEG2000:
+      return "ISO_15444_1";
+    default:
+      return {};
+  }
 }
 
 bool was_lossy(SourceHeader& source) {
   const E_TransferSyntax syntax = source.dataset().getOriginalXfer();
-  return text_of(source.dataset(), DCM_LossyImageCompression) == "01" || syntax == EXS_JPEGProcess1 || syntax == EXS_JPEGProcess2_4;
+  return says(source, DCM_LossyImageCompression, "01") || (syntax != EXS_JPEG2000 && !lossy_method(syntax).empty());
+}
+
+std::uint64_t written_bytes(DcmFileFormat& file) {
+  return file.getMetaInfo()->calcElementLength(EXS_LittleEndianExplicit, EET_ExplicitLength) +  // with the preamble
+         file.getDataset()->calcElementLength(EXS_LittleEndianExplicit, EET_ExplicitLength);
+}
+
+/// About: what the header does not take of a file is its pixels.
+std::string compression_ratio(SourceHeader& source) {
+  Uint16 rows = 0, columns = 0, bits = 0;
+  for (const auto& [tag, value] : {std::pair{DCM_Rows, &rows}, {DCM_Columns, &columns}, {DCM_BitsAllocated, &bits}}) require_good(source.dataset().findAndGetUint16(tag, *value));
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f", rows * columns * (bits / 8.0) / static_cast<double>(source.file_bytes - written_bytes(*source.file)));
+  return text;
+}
+
+/// How the source was compressed: in its own words, else as its file is.
+void put_compression(SourceHeader& source, DcmItem& target) {
+  put_text(target, DCM_LossyImageCompression, "01");
+  keep(source.dataset(), target, kKeptCompression);
+  const std::string method = lossy_method(source.dataset().getOriginalXfer());
+  if (method.empty()) return;
+  put_text_if_empty(target, DCM_LossyImageCompressionMethod, method);
+  put_text_if_empty(target, DCM_LossyImageCompressionRatio, compression_ratio(source));
+}
+
+/// Burned-in text and lossy compression: one source is enough for the bad news, the good news takes all.
+void put_past_of_sources(DcmItem& target, std::vector<SourceHeader>& sources) {
+  const auto all_say = [&](const DcmTagKey& tag, const char* value) {
+    return std::all_of(sources.begin(), sources.end(), [&](SourceHeader& source) { return says(source, tag, value); });
+  };
+  const auto burned = [](SourceHeader& source) { return says(source, DCM_BurnedInAnnotation, "YES"); };
+  if (std::any_of(sources.begin(), sources.end(), burned)) put_text(target, DCM_BurnedInAnnotation, "YES");
+  else if (all_say(DCM_BurnedInAnnotation, "NO")) put_text(target, DCM_BurnedInAnnotation, "NO");
+  const auto lossy = std::find_if(sources.begin(), sources.end(), was_lossy);
+  if (lossy != sources.end()) put_compression(*lossy, target);
+  else if (all_say(DCM_LossyImageCompression, "00")) put_text(target, DCM_LossyImageCompression, "00");
+}
+
+/// A measurement comes from no image, and of a simulated one that is not the source nothing is known.
+void put_past(DcmItem& target, const Derivation& derivation, std::vector<SourceHeader>& sources) {
+  if (derivation.from_source) return put_past_of_sources(target, sources);
+  if (derivation.simulated) return;
+  put_text(target, DCM_BurnedInAnnotation, "NO");
+  put_text(target, DCM_LossyImageCompression, "00");
 }
 
 void put_history(DcmItem& target, const DerivedSeries& series, std::vector<SourceHeader>& sources) {
   put_text(target, DCM_DerivationDescription, series.derivation->description.substr(0, kMaxDescription));
   put_code(target, DCM_DerivationCodeSequence, kIterativeReconstruction);
-  put_text(target, DCM_BurnedInAnnotation, any_says(sources, DCM_BurnedInAnnotation, "YES") ? "YES" : "NO");
-  const auto lossy = std::find_if(sources.begin(), sources.end(), was_lossy);
-  put_text(target, DCM_LossyImageCompression, lossy != sources.end() ? "01" : "00");
-  if (lossy != sources.end()) keep(lossy->dataset(), target, kKeptCompression);
+  put_past(target, *series.derivation, sources);
   put_text(target, DCM_ContentQualification, "RESEARCH");
 }
 
@@ -217,16 +292,33 @@ void check(DcmFileFormat& file, const fs::path& path) {
   DcmFileFormat again;
   require_good(again.loadFile(path.c_str()));
   require_good(again.loadAllDataIntoMemory());
-  const std::uint64_t length = file.getMetaInfo()->calcElementLength(EXS_LittleEndianExplicit, EET_ExplicitLength) +  // with the preamble
-                               file.getDataset()->calcElementLength(EXS_LittleEndianExplicit, EET_ExplicitLength);
-  if (fs::file_size(path) != length) throw std::runtime_error("length");
+  if (fs::file_size(path) != written_bytes(file)) throw std::runtime_error("length");
   if (!same_content(*file.getDataset(), *again.getDataset())) throw std::runtime_error("content");
+}
+
+/// False when one cannot be read. Frames share their file, so that memory does not grow with the square of their number.
+bool load_sources(const DicomSource& series, const std::vector<std::int64_t>& slices, std::vector<SourceHeader>& sources) {
+  std::map<fs::path, SourceHeader> loaded;
+  for (const auto slice : slices) {
+    const auto i = static_cast<std::size_t>(slice);
+    const auto [header, is_new] = loaded.try_emplace(series.files[i]);
+    if (is_new && !load_source_header(header->first, header->second)) return false;
+    sources.push_back(header->second);
+    sources.back().frame = series.frames[i];
+  }
+  return true;
+}
+
+/// DCMTK says with a status that it has no memory.
+bool is_good(const OFCondition& status) {
+  if (status == EC_MemoryExhausted) throw std::bad_alloc();
+  return status.good();
 }
 
 }  // namespace
 
 void require_good(const OFCondition& status) {
-  if (status.bad()) throw std::runtime_error(status.text());
+  if (!is_good(status)) throw std::runtime_error(status.text());
 }
 
 void keep(DcmItem& source, DcmItem& target, std::span<const DcmTagKey> tags) {
@@ -242,9 +334,11 @@ void require_elements(DcmItem& target, std::initializer_list<DcmTagKey> tags) {
 }
 
 bool load_source_header(const fs::path& path, SourceHeader& header) {
-  DcmFileFormat& file = header.file;
-  if (file.loadFileUntilTag(path.c_str(), EXS_Unknown, EGL_noChange, DCM_MaxReadLength, ERM_autoDetect, DCM_PixelData).bad()) return false;
-  if (file.loadAllDataIntoMemory().bad()) return false;
+  header.file = std::make_shared<DcmFileFormat>();
+  DcmFileFormat& file = *header.file;
+  if (!is_good(file.loadFileUntilTag(path.c_str(), EXS_Unknown, EGL_noChange, DCM_MaxReadLength, ERM_autoDetect, DCM_PixelData))) return false;
+  if (!is_good(file.loadAllDataIntoMemory())) return false;
+  header.file_bytes = fs::file_size(path);
   header.sop_class = text_of(*file.getDataset(), DCM_SOPClassUID);
   header.sop_instance = text_of(*file.getDataset(), DCM_SOPInstanceUID);
   if (!valid_uid(header.sop_class)) header.sop_class = text_of(*file.getMetaInfo(), DCM_MediaStorageSOPClassUID);
@@ -261,7 +355,9 @@ DcmItem& SourceHeader::part(const DcmTagKey& group) {
 std::string DerivedSeries::instance_uid(std::int64_t instance) const { return derived_uid("instance " + std::to_string(instance) + " of " + uid); }
 
 std::string DerivedSeries::description() const {
-  return (volume->title + (derivation->simulated ? ", SIMULATED" : "") + ", research use only").substr(0, kMaxText);
+  const std::string warning = std::string(derivation->simulated ? ", SIMULATED" : "") + ", research use only";
+  const std::size_t room = kMaxText - warning.size();
+  return (volume->title.size() <= room ? volume->title : volume->title.substr(0, room - 3) + "...") + warning;
 }
 
 DicomCode DerivedSeries::unit() const {
@@ -285,14 +381,20 @@ DerivedSeries make_derived_series(const DicomSource& source, const DerivedVolume
   for (std::int64_t slice = 0; slice < pixels.size(0); ++slice)
     if (!at::isfinite(pixels[slice]).all().item<bool>())
       throw Error(ErrorKind::kNumerical, "the " + volume.title + " has values that are not finite", "look at what made it");
+  // What an object says of itself must be in it, or one UID could stand for two objects.
   std::string name = "series ";
-  name.append(kind).append("\n" + source.identity + "\n" + volume.title + "\n" + derivation.run + "\n");
+  name.append(kind).append("\n" + source.identity + "\n" + std::to_string(volume.number) + " " + volume.title + "\n" + derivation.run + "\n");
+  name.append(derivation.simulated ? "simulated" : "measured").append(derivation.from_source ? " from the source\n" : "\n");
   for (const auto slice : volume.source_slices) name += std::to_string(slice) + " ";
   name += sha256_hex(pixels.data_ptr(), static_cast<std::size_t>(pixels.numel()) * sizeof(float));
   return {&source, &volume, &derivation, derived_uid(name), std::time(nullptr)};
 }
 
 void put_text(DcmItem& item, const DcmTagKey& tag, const std::string& value) { require_good(item.putAndInsertString(tag, value.c_str())); }
+
+void put_text_if_empty(DcmItem& item, const DcmTagKey& tag, const std::string& value) {
+  if (!item.tagExistsWithValue(tag)) put_text(item, tag, value);
+}
 
 void put_code(DcmItem& item, const DcmTagKey& sequence, const DicomCode& code) {
   DcmItem* inner = nullptr;
@@ -323,6 +425,7 @@ void put_derived_header(DcmDataset& target, const DerivedSeries& series, std::ve
   keep_study(first, target, *series.source);
   keep_place(sources, target, *series.source);
   keep(first, target, kKeptAcquisition);
+  keep_contrast(first, target);
   put_equipment(target, *series.derivation);
   put_contributing_equipment(first, target, *series.derivation, now.date + now.time);
   put_series(first, target, series, now);
@@ -360,8 +463,13 @@ std::string orientation_of(const ImageGeometry& g) {
 
 std::string pixel_spacing_of(const ImageGeometry& g) { return decimals({g.spacing_mm[1], g.spacing_mm[0]}); }
 
-std::string slice_spacing_of(const DicomSource& series, SourceHeader& source) {
-  return series.files.size() > 1 ? decimals({series.geometry.spacing_mm[2]}) : text_of(source.part(DCM_PixelMeasuresSequence), DCM_SpacingBetweenSlices);
+std::string slice_spacing_of(const DerivedSeries& series, SourceHeader& source) {
+  if (series.source->files.size() == 1) return text_of(source.part(DCM_PixelMeasuresSequence), DCM_SpacingBetweenSlices);
+  const auto& slices = series.volume->source_slices;
+  const std::int64_t step = slices.size() > 1 ? slices[1] - slices[0] : 1;
+  for (std::size_t i = 1; i < slices.size(); ++i)
+    if (slices[i] - slices[i - 1] != step) return {};
+  return decimals({static_cast<double>(step) * series.source->geometry.spacing_mm[2]});
 }
 
 std::string slice_thickness_of(SourceHeader& source) { return text_of(source.part(DCM_PixelMeasuresSequence), DCM_SliceThickness); }
@@ -378,12 +486,8 @@ void write_derived_object(const fs::path& path, const DerivedSeries& series, con
         [&] {
           ::unsetenv("DCMDICTPATH");
           OFLog::configure(OFLogger::OFF_LOG_LEVEL);
-          std::vector<SourceHeader> sources(source_slices.size());
-          for (std::size_t i = 0; i < sources.size(); ++i) {
-            const auto slice = static_cast<std::size_t>(source_slices[i]);
-            if (!load_source_header(series.source->files[slice], sources[i])) return;
-            sources[i].frame = series.source->frames[slice];
-          }
+          std::vector<SourceHeader> sources;
+          if (!load_sources(*series.source, source_slices, sources)) return;
           stage = kSourcesRead;
           DcmFileFormat file;
           build(*file.getDataset(), sources);
@@ -394,6 +498,9 @@ void write_derived_object(const fs::path& path, const DerivedSeries& series, con
           stage = kChecked;
         },
         limits);
+    if (death == "out of memory")
+      throw Error(ErrorKind::kOutOfMemory, "there is not enough memory to make the DICOM object " + quoted_path(temporary) + " with the headers of its source",
+                  "reconstruct fewer slices at once, or write an image series instead of a map");
     const std::string how = death.empty() || death == "an exception" ? "" : " (" + death + ")";
     switch (stage) {
       case kChecked:

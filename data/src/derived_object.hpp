@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,11 +29,12 @@ inline constexpr DicomCode kQuantity = {"246205007", "SCT", "Quantity"};
 
 /// The header of a source file, without its pixels, and what points at it. Only to be made in a child process.
 struct SourceHeader {
-  DcmFileFormat file;
+  std::shared_ptr<DcmFileFormat> file;         ///< frames of one file share it
+  std::uint64_t file_bytes = 0;                ///< with the pixels
   std::string sop_class, sop_instance;         ///< of the data set, else of the meta header; empty when neither holds a UID
   std::int64_t frame = 0;                      ///< that is meant, counted from 1; 0: the file is one image
 
-  DcmDataset& dataset() { return *file.getDataset(); }
+  DcmDataset& dataset() { return *file->getDataset(); }
   /// Where it says something of the image: of a frame its functional group of that name, else the data set.
   DcmItem& part(const DcmTagKey& group);
 };
@@ -49,16 +51,18 @@ struct DerivedSeries {
   std::time_t made_at;                         ///< one time for all of its files, as SeriesTime must be
 
   std::string instance_uid(std::int64_t instance) const;
-  std::string description() const;             ///< SeriesDescription, at most 64 characters
+  std::string description() const;             ///< SeriesDescription, at most 64 characters; of a long one the title is cut, not the warning
   DicomCode unit() const;                      ///< UCUM
   DicomCode quantity() const;                  ///< value "" for an intensity
 };
 
-/// The UID of the series: of the source's files, run and pixels. Throws Error(kNumerical) when a pixel is not finite.
+/// The UID of the series: of the source's files, run, number and pixels. Throws Error(kNumerical) when a pixel is not finite.
 DerivedSeries make_derived_series(const DicomSource& source, const DerivedVolume& volume, const Derivation& derivation, const char* kind);
 
-/// Sets a text, a code as the only item of a sequence. Like all that follow for a child process only; std::runtime_error when DCMTK refuses.
+/// Sets a text, a code as the only item of a sequence. Like all that follow for a child process only; std::runtime_error when DCMTK refuses, std::bad_alloc when
+/// it has no memory.
 void put_text(DcmItem& item, const DcmTagKey& tag, const std::string& value);
+void put_text_if_empty(DcmItem& item, const DcmTagKey& tag, const std::string& value);
 void put_code(DcmItem& item, const DcmTagKey& sequence, const DicomCode& code);
 void require_good(const OFCondition& status);
 
@@ -83,13 +87,14 @@ std::string position_of(const ImageGeometry& geometry, std::int64_t slice);
 std::string orientation_of(const ImageGeometry& geometry);
 std::string pixel_spacing_of(const ImageGeometry& geometry);
 
-/// How far apart the slices are, which one slice alone does not tell unless its source says so, and how thick, which only the scanner knows. Empty when not known.
-std::string slice_spacing_of(const DicomSource& series, SourceHeader& source);
+/// How far apart the slices of the series are, which one slice alone does not tell unless its source says so, and how thick, which only the scanner knows. Empty
+/// when not known, or when slices that were left out make it uneven.
+std::string slice_spacing_of(const DerivedSeries& series, SourceHeader& source);
 std::string slice_thickness_of(SourceHeader& source);
 
 /// Runs `build`, which fills a file from the headers of `sources`, in a child process; saves it with a preamble of zeros and our implementation UID,
 /// reads it again and compares all of it. Written atomically to `path`.
-/// Throws Error: kNoInput (a source has gone), kInputOutput (not written or not read back), kInternal (build died).
+/// Throws Error: kNoInput (a source has gone), kOutOfMemory, kInputOutput (not written or not read back), kInternal (build died).
 void write_derived_object(const std::filesystem::path& path, const DerivedSeries& series, const std::vector<std::int64_t>& source_slices,
                           const std::function<void(DcmDataset&, std::vector<SourceHeader>&)>& build);
 

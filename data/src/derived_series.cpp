@@ -106,10 +106,6 @@ void put_mapping(DcmItem& target, const DerivedSeries& series, double step) {
   put_code(*quantity, DCM_ConceptCodeSequence, series.quantity());
 }
 
-void put_text_if_empty(DcmItem& target, const DcmTagKey& tag, const char* value) {
-  if (!target.tagExistsWithValue(tag)) put_text(target, tag, value);
-}
-
 /// An enhanced source has them in functional groups, and its echo time under another name.
 void keep_groups_of_frame(SourceHeader& source, DcmItem& target) {
   keep(source.part(DCM_MRTimingAndRelatedParametersSequence), target, kKeptMr);
@@ -140,10 +136,11 @@ void put_ct(SourceHeader& source, DcmItem& target, const DerivedSeries& series, 
   put_text(target, DCM_RescaleType, series.volume->quantity == DerivedQuantity::kProbability ? "US" : "HU");
 }
 
-void put_plane(SourceHeader& source, DcmItem& target, const DicomSource& series, std::int64_t slice) {
-  put_text(target, DCM_ImagePositionPatient, position_of(series.geometry, slice));
-  put_text(target, DCM_ImageOrientationPatient, orientation_of(series.geometry));
-  put_text(target, DCM_PixelSpacing, pixel_spacing_of(series.geometry));
+void put_plane(SourceHeader& source, DcmItem& target, const DerivedSeries& series, std::int64_t slice) {
+  const ImageGeometry& geometry = series.source->geometry;
+  put_text(target, DCM_ImagePositionPatient, position_of(geometry, slice));
+  put_text(target, DCM_ImageOrientationPatient, orientation_of(geometry));
+  put_text(target, DCM_PixelSpacing, pixel_spacing_of(geometry));
   const DcmTagKey thickness[] = {DCM_SliceThickness};
   keep(source.part(DCM_PixelMeasuresSequence), target, thickness);
   require_elements(target, {DCM_SliceThickness});
@@ -183,10 +180,10 @@ void write_derived_series(const fs::path& folder, const DicomSource& source, con
     write_derived_object(folder / name, series, {volume.source_slices[i]}, [&](DcmDataset& target, std::vector<SourceHeader>& sources) {
       SourceHeader& first = sources.front();
       put_derived_header(target, series, sources, ct ? UID_CTImageStorage : UID_MRImageStorage, static_cast<std::int64_t>(i) + 1);
-      put_source_references(target, derivation.simulated ? DCM_SourceImageSequence : DCM_ReferencedImageSequence, sources);
+      put_source_references(target, derivation.from_source ? DCM_SourceImageSequence : DCM_ReferencedImageSequence, sources);
       if (ct) put_ct(first, target, series, stored.step);
       else put_mr(first, target);
-      put_plane(first, target, source, volume.source_slices[i]);
+      put_plane(first, target, series, volume.source_slices[i]);
       put_mapping(target, series, stored.step);
       put_pixels(target, source, stored, pixels);
     });

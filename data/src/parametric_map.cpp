@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 
@@ -70,10 +71,10 @@ void share_meaning(DPMParametricMapIOD& map, const DerivedSeries& series, double
   require_good(map.addForAllFrames(mapping));
 }
 
-void add_source(FGDerivationImage& derivation, const SourceHeader& source, bool simulated) {
+void add_source(FGDerivationImage& derivation, const SourceHeader& source, bool from_source) {
   DerivationImageItem* item = nullptr;
   require_good(derivation.addDerivationImageItem(code_macro(kIterativeReconstruction), "", item));
-  if (source.sop_instance.empty() || !simulated) return;
+  if (source.sop_instance.empty() || !from_source || source.frame > std::numeric_limits<Uint16>::max()) return;  // dcmpmap counts frames in 16 bits
   auto image = std::make_unique<SourceImageItem>();
   require_good(image->getPurposeOfReferenceCode().set(kSourceImage.value, kSourceImage.scheme, kSourceImage.meaning));
   auto& reference = image->getImageSOPInstanceReference();
@@ -97,7 +98,7 @@ void add_frame(DPMParametricMapIOD::Frames<Float32>& frames, const DerivedSeries
   require_good(content.setInStackPositionNumber(static_cast<Uint32>(index + 1)));
   require_good(content.setDimensionIndexValues(static_cast<Uint32>(index + 1), 0));
   FGDerivationImage derivation;
-  add_source(derivation, source, series.derivation->simulated);
+  add_source(derivation, source, series.derivation->from_source);
   OFVector<FGBase*> groups;
   groups.push_back(&position);
   groups.push_back(&content);
@@ -133,7 +134,7 @@ void write_parametric_map(const std::filesystem::path& path, const DicomSource& 
   const double low = pixels.min().item<double>(), high = pixels.max().item<double>();
   write_derived_object(path, series, volume.source_slices, [&](DcmDataset& target, std::vector<SourceHeader>& sources) {
     DPMParametricMapIOD map = make_map(series);
-    share_grid(map, source.geometry, slice_thickness_of(sources.front()), slice_spacing_of(source, sources.front()));
+    share_grid(map, source.geometry, slice_thickness_of(sources.front()), slice_spacing_of(series, sources.front()));
     share_meaning(map, series, low, high);
     require_good(map.getIODMultiframeDimensionModule().addDimensionIndex(DCM_ImagePositionPatient, derived_uid("dimensions of " + series.uid).c_str(),
                                                                          DCM_PlanePositionSequence, "Position"));
@@ -144,6 +145,8 @@ void write_parametric_map(const std::filesystem::path& path, const DicomSource& 
     for (std::size_t i = 0; i < sources.size(); ++i) add_frame(*frames, series, sources[i], i, data + i * n);
     require_good(map.writeDataset(target));
     put_derived_header(target, series, sources, UID_ParametricMapStorage, 1);
+    put_text_if_empty(target, DCM_BurnedInAnnotation, "NO");  // a map must say both, known or not
+    put_text_if_empty(target, DCM_LossyImageCompression, "00");
     put_common_references(target, sources);
   });
 }

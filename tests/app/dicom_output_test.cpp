@@ -9,6 +9,7 @@
 #include "../data/dicom_files.hpp"
 #include "app_fixture.hpp"
 #include "postrec/data/scan.hpp"
+#include "postrec/data/write_image.hpp"
 #include "result/dicom_output.hpp"
 #include "shell.hpp"
 
@@ -142,6 +143,7 @@ TEST_F(DicomResult, AMeasurementTakesAPatientFromTheSeriesThatIsNamed) {
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_TRUE(has("out/dicom/mean/0003.dcm"));
   EXPECT_NE(whole_file(path("out/dicom/mean/0001.dcm")).find(", SIMULATED, "), std::string::npos);
+  EXPECT_EQ(whole_file(path("out/dicom/mean/0001.dcm")).find("Source image for"), std::string::npos) << "which image the folder was simulated from is not known";
 
   expect_error(measured("none", {"--dicom"}), 64, {"--dicom", "--dicom-source"});
   expect_error(measured("none", {"--dicom-source", path("nowhere")}), 66, {"--dicom-source", "does not exist"});
@@ -173,6 +175,22 @@ TEST_F(DicomResult, AMeasurementTakesAPatientFromTheSeriesThatIsNamed) {
     EXPECT_NE(map.find(". the prior does not fit slice(s) 0, 1, 2: "), std::string::npos) << name;
   }
   for (const char* other : {"forced/dicom/mean/0001.dcm", "out/dicom/standard_deviation.dcm"}) EXPECT_EQ(whole_file(path(other)).find("TRUSTED"), std::string::npos) << other;
+}
+
+// Of another image the series lends patient and place, and has no part in its pixels.
+TEST_F(DicomResult, OnlyTheImageThatIsSimulatedIsCalledTheSourceOfThePixels) {
+  write_nifti(path("picture.nii.gz"), read_scan(path("MR")).image);
+  for (const auto& [input, is_source] : {std::pair("picture.nii.gz", false), std::pair("MR", true)}) {
+    const std::string output = is_source ? "itself" : "lender";
+    const Ended ended = reconstruct(input, "MR", output, simulated("MR", {"--dicom-source", path("MR"), "--force"}));
+    ASSERT_EQ(ended.code, 0) << ended.err;
+    for (const char* name : {"mean/0001.dcm", "standard_deviation.dcm"}) {
+      const std::string object = whole_file(path(output + "/dicom/" + name));
+      EXPECT_NE(object.find(", SIMULATED, "), std::string::npos) << output << " " << name;
+      EXPECT_NE(object.find("1.2.3.4.1"), std::string::npos) << output << " " << name;
+      EXPECT_EQ(object.find("Source image for image processing operation") != std::string::npos, is_source) << output << " " << name;
+    }
+  }
 }
 
 TEST_F(DicomResult, SlicesWhoseUncertaintyIsWithheldAreLeftOutOfItsMaps) {
@@ -279,18 +297,15 @@ TEST_F(RealDicom, ASliceOfACtSeriesInJpeg2000WithoutUids) {
   expect_valid(false);  // the source itself has no study
 }
 
-/// A Python with pydicom, highdicom and nibabel, made once beside the tests; "" when it cannot be made.
+/// A Python with pydicom, highdicom and nibabel that setup/install_test_packages.sh made; "" when it could not.
 std::string python_reader() {
-  const std::string venv = std::string(POSTREC_BINARY_DIR) + "/dicom_reader", python = venv + "/bin/python";
-  const std::string check = python + " -c 'import highdicom, nibabel'";
-  if (shell(check).first == 0) return python;
-  shell("python3 -m venv " + venv + " && " + venv + "/bin/pip install --quiet --timeout 10 --retries 1 pydicom==3.0.2 highdicom==0.28.2 nibabel==5.3.2");
-  return shell(check).first == 0 ? python : "";
+  const std::string python = std::string(POSTREC_BINARY_DIR) + "/dicom_reader/bin/python";
+  return shell(python + " -c 'import highdicom, nibabel'").first == 0 ? python : "";
 }
 
 TEST_F(DicomResult, AnIndependentReaderSeesTheSamePlacesAndValues) {
   const std::string python = python_reader();
-  if (python.empty()) GTEST_SKIP() << "no Python environment with pydicom and highdicom can be made here";
+  if (python.empty()) GTEST_SKIP() << "no Python environment with pydicom and highdicom: setup/install_test_packages.sh makes it";
   test::PhantomSpec oblique;
   oblique.modality = "MR";
   const double c = std::cos(0.4), s = std::sin(0.4);

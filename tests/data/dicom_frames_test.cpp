@@ -165,6 +165,19 @@ TEST(DicomFrames, ADamagedFileIsRefused) {
   }
 }
 
+Derivation derivation() { return {"0.1.0", std::string(64, 'a'), "how", "run", true, true}; }
+
+/// A map of zeros on all slices of a source.
+void write_empty_map(const fs::path& path, const DicomSource& source) {
+  DerivedVolume volume;
+  volume.title = "Posterior standard deviation";
+  volume.quantity = DerivedQuantity::kStandardDeviation;
+  const auto n = static_cast<std::int64_t>(source.files.size());
+  volume.pixels = at::zeros({n, 1, source.rows, source.columns});
+  for (std::int64_t i = 0; i < n; ++i) volume.source_slices.push_back(i);
+  write_parametric_map(path, source, volume, derivation());
+}
+
 /// The image of the source in a folder as a series out/ and a map map.dcm beside it.
 void write_derived(const TempFolder& folder) {
   const DicomSource source = read_dicom_source(folder.path());
@@ -172,10 +185,9 @@ void write_derived(const TempFolder& folder) {
   volume.title = "Posterior mean";
   volume.pixels = read_scan(folder.path()).image.pixels;
   volume.source_slices = {0, 1, 2, 3};
-  const Derivation how{"0.1.0", std::string(64, 'a'), "how", "run", true};
-  write_derived_series(folder / "out", source, volume, how);
+  write_derived_series(folder / "out", source, volume, derivation());
   volume.quantity = DerivedQuantity::kStandardDeviation;
-  write_parametric_map(folder / "map.dcm", source, volume, how);
+  write_parametric_map(folder / "map.dcm", source, volume, derivation());
 }
 
 // What a single-frame file says of itself stands in the groups of an enhanced one.
@@ -233,6 +245,35 @@ TEST(DicomFrames, DerivedObjectsNameTheFrame) {
   EXPECT_LT(corner_distance_mm(read_scan(folder / "out").image.geometry, oblique(), kColumns, kRows, kFrames), 1e-5);
   if (std::system("command -v dciodvfy >/dev/null 2>&1") != 0) GTEST_SKIP() << "dciodvfy (Debian package dicom3tools) is not installed";
   for (const char* name : {"out/0001.dcm", "map.dcm"}) EXPECT_EQ(std::system(("dciodvfy '" + (folder / name).string() + "' >/dev/null 2>&1").c_str()), 0) << name;
+}
+
+// Loaded anew for each frame it would need more memory than the child that writes may have.
+TEST(DicomFrames, AMapLoadsTheHeaderOfItsFileOnce) {
+  constexpr std::size_t kMany = 200, kBytes = 8 << 20;
+  const TempFolder folder;
+  write_enhanced(folder / "a", [](DcmDataset& d) {
+    const std::vector<Uint8> large(kBytes);
+    ASSERT_TRUE(d.putAndInsertUint8Array(DcmTag(0x0029, 0x1000, EVR_OB), large.data(), static_cast<unsigned long>(kBytes)).good());
+  });
+  DicomSource source = read_dicom_source(folder.path());
+  source.files.assign(kMany, source.files.front());
+  source.frames.assign(kMany, 1);
+  write_empty_map(folder / "map.dcm", source);
+  EXPECT_TRUE(fs::exists(folder / "map.dcm"));
+}
+
+// In the 16 bits that dcmpmap has for it the last frame that is read would be frame 0.
+TEST(DicomFrames, AMapNamesNoFrameThatItCannotCount) {
+  const TempFolder folder;
+  write_enhanced(folder / "a");
+  DicomSource source = read_dicom_source(folder.path());
+  source.frames.back() = 65536;
+  write_empty_map(folder / "map.dcm", source);
+  DcmFileFormat map;
+  ASSERT_TRUE(map.loadFile((folder / "map.dcm").c_str()).good());
+  OFString frame;
+  EXPECT_TRUE(group_of(*map.getDataset(), kFrames - 2).findAndGetOFString(DCM_ReferencedFrameNumber, frame, 0, true).good());
+  EXPECT_TRUE(group_of(*map.getDataset(), kFrames - 1).findAndGetOFString(DCM_ReferencedFrameNumber, frame, 0, true).bad()) << frame;
 }
 
 }  // namespace

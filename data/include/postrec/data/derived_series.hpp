@@ -27,7 +27,7 @@ struct DicomSource {
 bool holds_dicom(const std::filesystem::path& path);
 
 /// Reads the headers of a series in a folder, or of one file, with all the checks of read_scan.
-/// Throws Error: what read_scan throws; kUsage for another modality than CT and MR, or colour; kBadData for a slice without position,
+/// Throws Error: what read_scan throws; kUsage for another modality than CT and MR, colour, or CT in another unit than HU; kBadData for a slice without position,
 /// orientation or pixel size.
 DicomSource read_dicom_source(const std::filesystem::path& path);
 
@@ -56,17 +56,18 @@ struct Derivation {
   std::string model_sha256;                    ///< of the prior, 64 hexadecimal digits
   std::string description;                     ///< DerivationDescription
   std::string run;                             ///< all that decides the pixels, in words; part of what the UIDs are made from
-  bool simulated = false;                      ///< the measurement was computed from an image; SeriesDescription says so. Else the source lent its place
-                                               ///< and patient only, and is referenced without being called what the pixels come from
+  bool simulated = false;                      ///< the measurement was computed from an image; SeriesDescription says so
+  bool from_source = false;                    ///< and that image is the source. Else the source lent its place and patient only, is referenced without being
+                                               ///< called what the pixels come from, and says nothing of burned-in text and lossy compression
 };
 
 /// Writes a CT or MR image series, int16, one file a slice: 0001.dcm and so on in the new folder `folder`. CT has a rescale to HU, MR stored values
 /// alone, whose scale is in the RealWorldValueMappingSequence. The attributes are listed in data/README.md.
 ///
-/// UIDs are made from the source's files, the run and the pixels, so that the same run gives the same ones and another image, patient or study never shares them. Every file is written
-/// under a temporary name by a child process, read again and compared, then renamed.
+/// UIDs are made from the source's files, the run, the number and the pixels, so that the same run gives the same ones and another image, patient or study
+/// never shares them. Every file is written under a temporary name by a child process, read again and compared, then renamed.
 /// Throws Error: kCannotCreate, kInputOutput (disk full; a file does not read back as it was written), kNoInput (the source has gone),
-/// kNumerical (a pixel is not finite).
+/// kOutOfMemory (the headers of the source are too large), kNumerical (a pixel is not finite).
 void write_derived_series(const std::filesystem::path& folder, const DicomSource& source, const DerivedVolume& volume, const Derivation& derivation);
 
 /// The same numbers as one Parametric Map, float32 with a frame for each slice.
