@@ -21,8 +21,8 @@ constexpr double kCoverageTolerance = 0.05, kDataTolerance = 0.05, kChi2Toleranc
 
 constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::max();
 
-/// Records of one scan are not independent: they have a number together, others each their own.
-std::int64_t group_of(const Records& records, std::size_t i) { return records[i].scan >= 0 ? records[i].scan : -1 - static_cast<std::int64_t>(i); }
+/// Records of one person are not independent: they have a number together, others each their own.
+std::int64_t group_of(const Records& records, std::size_t i) { return records[i].subject >= 0 ? records[i].subject : -1 - static_cast<std::int64_t>(i); }
 
 /// A number over all records but those of one group.
 using Statistic = std::function<double(const Records&, std::int64_t left_out)>;

@@ -18,8 +18,8 @@ inline constexpr double kFalseAlarm = 0.05;
 inline constexpr double kFigureFalseAlarm = 0.0027;
 
 /// The findings: verdict, because, explanation; figures (coverage of pixels and regions, chi-squares, spread over RMSE: value, standard error over
-/// replicates or whole scans, what is right, tolerance, verdict); ranks with their band; and the records themselves. For truths of the prior the bands decide, and a figure that is wrong;
-/// for scans the figures alone, because slices of a scan are not independent.
+/// replicates or whole persons, what is right, tolerance, verdict); ranks with their band; and the records themselves. For truths of the prior the bands decide, and a figure that is wrong;
+/// for scans the figures alone, because slices of a person are not independent.
 nlohmann::ordered_json calibration_findings(const std::vector<CalibrationRecord>& records, TruthKind truths);
 
 /// The findings in a table for people.

@@ -150,7 +150,7 @@ std::string calibration_page(const ordered_json& certificate) {
     page += "</ul>\n";
   }
   page += "<h2>Figures</h2>\n" + figure_table(findings["figures"]);
-  page += "<p>Each is 1, or the level, for samples that can be exchanged with the truth. A figure is wrong when it is off by more than its tolerance and more than three standard errors (of few replicates or scans more, by Student's t; slices of a scan count together); "
+  page += "<p>Each is 1, or the level, for samples that can be exchanged with the truth. A figure is wrong when it is off by more than its tolerance and more than three standard errors (of few replicates or persons more, by Student's t; slices of a person count together); "
           "while these exceed the tolerance there are not enough replicates. Chi-square of the data: |y - A x|&sup2;/(m sigma_y&sup2;) of the samples. Chi-square of the error: squared error of the "
           "samples' mean over (1 + 1/N) times their variance, of A x (row space) and of the part of x that the data say little about (null space).</p>\n";
   page += coverage_curve(findings["figures"]);

@@ -3,11 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <map>
 #include <memory>
 #include <set>
 
 #include "case/coil_maps.hpp"
 #include "case/operator_parameters.hpp"
+#include "case/scan_subject.hpp"
 #include "case/seeds.hpp"
 #include "case/simulation.hpp"
 #include "postrec/data/intensity_scale.hpp"
@@ -101,19 +103,39 @@ std::vector<std::int64_t> full_slices(const at::Tensor& pixels, IntensityUnit un
 struct ScanSlice {
   CaseOptions how;
   std::string name;
-  std::int64_t scan = 0;
+  std::int64_t subject = 0;
+};
+
+/// Whose a scan is, as a number. Of files that are all called alike, in folders of their own, each is somebody else's.
+class Subjects {
+ public:
+  explicit Subjects(const std::vector<fs::path>& scans) {
+    for (const auto& scan : scans) ++n_called_[name_of_scan(scan)];
+  }
+
+  std::int64_t number_of(const Scan& scan, const fs::path& path) {
+    const bool by_folder = scan.patient_sha256.empty() && n_called_[name_of_scan(path)] > 1;
+    return numbers_.emplace(by_folder ? path.string() : subject_of(scan, path), static_cast<std::int64_t>(numbers_.size())).first->second;
+  }
+
+ private:
+  std::map<std::string, int> n_called_;
+  std::map<std::string, std::int64_t> numbers_;
 };
 
 std::vector<ScanSlice> slices_of(const std::vector<fs::path>& scans, const CaseOptions& how, std::int64_t n_slices) {
   std::vector<ScanSlice> slices;
+  Subjects subjects(scans);
   for (std::size_t k = 0; k < scans.size(); ++k) {
     const fs::path& scan = scans[k];
     // A record is found again by its name: files of several folders may be called alike, and DICOM folders are not called.
     const std::string shown = reported_name(scan), called = shown.empty() ? "" : "'" + shown + "' ", which = scans.size() > 1 || shown.empty() ? "scan " + std::to_string(k + 1) + " " : "";
-    const Image image = read_scan(scan).image;
+    const Scan read = read_scan(scan);
+    const Image& image = read.image;
+    const std::int64_t subject = subjects.number_of(read, scan);
     const std::vector<std::int64_t> numbers = how.slice ? std::vector<std::int64_t>{*how.slice} : full_slices(image.pixels, how.unit.value_or(image.unit), n_slices);
     for (const std::int64_t number : numbers) {
-      ScanSlice slice{how, which + called + "slice " + std::to_string(number), static_cast<std::int64_t>(k)};
+      ScanSlice slice{how, which + called + "slice " + std::to_string(number), subject};
       slice.how.input = scan;
       slice.how.slice = number;
       // The same slice number of two scans shall not have the same noise.
@@ -136,7 +158,7 @@ CalibrationProblem scan_problem(const ScanSlice& slice, const RegionOptions& reg
   const Measurement& measurement = input.measurement;
   CalibrationProblem problem;
   problem.name = slice.name;
-  problem.scan = slice.scan;
+  problem.subject = slice.subject;
   problem.op = make_operator(session.registry(), measurement, 0);
   const TensorSpec domain = problem.op->domain();
   problem.prior = session.prior(domain, measurement.unit, measurement.geometry.spacing_mm[0]);

@@ -114,7 +114,7 @@ ordered_json CalibrationRecord::json() const {
           {"samples", n_samples},
           {"nfe", nfe},
           {"seconds", seconds},
-          {"scan", scan}};
+          {"subject", subject}};
 }
 
 CalibrationRecord CalibrationRecord::from_json(const ordered_json& json) {
@@ -130,7 +130,7 @@ CalibrationRecord CalibrationRecord::from_json(const ordered_json& json) {
             json.at("samples"),
             json.at("nfe"),
             json.at("seconds"),
-            json.value("scan", std::int64_t{-1})};
+            json.value("subject", std::int64_t{-1})};
   } catch (const ordered_json::exception& failure) {
     throw Error(ErrorKind::kBadData, std::string("a record of the journal cannot be read: ") + failure.what(), "remove the journal to begin again");
   }
@@ -165,7 +165,7 @@ std::optional<CalibrationRecord> calibrate_problem(const CalibrationProblem& pro
 
   CalibrationRecord record;
   record.name = problem.name;
-  record.scan = problem.scan;
+  record.subject = problem.subject;
   record.n_samples = x.size(0);
   record.nfe = samples.report.nfe;
   record.seconds = samples.report.seconds;

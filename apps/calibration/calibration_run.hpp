@@ -31,7 +31,7 @@ struct CalibrationProblem {
   at::Tensor pixels;                           ///< those whose coverage counts, bool [C, H, W]
   at::Tensor regions;                          ///< bool [K, H, W]
   std::uint64_t seed = 0;
-  std::int64_t scan = -1;                      ///< whose slice the truth is; -1: nobody's, it is independent of all others
+  std::int64_t subject = -1;                   ///< whose image the truth is; -1: nobody's, it is independent of all others
 };
 
 /// What one truth says about the sampler. Its JSON is what the journal keeps, so that a stopped run can go on.
@@ -47,7 +47,7 @@ struct CalibrationRecord {
   std::int64_t n_samples = 0;
   std::int64_t nfe = 0;                        ///< per sample
   double seconds = 0.0;
-  std::int64_t scan = -1;                      ///< as the problem's
+  std::int64_t subject = -1;                   ///< as the problem's
 
   nlohmann::ordered_json json() const;
   /// Throws Error(kBadData) on anything that json() did not write.

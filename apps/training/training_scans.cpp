@@ -6,12 +6,12 @@
 #include <cctype>
 #include <cstring>
 
+#include "case/scan_subject.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/dicom_folder.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/error.hpp"
-#include "training/training_split.hpp"
 
 namespace postrec {
 namespace {
@@ -81,7 +81,7 @@ std::vector<TrainingSlice> read_training_slices(const fs::path& path, const Slic
   const at::Tensor physical = scale_of(image.unit, scan_intensity(options.intensity, image.unit), pixels, quoted_path(path)).stored_to_physical(pixels);
   const at::Tensor fullness = physical.abs().mean(at::IntArrayRef({1, 2, 3}));
   const double enough = kAlmostEmpty * fullness.max().item<double>();
-  const std::string subject = scan.patient_sha256.empty() ? subject_of_name(path) : scan.patient_sha256;
+  const std::string subject = subject_of(scan, path);
   std::vector<TrainingSlice> slices;
   for (std::int64_t i = 0; i < physical.size(0); ++i) {
     if (!(fullness[i].item<double>() > enough)) continue;

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <regex>
 #include <set>
 
+#include "case/scan_subject.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
 #include "postrec/sha256.hpp"
@@ -19,15 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kThumbnail = 16;
 constexpr double kAlikeShare = 0.25;  // of the slices of a scan
-
-/// The last name of a path, also of a folder given as "scan/".
-std::string last_name(const fs::path& path) { return (path.has_filename() ? path : path.parent_path()).filename().string(); }
-
-std::string bare_name(const fs::path& path) {
-  static const std::regex kEnding(R"((\.nii)?\.[^.]*$)");
-  const std::string name = last_name(path);
-  return fs::is_directory(path) ? name : std::regex_replace(name, kEnding, "");
-}
 
 std::string pixel_hash(const at::Tensor& image) {
   const at::Tensor whole = image.contiguous();
@@ -68,15 +59,6 @@ struct Likeness {
 
 }  // namespace
 
-std::string subject_of_name(const fs::path& path) {
-  static const std::regex kBids(R"(^sub-[A-Za-z0-9]+)");
-  static const std::regex kSession(R"(_(study|session|ses|t1|t2|flair|pd|dwi|run).*$)", std::regex::icase);
-  const std::string name = bare_name(path);
-  std::smatch found;
-  if (std::regex_search(name, found, kBids)) return found.str();
-  return std::regex_replace(name, kSession, "");
-}
-
 std::map<std::string, std::string> read_subjects(const fs::path& path) {
   std::ifstream file(path);
   if (!file) throw Error(ErrorKind::kNoInput, "cannot open --subjects " + quoted_path(path), "give a table of lines file,subject");
@@ -96,7 +78,7 @@ std::map<std::string, std::string> read_subjects(const fs::path& path) {
 
 void assign_subjects(std::vector<TrainingSlice>& slices, const std::map<std::string, std::string>& subjects) {
   for (TrainingSlice& slice : slices) {
-    const auto found = subjects.find(last_name(slice.scan));
+    const auto found = subjects.find(name_of_scan(slice.scan));
     if (found == subjects.end()) throw Error(ErrorKind::kUsage, "--subjects has no line for " + quoted_path(slice.scan), "write file,subject for each scan");
     slice.subject = found->second;
   }

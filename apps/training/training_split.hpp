@@ -15,10 +15,6 @@ struct TrainingSplit {
   std::vector<TrainingSlice> validation;
 };
 
-/// Whose scan a file is, by its name: of BIDS names the part "sub-XX", else what stands before the first "_study", "_session", "_ses", "_T1", "_T2", "_FLAIR",
-/// "_PD", "_DWI" or "_run" (in any case), else the name without its extension. "patient01_study2_T1W.nii.gz" -> "patient01".
-std::string subject_of_name(const std::filesystem::path& path);
-
 /// Subjects by file from a table "file,subject" (one a line, names without folders; a first line "file,subject" is a heading). Throws Error:
 /// kNoInput, kBadData naming the line.
 std::map<std::string, std::string> read_subjects(const std::filesystem::path& path);

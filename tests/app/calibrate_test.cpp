@@ -120,9 +120,24 @@ TEST_F(Calibrate, ARecordIsOfItsScan) {
   EXPECT_EQ(records[0]["name"], "scan 1 't1.nii.gz' slice 1");
   EXPECT_EQ(records[1]["name"], "scan 2 't1.nii.gz' slice 1");
   EXPECT_NE(records[0], records[1]);
+  EXPECT_EQ(records[1]["subject"], 1) << "files called alike are of several persons";
   other.pixels = other.pixels * 2.0 + 5.0;
   write_nifti(path("b/t1.nii.gz"), other);
   EXPECT_NE(run("two").code, 0) << "the journal is of other scans";
+}
+
+TEST_F(Calibrate, ScansOfOnePersonCountTogether) {
+  std::vector<std::string> arguments = {"calibrate"};
+  for (const char* name : {"anna_T1.nii.gz", "ben_T1.nii.gz", "anna_T2.nii.gz"}) {
+    std::filesystem::copy_file(path("mr.nii.gz"), path(name));
+    arguments.push_back(path(name));
+  }
+  arguments.insert(arguments.end(), {"--prior", path("mr.safetensors"), "--operator", "mri-fourier", "--noise", "0.1", "--steps", "2", "--samples", "3", "--threads", "1", "--slices", "1", "--output", path("out")});
+  ASSERT_EQ(run_postrec(arguments).code, 0);
+  std::vector<int> subjects;
+  const json found = certificate("out");
+  for (const auto& record : found["findings"]["records"]) subjects.push_back(record["subject"]);
+  EXPECT_EQ(subjects, (std::vector<int>{0, 1, 0}));
 }
 
 TEST_F(Calibrate, FewReplicatesAreNotEnough) {
@@ -153,7 +168,9 @@ TEST_F(Calibrate, RegionsByLabels) {
   labels.pixels.narrow(2, 9, 4).narrow(3, 5, 4).fill_(7.0);
   write_nifti(path("labels.nii.gz"), labels);
   ASSERT_EQ(run_postrec(scan_arguments("out", {"--regions", path("labels.nii.gz")})).code, 0);
-  for (const auto& record : certificate("out")["findings"]["records"]) {
+  const json found = certificate("out");
+  ASSERT_FALSE(found["findings"]["records"].empty());
+  for (const auto& record : found["findings"]["records"]) {
     const double share = record["regions"][2][2];  // of two regions
     EXPECT_TRUE(share == 0.0 || share == 0.5 || share == 1.0) << share;
   }
@@ -363,12 +380,12 @@ CalibrationRecord record(double covered, double chi2) {
 // Eight records that agree but for .01 up and down: the jackknife gives the standard error of a mean, .01 sqrt(8/7)/sqrt(8). Of as many a right figure passes 4.5 of them as seldom as three
 // of known ones.
 TEST(CalibrationFindings, JudgeByToleranceAndStandardError) {
-  const auto findings = [](std::initializer_list<double> missing, double chi2, bool one_scan = false) {
+  const auto findings = [](std::initializer_list<double> missing, double chi2, bool of_persons = false) {
     std::vector<CalibrationRecord> records;
     for (const double one : missing)
       for (const double more : {0.0, 0.001}) {
         records.push_back(record(one, chi2 + more));
-        if (one_scan) records.back().scan = static_cast<std::int64_t>((records.size() - 1) / 4);
+        if (of_persons) records.back().subject = static_cast<std::int64_t>((records.size() - 1) / 4);
       }
     return calibration_findings(records, TruthKind::kScans);
   };
@@ -382,9 +399,9 @@ TEST(CalibrationFindings, JudgeByToleranceAndStandardError) {
   EXPECT_EQ(findings({0.2, -0.2, 0.2, -0.1}, 1.0)["verdict"], "not enough replicates");
   // Two that agree are no certainty.
   EXPECT_EQ(findings({0.2}, 1.0)["verdict"], "not enough replicates");
-  // Slices of a scan err together: two scans of four slices are two numbers.
-  const auto of_scans = findings({0.01, 0.01, -0.01, -0.01}, 1.0, true);
-  EXPECT_NEAR(of_scans["figures"][0]["standard_error"].get<double>(), 0.01, 1e-12);
+  // Slices of a person err together: two persons with four slices are two numbers.
+  const auto of_two = findings({0.01, 0.01, -0.01, -0.01}, 1.0, true);
+  EXPECT_NEAR(of_two["figures"][0]["standard_error"].get<double>(), 0.01, 1e-12);
   EXPECT_EQ(calibration_findings({record(0.0, 1.0)}, TruthKind::kScans)["verdict"], "not enough replicates");
 }
 

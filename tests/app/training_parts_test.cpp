@@ -6,8 +6,10 @@
 #include <set>
 
 #include "app_fixture.hpp"
+#include "case/scan_subject.hpp"
 #include "expect_error.hpp"
 #include "report/picture.hpp"
+#include "temp_folder.hpp"
 #include "training/network_training.hpp"
 #include "training/training_log.hpp"
 #include "training/training_split.hpp"
@@ -85,7 +87,8 @@ TEST(Duplicates, OfRealHeadsScannedTwice) {
 }
 
 TEST(TrainingLog, ForgetsWhatCameAfterTheCheckpoint) {
-  const fs::path path = fs::path(testing::TempDir()) / "training_log_test.log";
+  const test::TempFolder folder;
+  const fs::path path = folder / "training.log";
   {
     TrainingLog log(path, 0);
     for (const int step : {10, 20, 30}) log.add({step, 0.5 + step, 1e-3, 1.0, {{0.02, 40.0 + step}}});
@@ -99,7 +102,7 @@ TEST(TrainingLog, ForgetsWhatCameAfterTheCheckpoint) {
   log.add({25, 1.0, 1e-3, 2.0, {}});
   EXPECT_EQ(TrainingLog(path, 100).records().size(), 3u);
   std::ofstream(path) << "not a log\nat all\n";
-  test::expect_error(ErrorKind::kBadData, "training_log_test", [&] { TrainingLog(path, 5); });
+  test::expect_error(ErrorKind::kBadData, "training.log", [&] { TrainingLog(path, 5); });
   fs::remove(path);
 }
 
