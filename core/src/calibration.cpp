@@ -202,11 +202,18 @@ RankJudgement judge_ranks(const std::vector<std::int64_t>& ranks, const RankBand
 }
 
 std::vector<Coverage> coverage_of(const at::Tensor& samples, const at::Tensor& truth, const std::vector<double>& levels) {
+  const std::int64_t n = samples.size(0);
+  const auto places = static_cast<double>(n + 1);
+  const at::Tensor sorted = std::get<0>(displayed(samples).to(at::kDouble).sort(0)), values = displayed(truth).to(at::kDouble);
+  // From the k-th sample to the k-th last: holds (n + 1 - 2 k)/(n + 1).
+  const auto covered_from = [&](std::int64_t k) { return 2 * k > n + 1 ? 0.0 : interval_coverage(sorted[k - 1], sorted[n - k], values); };
   std::vector<Coverage> result;
-  const at::Tensor values = displayed(truth).to(at::kFloat);
   for (const double level : levels) {
-    const Summary summary = summarize(samples, level);
-    result.push_back({level, summary.level, interval_coverage(summary.lower, summary.upper, values)});
+    const double place = std::max(0.5 * (1.0 - level) * places, 1.0);
+    const auto k = static_cast<std::int64_t>(std::floor(place));
+    const double inner = place - static_cast<double>(k);
+    const double covered = (1.0 - inner) * covered_from(k) + (inner > 0.0 ? inner * covered_from(k + 1) : 0.0);
+    result.push_back({level, 1.0 - 2.0 * place / places, covered});
   }
   return result;
 }

@@ -11,8 +11,9 @@
 namespace postrec {
 namespace {
 
-// The p-quantile by linear interpolation between order statistics, of which the k-th of n stands for p = k/(n + 1): a further sample falls
-// below it with probability p, whatever the distribution. Other definitions make intervals of few samples too short. `sorted` is [n, ...].
+// The p-quantile by linear interpolation between order statistics, of which the k-th of n stands for p = k/(n + 1): a further sample falls below it with
+// probability p, whatever the distribution. Between them intervals hold a little more (31 samples, level .9: .908 of a normal distribution). Other definitions make
+// intervals of few samples too short. `sorted` is [n, ...].
 at::Tensor order_statistic(const at::Tensor& sorted, double p) {
   const auto n = static_cast<double>(sorted.size(0));
   const double position = std::clamp(p * (n + 1) - 1, 0.0, n - 1);

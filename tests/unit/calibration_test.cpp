@@ -123,6 +123,18 @@ TEST(CoverageOf, CountsTrueValuesInside) {
   EXPECT_DOUBLE_EQ(coverage[2].level, 0.95);
 }
 
+// Of 7 samples the k-th and the k-th last hold 1 - k/4: .75, .5, .25. The truths 1.5 and 2.5 lie inside one and two of the pairs, 0 inside none.
+TEST(CoverageOf, MixesTheIntervalsAroundALevel) {
+  const at::Tensor samples = at::arange(1, 8, at::kDouble).unsqueeze(1).expand({7, 3});
+  const auto coverage = coverage_of(samples, real({0, 1.5, 2.5}), {0.7, 0.5, 0.45, 0.9});
+  EXPECT_NEAR(coverage[0].covered, (0.8 * 2.0 + 0.2 * 1.0) / 3.0, 1e-12);
+  EXPECT_NEAR(coverage[1].covered, 1.0 / 3.0, 1e-12);
+  EXPECT_NEAR(coverage[2].covered, 0.8 / 3.0, 1e-12);
+  EXPECT_NEAR(coverage[2].expected, 0.45, 1e-12);
+  EXPECT_NEAR(coverage[3].covered, 2.0 / 3.0, 1e-12);
+  EXPECT_NEAR(coverage[3].expected, 0.75, 1e-12);
+}
+
 // Samples 0, 2, 4 of a truth 5: mean 2, variance 4, so 9 against (1 + 1/3) 4.
 TEST(ErrorAndSpreadTest, ByHand) {
   const at::Tensor samples = real({0, 2, 4}).unsqueeze(1);

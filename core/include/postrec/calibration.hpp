@@ -66,14 +66,15 @@ struct RankJudgement {
 /// Throws Error(kUsage) unless there are as many ranks as the band is for.
 RankJudgement judge_ranks(const std::vector<std::int64_t>& ranks, const RankBand& band);
 
-/// Of the true values, which share lies inside the intervals that `summarize` makes of the samples.
+/// Of the true values, which share lies inside intervals between samples. Where the level lies between those that two pairs of samples hold, it is the mixture of
+/// their shares: right for any distribution, while an interval between the two (as summarize makes) holds up to .01 more of a normal one.
 struct Coverage {
   double level = 0.0;                          ///< asked for
   double expected = 0.0;                       ///< what N samples can bound of it: at most (N - 1)/(N + 1)
   double covered = 0.0;
 };
 
-/// samples [N, K], truth [K]; of complex images the magnitudes. One entry a level.
+/// samples [N, K], truth [K]; of complex images the magnitudes. One entry a level; these are to be at least 1/(N + 1).
 std::vector<Coverage> coverage_of(const at::Tensor& samples, const at::Tensor& truth, const std::vector<double>& levels);
 
 /// Error of the mean of N samples, and what they say that it is: (1 + 1/N) times their variance, sums over real components. Their expectations are

@@ -10,7 +10,7 @@ namespace postrec {
 struct Summary {
   at::Tensor mean;                             ///< float32 [C, H, W]
   at::Tensor standard_deviation;               ///< of the samples, n - 1 in the denominator; 0 for one sample
-  at::Tensor lower;                            ///< interval bounds: a further sample lies inside with probability `level`
+  at::Tensor lower;                            ///< interval bounds: a further sample lies inside with probability `level`, or up to .01 more where level (n + 1) is not whole
   at::Tensor upper;
   double level = 0.9;                          ///< as asked for, or interval_level_of(n) where n samples cannot bound more
 };
