@@ -65,11 +65,15 @@ std::string formatted(const char* format, double value) {
 
 /// Why the spread of a slice's samples says too little although the prior may fit; empty when it does not.
 std::string collapse_of(const SamplerReport& report) {
-  constexpr double kLeastShare = 0.15;         // of brsmc in groups of 16 with as much or less, .3 inside intervals of .88 were seen
-  const double least = report.effective_share.empty() ? 1.0 : *std::min_element(report.effective_share.begin(), report.effective_share.end());
-  if (least >= kLeastShare) return "";
-  return "the particles of a group collapsed: at one level their effective number was " + formatted("%.2f", least) + " of the group's size, less than " + formatted("%.2f", kLeastShare) +
-         ", so that samples are alike by descent and what they give as uncertainty is too small";
+  if (report.effective_share.empty() || report.group == 1) return "";
+  // Of brsmc in groups of 16 with an effective number of 2.4 or less, .3 inside intervals of .88 were seen. It is never below 1, so of smaller groups the same share of what lies above.
+  constexpr double kLeastShare = 0.15, kLeastOfOthers = (16.0 * kLeastShare - 1.0) / 15.0;
+  const auto group = static_cast<double>(report.group);
+  const double number = group * *std::min_element(report.effective_share.begin(), report.effective_share.end());
+  const double least = std::max(kLeastShare * group, 1.0 + kLeastOfOthers * (group - 1.0));
+  if (number >= least) return "";
+  return "the particles of a group collapsed: at one level " + formatted("%.2f", number) + " of the group's " + std::to_string(report.group) + " were left in effect, less than " +
+         formatted("%.2f", least) + ", so that samples are alike by descent and what they give as uncertainty is too small";
 }
 
 Trust trust_of(const CaseResult& result, bool forced) {

@@ -295,6 +295,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
   if (!interrupted) run.keep();                // whoever comes back finds the samples
 
   Samples samples = finished_samples(run.state, image, device, options.n_samples);
+  samples.report.group = group;
   samples.report.interrupted = interrupted;
   samples.report.samples_left_out = out_of_time;
   samples.report.seconds = run.seconds();

@@ -20,22 +20,37 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Each level takes so many seconds of a clock that nothing else moves.
+class SlowLevels : public Progress {
+ public:
+  SlowLevels(std::int64_t n_slices, double& now, double seconds) : Progress(n_slices), now_(now), seconds_(seconds) {}
+  void on_step(const Step& /*step*/) override { now_ += seconds_; }
+
+ private:
+  double& now_;
+  double seconds_;
+};
+
 class Answers : public AppTest {
  protected:
   void SetUp() override {
     AppTest::SetUp();
+    session_ = std::make_unique<Session>(session_options());
+    // A square of 4x5 pixels in slice 1 alone.
+    mask_ = at::zeros({kSlices, 1, kHeight, kWidth});
+    mask_[1].slice(1, 6, 10).slice(2, 7, 12).fill_(1.0);
+    write_mask("mask.nii.gz", mask_);
+    console().quiet = true;
+  }
+
+  SessionOptions session_options() const {
     SessionOptions options;
     options.plugins.folders = {POSTREC_BINARY_DIR "/lib/postrec/plugins"};
     options.prior = path("mr.safetensors");
     options.sampler.n_samples = 9;
     options.sampler.n_steps = 4;
     options.device = "cpu";
-    session_ = std::make_unique<Session>(options);
-    // A square of 4x5 pixels in slice 1 alone.
-    mask_ = at::zeros({kSlices, 1, kHeight, kWidth});
-    mask_[1].slice(1, 6, 10).slice(2, 7, 12).fill_(1.0);
-    write_mask("mask.nii.gz", mask_);
-    console().quiet = true;
+    return options;
   }
 
   void write_mask(const std::string& name, const at::Tensor& pixels, double origin_x = -10.0) const {
@@ -179,10 +194,47 @@ TEST_F(Answers, ReportsSayWhatWasDone) {
   EXPECT_NE(content("out/report.txt").find("intervals hold a further sample with probability 0.700"), std::string::npos);
 }
 
+// By the session's clock no time passes, so slices get a third, a half and all of it: 8, 12 and 25 levels. A batch walks four, and another is begun where there is time for eight more,
+// by what was measured for six: the first of a batch is over before the clock moves.
+TEST_F(Answers, SlicesShareTheTimeAndKeepAsManySamples) {
+  constexpr double kDeadline = 3e6;            // seconds, so that what this machine takes is nothing
+  double now = 0.0;
+  SessionOptions options = session_options();
+  options.deadline_s = kDeadline;
+  options.sampler.batch_size = 3;
+  options.sampler.clock = [&] { return now; };
+  session_ = std::make_unique<Session>(options);
+  const Case input = simulated(std::nullopt);
+  SlowLevels progress(kSlices, now, 0.04 * kDeadline);
+  const CaseResult result = reconstruct_case(input, *session_, progress);
+  ASSERT_EQ(result.slices.size(), 3u);
+  EXPECT_EQ(result.volumes.samples.sizes(), at::IntArrayRef({3, kSlices, 1, kHeight, kWidth}));
+  EXPECT_TRUE(result.volumes.samples.amax({2, 3, 4}).gt(0).all().item<bool>()) << "each sample of each slice is an image";
+  const auto run = written("out", input, result, {});
+  EXPECT_EQ(run["samples_kept"], 3);
+  for (std::size_t slice = 0; slice < 3; ++slice) {
+    const int n = 3 * (static_cast<int>(slice) + 1);
+    const auto& told = run["slices"][slice];
+    EXPECT_EQ(told["samples"], n);             // what was computed from all of them stays
+    EXPECT_NEAR(told["interval_level"].get<double>(), (n - 1.0) / (n + 1.0), 1e-12);
+    EXPECT_EQ(told["samples_left_out"], n < 9);
+    EXPECT_EQ(told["levels_left_out"], false);
+    EXPECT_EQ(result.slices[slice].samples.size(0), 3);
+  }
+}
+
+TEST_F(Answers, ADeadlineThatIsOverStaysOne) {
+  SessionOptions options = session_options();
+  options.deadline_s = 1e-9;
+  EXPECT_GT(Session(options).sampler_options(0).deadline_s, 0.0) << "0 would be none";
+}
+
 TEST_F(Answers, UncertaintyOfCollapsedParticlesIsWithheld) {
   const Case input = simulated(1);
   CaseResult result = reconstructed(input);
-  result.slices.front().report.effective_share = {1.0, 0.1, 1.0};
+  SamplerReport& report_of_slice = result.slices.front().report;
+  report_of_slice.effective_share = {1.0, 0.1, 1.0};
+  report_of_slice.group = 16;
   const auto run = written("out", input, result, {});
   EXPECT_EQ(run["prior_fit"]["uncertainty_withheld_in_slices"], nlohmann::json({1}));
   EXPECT_EQ(run["prior_fit"]["slices"][0]["collapsed"], true);
@@ -190,6 +242,26 @@ TEST_F(Answers, UncertaintyOfCollapsedParticlesIsWithheld) {
   const std::string report = content("out/report.txt");
   EXPECT_NE(report.find("do not show the uncertainty of slice(s) 1: the particles of a group collapsed"), std::string::npos) << report;
   EXPECT_EQ(report.find("intervals hold"), std::string::npos) << report;
+}
+
+// An effective number of a group of G is between 1 and G.
+TEST_F(Answers, CollapseIsJudgedByTheSizeOfTheGroup) {
+  const Case input = simulated(1);
+  CaseResult result = reconstructed(input);
+  SamplerReport& report = result.slices.front().report;
+  const auto withheld = [&](std::int64_t group, double number) {
+    report.group = group;
+    report.effective_share = {1.0, number / static_cast<double>(group)};
+    return !written("of_" + std::to_string(group) + "_" + std::to_string(number), input, result, {})["prior_fit"]["uncertainty_withheld_in_slices"].empty();
+  };
+  EXPECT_TRUE(withheld(4, 1.2));
+  EXPECT_FALSE(withheld(4, 1.4));
+  EXPECT_TRUE(withheld(8, 1.5));
+  EXPECT_FALSE(withheld(8, 1.8));
+  EXPECT_TRUE(withheld(16, 2.3));
+  EXPECT_FALSE(withheld(16, 2.5));
+  EXPECT_TRUE(withheld(64, 9.0));
+  EXPECT_FALSE(withheld(64, 10.0));
 }
 
 TEST_F(Answers, MistakesInRegions) {
@@ -247,6 +319,21 @@ TEST_F(Answers, UncertaintyIsWithheldWhereThePriorDoesNotFit) {
   const Ended judged = run_postrec({"evaluate", path("refused"), "--truth", path("mr.nii.gz"), "--log-format", "json"});
   ASSERT_EQ(judged.code, 0) << judged.err;
   EXPECT_FALSE(nlohmann::json::parse(judged.out).contains("interval_coverage"));
+}
+
+// By the limits of prior_fit.hpp, either of the two figures.
+TEST_F(Answers, TheFiguresOfASliceDecideWhatIsWithheld) {
+  const Case input = simulated(1);
+  CaseResult result = reconstructed(input);
+  const auto withheld = [&](const std::string& name, double chi2, double inflation) {
+    result.slices.front().fit = {.reduced_chi2 = chi2, .error_inflation = inflation, .visible_share = 1.0, .sigma = 0.1, .n_measured = 1000};
+    written(name, input, result, {});
+    return !has(name + "/standard_deviation.nii.gz");
+  };
+  EXPECT_FALSE(withheld("inside", 1.99, 3.79));
+  EXPECT_TRUE(withheld("above", 2.01, 3.79));
+  EXPECT_TRUE(withheld("below", 0.59, 3.79));
+  EXPECT_TRUE(withheld("inflated", 1.99, 3.81));
 }
 
 TEST_F(Answers, OneSliceThatDoesNotFitIsWithheldAlone) {

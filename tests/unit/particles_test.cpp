@@ -180,6 +180,23 @@ TEST_P(ParticleMethod, ReportsTheEffectiveShare) {
   EXPECT_LE(*most, 1.0);
 }
 
+// Its sweeps have no weights, the particles that they begin with have.
+TEST(SplitGibbs, ReportsTheEffectiveShareOfItsStart) {
+  const Bed bed = t2c_box6();
+  SamplerOptions how;
+  how.method = "split-gibbs";
+  how.n_samples = 8;
+  how.n_steps = 3;
+  how.settings = {{"sde-steps", 1}, {"start-steps", 8}, {"group", 8}};
+  const GaussianLikelihood likelihood(bed.op, bed.y, bed.sigma_y);
+  Observer observer;
+  const SamplerReport report = sample(*bed.prior, &likelihood, bed.op->domain().shape, how, observer).report;
+  ASSERT_EQ(report.effective_share.size(), 3u);
+  EXPECT_LT(report.effective_share[0], 0.9) << "ambiguous data must move the weights";
+  EXPECT_EQ(report.effective_share[1], 1.0);
+  EXPECT_EQ(report.group, 8);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, ParticleMethod, testing::Values("brsmc", "twisted-smc"),
                          [](const auto& info) { return std::string(info.param) == "brsmc" ? "Brsmc" : "TwistedSmc"; });
 

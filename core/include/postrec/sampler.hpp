@@ -62,6 +62,7 @@ struct SamplerReport {
   std::vector<double> inflation_trace;         ///< variance of the denoiser's error over what the prior's table says, at each level, mean over samples; 0 where not estimated
   std::vector<int> solve_iterations;           ///< of conjugate gradients at each level, the largest over batches
   std::vector<double> effective_share;         ///< effective sample size over the size of the group at each level, smallest of all groups; 1 without weights
+  std::int64_t group = 1;                      ///< samples that share weights
 };
 
 struct Samples {

@@ -54,6 +54,7 @@ class SplitGibbs : public SamplingMethod {
     for (int i = 0; i < start_steps_; ++i) {
       LevelRecord record;
       x = method->advance(x, {i, task.sigmas[i], i + 1 < start_steps_ ? task.sigmas[i + 1] : 0.0, start_steps_}, record);
+      share_at_start_ = std::min(share_at_start_, record.effective_share);
     }
     task_.nfe = task.nfe;
     task_.network_seconds = task.network_seconds;
@@ -61,6 +62,7 @@ class SplitGibbs : public SamplingMethod {
   }
 
   at::Tensor advance(const at::Tensor& x, const Level& level, LevelRecord& record) override {
+    if (level.step == 0) record.effective_share = share_at_start_;
     return draw_image(draw_companion(x, level, record), level);
   }
 
@@ -102,6 +104,7 @@ class SplitGibbs : public SamplingMethod {
     return x;
   }
 
+  mutable double share_at_start_ = 1.0;        // smallest effective share of the particles: sweeps begin alike where these collapsed
   const int sde_steps_ = static_cast<int>(task_.setting("sde-steps"));
   const int start_steps_ = static_cast<int>(task_.setting("start-steps"));
   const double bias_free_rho_ = kBelowNoise * task_.likelihood->sigma_y() / task_.likelihood->op().norm_bound();
