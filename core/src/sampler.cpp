@@ -53,10 +53,17 @@ void check_finite(const at::Tensor& x, const Level& level) {
                   "check the prior, the measurement and sigma_y");
 }
 
+/// Whether a level lies beyond those that a learned prior was trained for, by more than rounding. An exact prior knows every level.
+bool is_untrained(const Prior& prior, double sigma) {
+  constexpr double kRounding = 1e-4;
+  const SigmaRange range = prior.range();
+  return prior.error_covariance_is_measured() && (sigma < range.minimum * (1.0 - kRounding) || sigma > range.maximum * (1.0 + kRounding));
+}
+
 /// Tells the observer how far the whole job is.
 class Progress {
  public:
-  Progress(Observer& observer, std::int64_t done, std::int64_t total) : observer_(observer), total_(total), done_(done) {}
+  Progress(Observer& observer, const Prior& prior, std::int64_t done, std::int64_t total) : observer_(observer), prior_(prior), total_(total), done_(done) {}
 
   bool cancelled() const { return observer_.cancelled(); }
 
@@ -74,14 +81,21 @@ class Progress {
       observer_.on_message("the prior cannot be differentiated: draws are by its table of errors alone, less sharp than by its Jacobian");
       told_of_jacobian_ = true;
     }
+    if (!told_of_level_ && is_untrained(prior_, level.sigma)) {
+      const SigmaRange range = prior_.range();
+      observer_.on_message("sigma " + std::to_string(level.sigma) + " lies outside what prior '" + prior_.info().name + "' was trained for, " + std::to_string(range.minimum) + " to " +
+                           std::to_string(range.maximum) + ": nobody knows how good its answers are there");
+      told_of_level_ = true;
+    }
     observer_.on_step({done_, total_, level.sigma, record.misfit.empty() ? 0.0 : mean_of(record.misfit)});
   }
 
  private:
   Observer& observer_;
+  const Prior& prior_;
   std::int64_t total_;
   std::int64_t done_;
-  bool warned_ = false, told_of_jacobian_ = false;
+  bool warned_ = false, told_of_jacobian_ = false, told_of_level_ = false;
 };
 
 void add_to_report(SamplerReport& report, const std::vector<LevelRecord>& records) {
@@ -280,7 +294,7 @@ Samples sample(const Prior& prior, const GaussianLikelihood* likelihood, const s
       const auto method = make_method(entry, solver, task);
       if (!progress) {
         const auto n_levels = static_cast<std::int64_t>(method->levels().size());
-        progress.emplace(observer, run.n_finished() * n_levels + n * run.state.level, (options.n_samples + group - 1) / group * group * n_levels);
+        progress.emplace(observer, prior, run.n_finished() * n_levels + n * run.state.level, (options.n_samples + group - 1) / group * group * n_levels);
       }
       pace.begin_batch(n, (left + batch_size.get() - 1) / batch_size.get());
       interrupted = !run.walk(task, *method, *progress);

@@ -11,6 +11,7 @@
 #include "expect_error.hpp"
 #include "postrec/gaussian_prior.hpp"
 #include "postrec/sampler.hpp"
+#include "wrong_table.hpp"
 
 namespace postrec::test {
 namespace {
@@ -234,6 +235,29 @@ TEST(Sampler, SaysWhenTheSolveDoesNotConverge) {
   sample(*problem.prior, &likelihood, {1, 30, 34}, how, watch);
   ASSERT_EQ(watch.messages.size(), 1u);
   EXPECT_NE(watch.messages[0].find("after 2 iterations"), std::string::npos) << watch.messages[0];
+}
+
+TEST(Sampler, SaysWhenALevelLiesOutsideWhatANetworkWasTrainedFor) {
+  const Problem problem = masking_problem();
+  const WrongTable learned(*problem.prior, 1.0, /*measured=*/true);
+  const auto messages = [&](const Prior& prior, const std::string& method, double sigma_y, double share_of_minimum) {
+    const GaussianLikelihood likelihood(problem.op, problem.y, sigma_y);
+    SamplerOptions how = options(2, 1);
+    how.method = method;
+    if (method == "split-gibbs") how.settings = {{"start-steps", 0.0}, {"group", 1.0}};
+    how.sigma_min = share_of_minimum * prior.range().minimum;
+    Watch watch;
+    sample(prior, &likelihood, {1, 37, 37}, how, watch);
+    return watch.messages;
+  };
+  const double below = 0.5 * learned.range().minimum;
+  EXPECT_TRUE(messages(learned, "bridge", problem.sigma_y, 1.0).empty());
+  EXPECT_TRUE(messages(*problem.prior, "bridge", problem.sigma_y, 0.5).empty());   // exact at every level
+  EXPECT_TRUE(messages(learned, "split-gibbs", problem.sigma_y, 0.0).empty());
+  for (const auto& told : {messages(learned, "bridge", problem.sigma_y, 0.5), messages(learned, "split-gibbs", below, 0.0)}) {
+    ASSERT_EQ(told.size(), 1u);
+    EXPECT_NE(told[0].find("was trained for"), std::string::npos) << told[0];
+  }
 }
 
 }  // namespace
