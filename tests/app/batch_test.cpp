@@ -10,8 +10,10 @@
 
 #include "batch/batch_discovery.hpp"
 #include "batch/batch_slurm.hpp"
+#include "batch/batch_store.hpp"
 #include "batch/case_id.hpp"
 #include "batch_fixture.hpp"
+#include "expect_error.hpp"
 #include "postrec/data/write_image.hpp"
 #include "postrec/error.hpp"
 
@@ -40,6 +42,50 @@ std::map<std::string, std::string> states(const nlohmann::json& status) {
   std::map<std::string, std::string> found;
   for (const auto& row : status["cases"]) found[row["case"]] = row["state"];
   return found;
+}
+
+/// What the processes of a batch noted under this name.
+std::vector<nlohmann::json> events(const fs::path& output, const std::string& name) {
+  std::vector<nlohmann::json> found;
+  for (const auto& entry : fs::directory_iterator(output / ".events")) {
+    std::ifstream file(entry.path());
+    for (std::string line; std::getline(file, line);) {
+      const auto event = nlohmann::json::parse(line);
+      if (event["event"] == name) found.push_back(event);
+    }
+  }
+  return found;
+}
+
+std::vector<int> children_of(int pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children");
+  std::vector<int> children;
+  for (int child = 0; file >> child;) children.push_back(child);
+  return children;
+}
+
+/// Whether the signal is in a set of /proc/PID/status: SigCgt, those that the process catches, or ShdPnd, those that wait for it.
+bool has_signal(int pid, const std::string& set, int signal) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.rfind(set + ":", 0) == 0) return (std::stoull(line.substr(set.size() + 1), nullptr, 16) >> (signal - 1) & 1) != 0;
+  return false;
+}
+
+/// Whether a child of a batch has become a worker, which is another program, and has come so far that SIGTERM lets it stop at a checkpoint.
+bool would_stop(int worker) {
+  const std::string command = text_of("/proc/" + std::to_string(worker) + "/cmdline");
+  return command.find(std::string("\0case\0", 6)) != std::string::npos && has_signal(worker, "SigCgt", SIGTERM);
+}
+
+/// Looks every 2 ms, for a minute at most.
+template <class Condition>
+bool becomes_true(const Condition& condition) {
+  for (int i = 0; i < 30000; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return false;
 }
 
 class BatchRun : public BatchTest {};
@@ -197,7 +243,31 @@ TEST_F(BatchRun, ResumesByDigest) {
   EXPECT_EQ(fail.code, 8);
   EXPECT_NE(fail.out.find("4 failed"), std::string::npos) << fail.out;
   EXPECT_EQ(digests("out"), whole);
-  EXPECT_TRUE(leftovers("out").empty() || status("out")["all"]["done"] == 4);
+  EXPECT_EQ(status("out")["all"]["done"], 4);
+  const auto left = leftovers("out");
+  EXPECT_EQ(std::set<std::string>(left.begin(), left.end()),
+            (std::set<std::string>{"sub-01_T1w/failed.json", "sub-02_T1w/failed.json", "sub-03_T1w/failed.json", "sub-04_T1w/failed.json"}));
+  EXPECT_NE(run_batch("out").out.find("4 were done before"), std::string::npos);
+  EXPECT_TRUE(leftovers("out").empty()) << "what is done has not failed";
+}
+
+// When two processes made one case, the result of the first stays and the other must have the same images. Reports hold times.
+TEST_F(BatchRun, ImagesThatDifferAreAnError) {
+  const nlohmann::ordered_json identity = {{"case", "sub-01_T1w"}, {"seed", 7}};
+  const auto make = [&](const std::string& name, const std::string& image) {
+    fs::create_directories(folder_ / name);
+    write_text(name + "/mean.nii.gz", image);
+    write_text(name + "/report.txt", name);
+    write_text(name + "/done.json", done_json(folder_ / name, identity).dump());
+  };
+  make("first", "an image");
+  publish_result(folder_ / "first", folder_ / "result", identity, false);
+  make("same", "an image");
+  publish_result(folder_ / "same", folder_ / "result", identity, false);
+  EXPECT_EQ(content("result/report.txt"), "first");
+  make("other", "another image");
+  test::expect_error(ErrorKind::kInternal, "two runs of one case gave different images", [&] { publish_result(folder_ / "other", folder_ / "result", identity, false); });
+  EXPECT_EQ(content("result/report.txt"), "first");
 }
 
 TEST_F(BatchRun, NeverTouchesWhatIsNotOurs) {
@@ -264,6 +334,7 @@ TEST_F(BatchRun, TwoProcessesDoNoHarm) {
   EXPECT_TRUE(leftovers("both").empty());
 }
 
+// A checkpoint that is damaged meanwhile shows that the rerun does read it, and costs no case.
 TEST_F(BatchRun, SigtermEndsWith75AndARerunGoesOn) {
   make_bids(2);
   for (const char* output : {"whole", "out"}) {  // many levels, so that the signal meets cases at work
@@ -273,25 +344,34 @@ TEST_F(BatchRun, SigtermEndsWith75AndARerunGoesOn) {
   }
   ASSERT_EQ(run_batch("whole").code, 0);
   const int pid = start_postrec({"batch", "run", path("out"), "--jobs", "2"});
-  const auto checkpoints = [&] {               // made when the sampling begins, filled when it stops
-    int n = 0;
-    std::error_code ignored;
-    for (const auto& entry : fs::recursive_directory_iterator(folder_ / "out/.work", ignored)) n += entry.path().extension() == ".checkpoint";
-    return n;
-  };
-  for (int i = 0; i < 2000 && checkpoints() < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  ASSERT_EQ(checkpoints(), 2);
-  std::this_thread::sleep_for(std::chrono::milliseconds(400));
-  EXPECT_EQ(states(status("out"))["sub-01_T1w"], "running");
+  std::set<int> held;                          // until they have the signal: no machine is too fast for that
+  EXPECT_TRUE(becomes_true([&] {
+    for (const int worker : children_of(pid))
+      if (would_stop(worker) && kill(worker, SIGSTOP) == 0) held.insert(worker);
+    return held.size() == 2;
+  }));
+  EXPECT_EQ(states(status("out")), (std::map<std::string, std::string>{{"sub-01_T1w", "running"}, {"sub-02_T1w", "running"}}));
   kill(pid, SIGTERM);
+  for (const int worker : held) {
+    EXPECT_TRUE(becomes_true([&] { return has_signal(worker, "ShdPnd", SIGTERM); }));
+    kill(worker, SIGCONT);
+  }
   EXPECT_EQ(wait_for(pid), 75);
   EXPECT_EQ(states(status("out")), (std::map<std::string, std::string>{{"sub-01_T1w", "stopped"}, {"sub-02_T1w", "stopped"}}));
   EXPECT_TRUE(digests("out").empty());
 
+  for (const auto& attempt : fs::directory_iterator(folder_ / "out/.work/sub-01_T1w")) {
+    const fs::path checkpoint = attempt.path() / "result.checkpoint/slice_0.safetensors";
+    if (attempt.is_directory()) fs::resize_file(checkpoint, fs::file_size(checkpoint) / 2);
+  }
   EXPECT_EQ(run_batch("out").code, 0);
   int resumed = 0;
-  for (const auto& entry : fs::directory_iterator(folder_ / "out/.events")) resumed += text_of(entry.path()).find("\"resumed\":true") != std::string::npos;
-  EXPECT_EQ(resumed, 1) << "processes that went on";
+  for (const auto& start : events(folder_ / "out", "start")) resumed += start["resumed"].get<bool>();
+  EXPECT_EQ(resumed, 2);
+  const auto again = events(folder_ / "out", "again");
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0]["case"], "sub-01_T1w");
+  EXPECT_NE(again[0]["reason"].get<std::string>().find("slice_0.safetensors' is not a readable safetensors file"), std::string::npos) << again[0];
   EXPECT_EQ(digests("out"), digests("whole"));
   EXPECT_TRUE(leftovers("out").empty());
 }
@@ -303,9 +383,8 @@ TEST_F(BatchRun, KilledWorkerCostsOneCase) {
   // The first worker is the only child of the batch.
   const int pid = start_postrec({"batch", "run", path("out"), "--jobs", "1"});
   for (int i = 0; i < 1000 && !killed; ++i) {
-    std::ifstream children("/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children");
-    int child = 0;
-    if (children >> child) killed = kill(child, SIGSEGV) == 0;
+    const auto children = children_of(pid);
+    killed = !children.empty() && kill(children.front(), SIGSEGV) == 0;
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   ASSERT_TRUE(killed);

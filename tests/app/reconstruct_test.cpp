@@ -58,8 +58,13 @@ TEST_F(Reconstruct, RunJsonIsEnoughToRepeatTheRun) {
   EXPECT_NE(run["slices"][0]["seed"], run["slices"][1]["seed"]);
   ASSERT_TRUE(run.contains("quality"));
   EXPECT_TRUE(run["quality"]["mean"]["ssim"].is_number());
-  const auto command = run["command"].get<std::vector<std::string>>();
-  EXPECT_EQ(command[1], "reconstruct");
+  auto command = run["command"].get<std::vector<std::string>>();
+  const auto output = std::find(command.begin(), command.end(), path("out"));
+  ASSERT_TRUE(output != command.end());
+  *output = path("again");
+  const Ended again = run_postrec({command.begin() + 1, command.end()});
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(content("again/samples.nii.gz"), content("out/samples.nii.gz"));
 }
 
 TEST_F(Reconstruct, SameSeedGivesTheSameBytesWhateverBatchAndThreads) {

@@ -1,13 +1,39 @@
 // postrec reconstruct: killed and resumed, against the clock, and the options of the sampler.
+#include <ATen/ATen.h>
+#include <sys/wait.h>
+#include <zlib.h>
+
+#include <array>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "app_fixture.hpp"
+#include "postrec/data/scan.hpp"
 
 namespace postrec {
 namespace {
 
 namespace fs = std::filesystem;
+
+bool is_running(int child) {
+  siginfo_t ended = {};
+  return waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == 0;
+}
+
+/// The samples of a result, [sample, slice, H, W]; read_scan refuses a fourth axis.
+at::Tensor read_samples(const std::string& nifti) {
+  const gzFile file = gzopen(nifti.c_str(), "rb");
+  std::array<char, 352> header = {};
+  gzread(file, header.data(), header.size());
+  std::array<std::int16_t, 5> dim = {};
+  std::memcpy(dim.data(), header.data() + 40, sizeof dim);
+  const at::Tensor samples = at::zeros({dim[4], dim[3], dim[2], dim[1]}, at::kFloat);
+  gzread(file, samples.data_ptr(), static_cast<unsigned>(samples.nbytes()));
+  gzclose(file);
+  return samples;
+}
 
 class ResumeRun : public AppTest {
  protected:
@@ -18,12 +44,16 @@ class ResumeRun : public AppTest {
     return mr_arguments(output, all);
   }
 
-  static ChildOptions kill_when(double fraction, int signal) {
+  /// Sends the signal when the state of this slice is written, which is when it is finished: the next one is at work then, however fast the machine is.
+  ChildOptions kill_after(const std::string& output, int slice, int signal, double pause_s = 0.0) const {
     ChildOptions options;
-    options.watch = [fraction, signal](int pid, const std::string& err) {
-      const auto last = err.rfind("{\"level\":\"progress\"");
-      const auto end = err.find('\n', last == std::string::npos ? err.size() : last);
-      if (end != std::string::npos && nlohmann::json::parse(err.substr(last, end - last))["fraction"] >= fraction) kill(pid, signal);
+    const fs::path state = folder_ / (output + ".checkpoint") / ("slice_" + std::to_string(slice) + ".safetensors");
+    options.watch = [state, signal, pause_s, sent = false](int pid, const std::string&) mutable {
+      if (sent) return;
+      sent = true;
+      while (!fs::exists(state) && is_running(pid)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      std::this_thread::sleep_for(std::chrono::duration<double>(pause_s));
+      kill(pid, signal);
     };
     return options;
   }
@@ -33,22 +63,32 @@ class ResumeRun : public AppTest {
 TEST_F(ResumeRun, GivesTheSameSamples) {
   ASSERT_EQ(run_postrec(arguments("whole")).code, 0);
   EXPECT_FALSE(fs::exists(folder_ / "whole.checkpoint")) << "nothing is left beside a whole result";
-  const Ended killed = run_postrec(arguments("killed"), kill_when(0.4, SIGKILL));
+  const Ended killed = run_postrec(arguments("killed"), kill_after("killed", 0, SIGKILL));
   ASSERT_EQ(killed.code, 128 + SIGKILL);
   EXPECT_FALSE(fs::exists(folder_ / "killed"));
   ASSERT_TRUE(fs::exists(folder_ / "killed.checkpoint/slice_0.safetensors"));
-  const Ended stopped = run_postrec(arguments("killed", {"--resume"}), kill_when(0.7, SIGTERM));
+  // Only where it stops depends on the time: among the levels of the last slice.
+  const double some_levels = 0.1 * run_json("whole")["slices"][2]["seconds"].get<double>();
+  const Ended stopped = run_postrec(arguments("killed", {"--resume"}), kill_after("killed", 1, SIGTERM, some_levels));
   ASSERT_EQ(stopped.code, 128 + SIGTERM) << stopped.err;
   EXPECT_EQ(run_json("killed")["interrupted"], true);
+  ASSERT_EQ(run_json("killed")["slices"].size(), 2u);
+  for (const std::string name : {"mean", "standard_deviation", "interval_lower", "interval_upper", "pseudo_inverse"}) {
+    const auto pixels = [&](const std::string& result) { return read_scan(path(result + "/" + name + ".nii.gz")).image.pixels; };
+    EXPECT_TRUE(at::equal(pixels("killed"), pixels("whole").narrow(0, 0, 2))) << name;
+  }
+  EXPECT_TRUE(at::equal(read_samples(path("killed/samples.nii.gz")), read_samples(path("whole/samples.nii.gz")).narrow(1, 0, 2)));
   const Ended rest = run_postrec(arguments("killed", {"--resume"}));
   ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_NE(rest.err.find("{\"level\":\"progress\",\"part\":2,"), std::string::npos) << rest.err;
+  for (const char* part : {"\"part\":0,", "\"part\":1,"}) EXPECT_EQ(rest.err.find(part), std::string::npos) << "a finished slice is computed again: " << rest.err;
   EXPECT_EQ(content("killed/samples.nii.gz"), content("whole/samples.nii.gz"));
   EXPECT_EQ(run_json("killed")["interrupted"], false);
   EXPECT_FALSE(fs::exists(folder_ / "killed.checkpoint"));
 }
 
 TEST_F(ResumeRun, RefusesTheCheckpointOfAnotherRun) {
-  ASSERT_EQ(run_postrec(arguments("killed"), kill_when(0.4, SIGKILL)).code, 128 + SIGKILL);
+  ASSERT_EQ(run_postrec(arguments("killed"), kill_after("killed", 0, SIGKILL)).code, 128 + SIGKILL);
   const Ended other = run_postrec(arguments("killed", {"--resume", "--seed", "8"}));
   EXPECT_EQ(other.code, 78);
   EXPECT_NE(other.err.find("slice_0.safetensors' is the checkpoint of a run with another measurement, prior or options"), std::string::npos) << other.err;
@@ -64,7 +104,7 @@ TEST_F(ResumeRun, AFinishedResultStays) {
   ASSERT_EQ(run_postrec(mr_arguments("done")).code, 0);
   const std::string before = content("done/run.json");
   expect_error(run_postrec(mr_arguments("done", {"--resume"})), 73, {"done", "exists"});
-  const Ended stopped = run_postrec(arguments("done", {"--on-existing", "overwrite"}), kill_when(0.5, SIGTERM));
+  const Ended stopped = run_postrec(arguments("done", {"--on-existing", "overwrite"}), kill_after("done", 0, SIGTERM));
   EXPECT_EQ(stopped.code, 128 + SIGTERM) << stopped.err;
   EXPECT_NE(stopped.err.find("stays as it is"), std::string::npos) << stopped.err;
   EXPECT_EQ(content("done/run.json"), before);
@@ -75,7 +115,7 @@ TEST_F(ResumeRun, AFinishedResultStays) {
 }
 
 TEST_F(ResumeRun, SaysThatTheStateOfAnotherRunIsDropped) {
-  ASSERT_EQ(run_postrec(arguments("killed"), kill_when(0.4, SIGKILL)).code, 128 + SIGKILL);
+  ASSERT_EQ(run_postrec(arguments("killed"), kill_after("killed", 0, SIGKILL)).code, 128 + SIGKILL);
   const Ended anew = run_postrec(mr_arguments("killed"));
   EXPECT_EQ(anew.code, 0);
   EXPECT_NE(anew.err.find("killed.checkpoint' is dropped"), std::string::npos) << anew.err;

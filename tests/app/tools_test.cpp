@@ -14,6 +14,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Four slices of about 0 to 100, of which the first is empty and the last nearly so: .055 of the fullest.
+at::Tensor half_empty_volume(std::int64_t height, std::int64_t width) {
+  const at::Tensor volume = test_volume(4, height, width);
+  volume[0].zero_();
+  volume[3].mul_(0.05);
+  return volume;
+}
+
 class Train : public AppTest {};
 
 TEST_F(Train, FitsAPriorThatReconstructs) {
@@ -33,7 +41,9 @@ TEST_F(Train, FitsAPriorThatReconstructs) {
 
 TEST_F(Train, SkipsEmptySlicesAndTakesFolders) {
   fs::create_directories(folder_ / "scans");
-  fs::copy_file(folder_ / "ct.nii.gz", folder_ / "scans/a.nii.gz");
+  Image half_empty = read_scan(path("ct.nii.gz")).image;
+  half_empty.pixels = half_empty_volume(kHeight, kWidth) * 12 - 1000;  // what is empty is air
+  write_nifti(path("scans/a.nii.gz"), half_empty);
   fs::copy_file(folder_ / "ct.nii.gz", folder_ / "scans/b.nii.gz");
   write_text("scans/readme.txt", "not a scan");
   const Ended ended = run_postrec({"train", path("scans"), "--basis", "dct", "--intensity", "relative-water", "--unit", "hu", "--table-size", "16", "--output",
@@ -41,8 +51,35 @@ TEST_F(Train, SkipsEmptySlicesAndTakesFolders) {
   ASSERT_EQ(ended.code, 0) << ended.err;
   const auto line = nlohmann::json::parse(ended.out);
   EXPECT_EQ(line["scans"], 2);
-  EXPECT_EQ(line["slices"], 6);
+  EXPECT_EQ(line["slices"], 5);  // two of a, three of b
   EXPECT_EQ(load_prior(path("ct2.safetensors"))->info().intensity, PriorIntensity::kRelativeWater);
+}
+
+// A slice of zeros has no scale of its own, and one of noise the wrong one.
+TEST_F(Train, AndCalibrateSkipTheSameSlices) {
+  Image image = read_scan(path("mr.nii.gz")).image;
+  image.pixels = half_empty_volume(kHeight, kWidth);
+  write_nifti(path("half_mr.nii.gz"), image);
+  image.pixels = image.pixels * 12 - 1000;
+  write_nifti(path("half_ct.nii.gz"), image);
+  const Ended trained = run_postrec({"train", path("half_mr.nii.gz"), "--licence", "CC0", "--table-size", "16", "--output", path("half.safetensors"), "--log-format", "json"});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_EQ(nlohmann::json::parse(trained.out)["slices"], 2);
+
+  const auto calibrated = [&](const std::string& kind, const std::vector<std::string>& measured) {
+    std::vector<std::string> words = {"calibrate", path("half_" + kind + ".nii.gz"), "--prior", path(kind + ".safetensors"), "--steps", "2", "--samples", "3", "--threads", "1", "--output", path(kind)};
+    words.insert(words.end(), measured.begin(), measured.end());
+    const Ended ended = run_postrec(words);
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    const auto certificate = nlohmann::json::parse(content(kind + "/certificate.json"));
+    std::vector<std::string> names;
+    for (const auto& record : certificate["findings"]["records"]) names.push_back(record["name"]);
+    return names;
+  };
+  EXPECT_EQ(calibrated("mr", {"--operator", "mri-fourier", "--set", "mask-pattern=equispaced", "--noise", "0.1"}),
+            (std::vector<std::string>{"'half_mr.nii.gz' slice 1", "'half_mr.nii.gz' slice 2"}));
+  EXPECT_EQ(calibrated("ct", {"--unit", "hu", "--operator", "ct-radon", "--set", "n-views=12", "--noise", "1"}),
+            (std::vector<std::string>{"'half_ct.nii.gz' slice 1", "'half_ct.nii.gz' slice 2"}));
 }
 
 TEST_F(Train, SameInputGivesTheSameFile) {
