@@ -47,7 +47,7 @@ class ErrorTableOfAGaussian : public ::testing::TestWithParam<Case> {};
 // The exact c is s sigma^2/(s + sigma^2). 20 images of about 48x40 put 150 coefficients into a cell of 16x16 (38 into a corner of the DCT); smoothing over 3x3
 // cells sums the weights' squares to (6/16)^2 = 0.14, at a corner of the DCT to (0.56)^2. A real coefficient's square has relative deviation sqrt(2), so a
 // cell's is sqrt(2 * 0.14/150) = 0.043, at the DC corner sqrt(2 * 0.31/38) = 0.13: 5 of them are 0.65 there. Elsewhere less; the limit 0.6 has a false-alarm rate
-// below 1e-5. The mean of the logarithm over all cells: 150 * 256/2 degrees of freedom give 0.01, plus smoothing bias of up to 0.03 (12 % beside DC): limit 0.05.
+// of 2e-5 in such a corner, of which there are 12. The mean of the logarithm over all cells: 150 * 256/2 degrees of freedom give 0.01, plus smoothing bias of up to 0.03 (12 % beside DC): limit 0.05.
 TEST_P(ErrorTableOfAGaussian, IsTheClosedForm) {
   const GaussianPrior prior = smooth_prior(GetParam().basis, GetParam().channels);
   std::vector<at::Tensor> images;

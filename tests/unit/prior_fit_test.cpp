@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "beds.hpp"
 #include "postrec/gaussian_prior.hpp"
@@ -96,16 +97,42 @@ TEST(PriorFit, FindsAWrongSigmaY) {
   EXPECT_EQ(prior_misfit(fit_of(kLoud, kLoud, *prior, *prior, 3)), "");
 }
 
+/// Whether the right model still counts as one when this figure of it is `value`.
+bool fits(double PriorFit::*figure, double value, std::int64_t n_measured = 1000) {
+  PriorFit fit{.reduced_chi2 = 1.0, .error_inflation = 1.0, .visible_share = 1.0, .sigma = 0.1, .n_measured = n_measured};
+  fit.*figure = value;
+  return prior_misfit(fit).empty();
+}
+
+// In numbers, for they were fitted to scans: brains in MR under a prior of CT, 3.3, pass, and a page of bars, 4.3, does not.
+TEST(PriorFit, TheLimitsAreThoseOfTheScans) {
+  for (const double chi2 : {0.61, 1.99}) EXPECT_TRUE(fits(&PriorFit::reduced_chi2, chi2)) << chi2;
+  for (const double chi2 : {0.59, 2.01}) EXPECT_FALSE(fits(&PriorFit::reduced_chi2, chi2)) << chi2;
+  for (const double inflation : {0.0, 3.3, 3.79}) EXPECT_TRUE(fits(&PriorFit::error_inflation, inflation)) << inflation;
+  for (const double inflation : {3.81, 4.3}) EXPECT_FALSE(fits(&PriorFit::error_inflation, inflation)) << inflation;
+}
+
 TEST(PriorFit, FewEntriesWidenTheLimits) {
-  PriorFit fit{.reduced_chi2 = 2.5, .error_inflation = 3.4, .visible_share = 1.0, .sigma = 0.1, .n_measured = 10};
-  EXPECT_EQ(prior_misfit(fit), "");  // 1 + 4 (2/10)^(1/2) = 2.79
-  fit.n_measured = 1000;
-  EXPECT_NE(prior_misfit(fit), "");
+  // 1 + 4 (2/10)^(1/2) = 2.789, and 1 - 4 (2/50)^(1/2) = .2.
+  for (const auto& [n, inside, outside] : {std::tuple{10, 2.78, 2.80}, {50, 0.21, 0.19}}) {
+    EXPECT_TRUE(fits(&PriorFit::reduced_chi2, inside, n)) << inside;
+    EXPECT_FALSE(fits(&PriorFit::reduced_chi2, outside, n)) << outside;
+    EXPECT_FALSE(fits(&PriorFit::reduced_chi2, inside)) << inside;
+  }
+  // Where the error is seen at all its limit is widened to 1 + 2^(1/2) at most, so only a limit below that shows it: 1 + 2^(1/2) 4 (2/100)^(1/2)/.6 = 2.333.
+  PriorFit fit{.reduced_chi2 = 1.0, .error_inflation = 2.3, .visible_share = 0.6, .sigma = 0.1, .n_measured = 100};
+  const PriorFitLimits strict{.most_inflation = 1.5};
+  EXPECT_EQ(prior_misfit(fit, strict), "");
+  fit.error_inflation = 2.4;
+  EXPECT_NE(prior_misfit(fit, strict), "");
 }
 
 // Where noise drowns the denoiser's error its inflation means nothing.
 TEST(PriorFit, AnInvisibleErrorIsNotJudged) {
-  EXPECT_EQ(prior_misfit({.reduced_chi2 = 1.0, .error_inflation = 50.0, .visible_share = 0.01, .sigma = 0.1, .n_measured = 1000}), "");
+  const auto with_share = [](double share, double sigma) { return prior_misfit({.reduced_chi2 = 1.0, .error_inflation = 50.0, .visible_share = share, .sigma = sigma, .n_measured = 1000}); };
+  for (const double share : {0.01, 0.17}) EXPECT_EQ(with_share(share, 0.1), "") << share;  // below 4 (2/1000)^(1/2) = .179
+  EXPECT_NE(with_share(0.19, 0.1), "");
+  EXPECT_EQ(with_share(0.19, 0.0), "") << "not asked";
 }
 
 TEST(PriorFit, NotANumberDoesNotFit) {

@@ -10,6 +10,7 @@
 #include "postrec/gaussian_prior.hpp"
 #include "postrec/random.hpp"
 #include "postrec/typicality.hpp"
+#include "temp_folder.hpp"
 
 namespace postrec::test {
 namespace {
@@ -58,8 +59,8 @@ TEST(Typicality, expectation) {
   }
 }
 
-// Images that the prior drew and the reference did not see: beyond the limit with probability .05, and a limit from 120 images errs by some .02, so of 200
-// more than 30 with probability below 1e-4. Two images in three would be a useless verdict, none at all an idle one.
+// Images that the prior drew and the reference did not see: beyond the limit, the 114th of 120, with a probability of law Beta(7, 114), so of 200
+// more than 30 with probability 3e-3 over seeds. Two images in three would be a useless verdict, none at all an idle one.
 TEST(Typicality, FalseAlarmsAndWrongImages) {
   const GaussianPrior prior = gaussian(SpectralBasis::kDft);
   const TypicalImages typical = typical_of(prior, 30, 4);
@@ -84,12 +85,7 @@ TEST(Typicality, NoiseIsThatOfTheSeed) {
 
 class TypicalFile : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / ("typical_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-  fs::path folder_;
+  TempFolder folder_;
 };
 
 TEST_F(TypicalFile, ComesBack) {
