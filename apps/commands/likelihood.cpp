@@ -67,7 +67,7 @@ CommandOptions declared_options() {
       ("exact-trace", po::bool_switch(), "no probes: for images of at most 4096 numbers")                                                        //
       ("rtol", po::value<double>()->default_value(1e-3, "1e-3")->value_name("X"), "tolerated error of a step, over the noise level")              //
       ("atol", po::value<double>()->default_value(1e-4, "1e-4")->value_name("X"), "the same in bits per dimension")                               //
-      ("bin-width", po::value<double>()->value_name("X"), "also say it for numbers stored with this step")                                       //
+      ("bin-width", po::value<double>()->value_name("X"), "also say it for noisy images rounded to this step")                                       //
       ("threshold", po::value<double>()->value_name("X"), "mark slices above so many bits per dimension")                                         //
       ("no-density", po::bool_switch(), "the verdict alone: 6 evaluations of the prior a slice")                                                  //
       ("typical", po::value<std::string>()->value_name("FILE"), "known images to compare with; else PRIOR.typical.json beside the prior, if there is one")  //

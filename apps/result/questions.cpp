@@ -158,7 +158,7 @@ std::string region_text(const ordered_json& regions) {
     text += "mean " + formatted(region["mean"]);
     if (region.contains("lower"))
       text += " +- " + formatted(region["standard_deviation"]) + ", in [" + formatted(region["lower"]) + ", " + formatted(region["upper"]) + "] with probability " +
-              formatted(region["level"]) + (region.contains("slices") ? " or more (its " + region["slices"].dump() + " slices taken to err together)" : "");
+              formatted(region["level"]) + (region.contains("slices") ? " (its " + region["slices"].dump() + " slices taken to err together)" : "");
     if (region.contains("probability_above"))
       for (const auto& [threshold, probability] : region["probability_above"].items()) text += ", above " + threshold + " with probability " + formatted(probability);
     if (region.contains("truth")) text += "; truth " + formatted(region["truth"]);
