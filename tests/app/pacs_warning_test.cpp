@@ -9,6 +9,7 @@
 #include <csignal>
 #include <memory>
 
+#include "../data/stub_archive.hpp"
 #include "pacs_fixture.hpp"
 
 namespace postrec {
@@ -28,30 +29,14 @@ void answer_store(T_ASC_Association* association, T_ASC_PresentationContextID id
 }
 
 void serve(int port) {
-  OFLog::configure(OFLogger::OFF_LOG_LEVEL);
-  T_ASC_Network* network = nullptr;
-  if (ASC_initializeNetwork(NET_ACCEPTOR, port, 5, &network).bad()) return;
-  const char* objects[] = {UID_MRImageStorage};
-  const char* syntaxes[] = {UID_LittleEndianExplicitTransferSyntax};
-  for (;;) {
-    T_ASC_Association* association = nullptr;
-    if (ASC_receiveAssociation(network, &association, ASC_MAXIMUMPDUSIZE).good()) {
-      ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, objects, 1, syntaxes, 1);
-      ASC_acknowledgeAssociation(association);
-      for (;;) {
-        T_ASC_PresentationContextID id = 0;
-        T_DIMSE_Message message{};
-        DcmDataset* detail = nullptr;
-        const OFCondition received = DIMSE_receiveCommand(association, DIMSE_BLOCKING, 0, &id, &message, &detail);
-        delete detail;
-        if (received == DUL_PEERREQUESTEDRELEASE) ASC_acknowledgeRelease(association);
-        if (received.bad()) break;
-        if (message.CommandField == DIMSE_C_STORE_RQ) answer_store(association, id, message.msg.CStoreRQ);
-      }
-    }
-    ASC_dropAssociation(association);
-    ASC_destroyAssociation(&association);
-  }
+  const auto accept = [](T_ASC_Parameters* params) {
+    const char* objects[] = {UID_MRImageStorage};
+    const char* syntaxes[] = {UID_LittleEndianExplicitTransferSyntax};
+    ASC_acceptContextsWithPreferredTransferSyntaxes(params, objects, 1, syntaxes, 1);
+  };
+  test::serve_associations(port, accept, [](T_ASC_Association* association, T_ASC_PresentationContextID id, T_DIMSE_Message& message) {
+    if (message.CommandField == DIMSE_C_STORE_RQ) answer_store(association, id, message.msg.CStoreRQ);
+  });
 }
 
 /// In a process of its own until the end of the scope.

@@ -31,6 +31,7 @@
 #include "pacs_retry.hpp"
 #include "postrec/data/pacs_get.hpp"
 #include "postrec/data/pacs_listen.hpp"
+#include "stub_archive.hpp"
 
 namespace {
 
@@ -70,6 +71,8 @@ class PacsPeers : public testing::Test {
       if (entry.is_regular_file()) all.insert(fs::relative(entry.path(), folder_).string());
     return all;
   }
+
+  PacsListenOptions listen_options() const;
 
   fs::path folder_;
 };
@@ -124,6 +127,16 @@ PacsPeer peer_at(int port) {
   return peer;
 }
 
+/// Of a listener whose peer is `peer_at` its port.
+PacsListenOptions PacsPeers::listen_options() const {
+  PacsListenOptions options;
+  options.folder = folder_ / "here";
+  options.port = free_port();
+  options.title = "PEER";
+  options.answer_seconds = 2;
+  return options;
+}
+
 struct Uids {
   std::string command = "1.2.3.4.5", instance = "1.2.3.4.5", series = "1.2.3.4", study = "1.2.3";
 };
@@ -159,11 +172,7 @@ constexpr const char* kReadEncodings[] = {UID_JPEGProcess14SV1TransferSyntax, UI
                                           UID_RLELosslessTransferSyntax};
 
 TEST_F(PacsPeers, AListenerKeepsInItsFolderWhatIsWhatItSaysItIs) {
-  PacsListenOptions options;
-  options.folder = folder_ / "here";
-  options.port = free_port();
-  options.title = "PEER";
-  options.answer_seconds = 2;
+  PacsListenOptions options = listen_options();
   options.stable_seconds = 1000;
   const Process listener([&] { listen_for_dicom(options); });
   close(connect_to(options.port));  // it is there
@@ -204,11 +213,7 @@ TEST_F(PacsPeers, AListenerKeepsInItsFolderWhatIsWhatItSaysItIs) {
 
 // What reading understands must be taken as it is: an archive that does not unpack could send it to nobody.
 TEST_F(PacsPeers, AListenerTakesWhatReadingUnderstands) {
-  PacsListenOptions options;
-  options.folder = folder_ / "here";
-  options.port = free_port();
-  options.title = "PEER";
-  options.answer_seconds = 2;
+  PacsListenOptions options = listen_options();
   const Process listener([&] { listen_for_dicom(options); });
   close(connect_to(options.port));  // it is there
   for (const char* syntax : kReadEncodings) {
@@ -243,10 +248,7 @@ TEST_F(PacsPeers, AnEncodingIsNoContent) {
 }
 
 TEST_F(PacsPeers, AListenerSurvivesGarbageAndSilence) {
-  PacsListenOptions options;
-  options.folder = folder_ / "here";
-  options.port = free_port();
-  options.title = "PEER";
+  PacsListenOptions options = listen_options();
   options.answer_seconds = 1;
   options.associations = 2;
   const Process listener([&] { listen_for_dicom(options); });
@@ -371,34 +373,18 @@ void answer_get(T_ASC_Association* association, T_ASC_PresentationContextID id, 
 }
 
 void serve(int port, const Archive& archive) {
-  OFLog::configure(OFLogger::OFF_LOG_LEVEL);
-  T_ASC_Network* network = nullptr;
-  if (ASC_initializeNetwork(NET_ACCEPTOR, port, 5, &network).bad()) return;
-  const char* queries[] = {UID_FINDStudyRootQueryRetrieveInformationModel, UID_GETStudyRootQueryRetrieveInformationModel};
-  const char* objects[] = {UID_MRImageStorage};
-  const char* syntaxes[] = {UID_LittleEndianExplicitTransferSyntax};
-  for (;;) {
-    T_ASC_Association* association = nullptr;
-    if (ASC_receiveAssociation(network, &association, ASC_MAXIMUMPDUSIZE).good()) {
-      ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, queries, 2, syntaxes, 1);
-      const char* encodings[] = {archive.encoding};
-      ASC_acceptContextsWithPreferredTransferSyntaxes(association->params, objects, 1, encodings, 1, ASC_SC_ROLE_SCP);
-      ASC_acknowledgeAssociation(association);
-      for (;;) {
-        T_ASC_PresentationContextID id = 0;
-        T_DIMSE_Message message{};
-        DcmDataset* detail = nullptr;
-        const OFCondition received = DIMSE_receiveCommand(association, DIMSE_BLOCKING, 0, &id, &message, &detail);
-        delete detail;
-        if (received == DUL_PEERREQUESTEDRELEASE) ASC_acknowledgeRelease(association);
-        if (received.bad()) break;
-        if (message.CommandField == DIMSE_C_FIND_RQ) answer_find(association, id, message.msg.CFindRQ, archive);
-        if (message.CommandField == DIMSE_C_GET_RQ) answer_get(association, id, message.msg.CGetRQ, archive);
-      }
-    }
-    ASC_dropAssociation(association);
-    ASC_destroyAssociation(&association);
-  }
+  const auto accept = [&](T_ASC_Parameters* params) {
+    const char* queries[] = {UID_FINDStudyRootQueryRetrieveInformationModel, UID_GETStudyRootQueryRetrieveInformationModel};
+    const char* objects[] = {UID_MRImageStorage};
+    const char* syntaxes[] = {UID_LittleEndianExplicitTransferSyntax};
+    const char* encodings[] = {archive.encoding};
+    ASC_acceptContextsWithPreferredTransferSyntaxes(params, queries, 2, syntaxes, 1);
+    ASC_acceptContextsWithPreferredTransferSyntaxes(params, objects, 1, encodings, 1, ASC_SC_ROLE_SCP);
+  };
+  test::serve_associations(port, accept, [&](T_ASC_Association* association, T_ASC_PresentationContextID id, T_DIMSE_Message& message) {
+    if (message.CommandField == DIMSE_C_FIND_RQ) answer_find(association, id, message.msg.CFindRQ, archive);
+    if (message.CommandField == DIMSE_C_GET_RQ) answer_get(association, id, message.msg.CGetRQ, archive);
+  });
 }
 
 class HostileArchive : public PacsPeers {
