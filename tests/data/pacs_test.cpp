@@ -56,13 +56,7 @@ using test::expect_error;
 
 class PacsPeers : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::path(testing::TempDir()) / "pacs_peers_XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    fs::create_directory(folder_ / "here");
-  }
-  void TearDown() override { fs::remove_all(folder_); }
+  void SetUp() override { fs::create_directory(folder_ / "here"); }
 
   /// Everything below the folder of the test, sorted.
   std::set<std::string> files() const {
@@ -74,7 +68,8 @@ class PacsPeers : public testing::Test {
 
   PacsListenOptions listen_options() const;
 
-  fs::path folder_;
+  const test::TempFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 /// A function that runs in a process of its own until the end of the scope.

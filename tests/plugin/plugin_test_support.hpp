@@ -1,13 +1,13 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "postrec/host/plugin_registry.hpp"
+#include "temp_folder.hpp"
 
 namespace postrec::test {
 
@@ -22,33 +22,20 @@ inline PluginSearch search_in(std::vector<std::filesystem::path> folders) {
   return search;
 }
 
-/// A folder that is deleted at the end.
-class TemporaryFolder {
+/// A folder that is deleted at the end, to put files into.
+class TemporaryFolder : public TempFolder {
  public:
-  TemporaryFolder() {
-    std::string path = (std::filesystem::temp_directory_path() / "postrec-plugin-XXXXXX").string();
-    if (!mkdtemp(path.data())) throw std::runtime_error("cannot make a temporary folder");
-    path_ = path;
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-
   std::filesystem::path write(const std::string& name, const std::string& content) const {
-    std::ofstream(path_ / name, std::ios::binary) << content;
-    return path_ / name;
+    std::ofstream(path() / name, std::ios::binary) << content;
+    return path() / name;
   }
 
   /// A built plugin, library and manifest.
   void copy_plugin(const std::string& name) const {
     for (const char* suffix : {".so", ".postrec.json"})
-      std::filesystem::copy_file(plugin_folder(name) / (name + suffix), path_ / (name + suffix),
+      std::filesystem::copy_file(plugin_folder(name) / (name + suffix), path() / (name + suffix),
                                  std::filesystem::copy_options::overwrite_existing);
   }
-
- private:
-  std::filesystem::path path_;
 };
 
 inline std::string read_text(const std::filesystem::path& path) {
