@@ -195,6 +195,15 @@ void write_file(const std::filesystem::path& path, FileFormat format, const void
   io->Write(values);
 }
 
+/// What is said of a file in which ITK's child ended by `death` (nothing where it came back without an image).
+Error unreadable(const std::filesystem::path& path, FileFormat format, const std::string& death) {
+  if (format == FileFormat::kNifti)
+    if (const std::string fault = nifti_sform_fault(path); !fault.empty())
+      return {ErrorKind::kBadData, quoted_path(path) + " has no qform, and " + fault, "give it a qform, or resample it to a grid of right angles"};
+  return {ErrorKind::kBadData, quoted_path(path) + " cannot be read by ITK" + (death.empty() ? "" : " (" + death + ")"),
+          "its header is damaged or uses what ITK does not know; convert it with another program"};
+}
+
 }  // namespace
 
 Image read_itk_file(const std::filesystem::path& path, FileFormat format, const std::filesystem::path& scratch) {
@@ -208,9 +217,7 @@ Image read_itk_file(const std::filesystem::path& path, FileFormat format, const 
   if (header->disk_full != 0) throw no_disk_space(scratch, header->n_bytes, header->disk_full);
   if (header->is_complex)
     throw Error(ErrorKind::kBadData, quoted_path(path) + " holds complex numbers", "give magnitude images, or k-space as .cfl");
-  if (!header->finished)
-    throw Error(ErrorKind::kBadData, quoted_path(path) + " cannot be read by ITK" + (death.empty() ? "" : " (" + death + ")"),
-                "its header is damaged or uses what ITK does not know; convert it with another program");
+  if (!header->finished) throw unreadable(path, format, death);
   const std::vector<std::int64_t> size = size_of(*header, path);
   if (header->components != 1 && header->components != 3)
     throw Error(ErrorKind::kBadData, quoted_path(path) + " has " + std::to_string(header->components) + " values a pixel",

@@ -26,6 +26,10 @@ struct NiftiPlacement {
 };
 NiftiPlacement nifti_placement(const std::filesystem::path& path);
 
+/// Why the sform of a NIfTI file without a qform is not a grid as ITK knows it, such as "its sform is sheared: axes 1 and 2 meet at 84.3
+/// degrees"; empty where it is one, or is not what counts.
+std::string nifti_sform_fault(const std::filesystem::path& path);
+
 /// Of the unit that a NIfTI file says its spacings and positions are in.
 double nifti_mm_per_unit(const std::filesystem::path& path);
 

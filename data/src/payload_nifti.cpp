@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <sstream>
 
 #include "byte_reader.hpp"
 #include "payload.hpp"
@@ -85,7 +86,7 @@ class NiftiHeader {
     const double z_sign = at<float>(76) < 0.0f ? -1.0 : 1.0;
     Placement result{};
     for (std::size_t row = 0; row < 3; ++row) {
-      for (std::size_t axis = 0; axis < 3; ++axis) result[row][axis] = rotation[row][axis] * at<float>(80 + 4 * axis) * (axis == 2 ? z_sign : 1.0);
+      for (std::size_t axis = 0; axis < 3; ++axis) result[row][axis] = rotation[row][axis] * pixdim(axis) * (axis == 2 ? z_sign : 1.0);
       result[row][3] = at<float>(268 + 4 * row);
     }
     return result;
@@ -97,6 +98,8 @@ class NiftiHeader {
       for (std::size_t column = 0; column < 4; ++column) result[row][column] = at<float>(280 + 16 * row + 4 * column);
     return result;
   }
+
+  double pixdim(std::size_t axis) const { return at<float>(80 + 4 * axis); }
 
   double mm_per_unit() const {
     const int unit = at<std::int8_t>(123) & 7;
@@ -193,6 +196,29 @@ NiftiPlacement nifti_placement(const std::filesystem::path& path) {
     farthest = std::max(farthest, std::sqrt(square));
   }
   return {true, farthest * header.mm_per_unit()};
+}
+
+std::string nifti_sform_fault(const std::filesystem::path& path) {
+  ByteReader reader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone);
+  const NiftiHeader header(path, reader.read(kHeaderBytes));
+  const auto s = header.sform();
+  if (header.qform() || !s) return {};
+  constexpr double kRounding = 1e-4;
+  const auto dot = [&](std::size_t a, std::size_t b) { return (*s)[0][a] * (*s)[0][b] + (*s)[1][a] * (*s)[1][b] + (*s)[2][a] * (*s)[2][b]; };
+  std::ostringstream fault;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const double length = std::sqrt(dot(axis, axis)), spacing = header.pixdim(axis);
+    if (std::abs(length - spacing) <= kRounding * spacing) continue;
+    fault << "its sform makes steps of " << length << " along axis " << axis + 1 << ", where pixdim says " << spacing;
+    return fault.str();
+  }
+  for (const auto& [a, b] : {std::pair<std::size_t, std::size_t>{0, 1}, {0, 2}, {1, 2}}) {
+    const double cosine = dot(a, b) / std::sqrt(dot(a, a) * dot(b, b));
+    if (std::abs(cosine) <= kRounding) continue;
+    fault << "its sform is sheared: axes " << a + 1 << " and " << b + 1 << " meet at " << std::acos(cosine) * 180.0 / M_PI << " degrees";
+    return fault.str();
+  }
+  return {};
 }
 
 double nifti_mm_per_unit(const std::filesystem::path& path) {

@@ -210,6 +210,34 @@ TEST(ReadNifti, TellsOfAQformAndAnSformThatDisagree) {
   }
 }
 
+// Registration writes affine matrices, and some programs nothing else.
+TEST(ReadNifti, TellsWhyAnSformAloneIsNoGrid) {
+  const TempFolder folder;
+  write_nifti(folder / "a.nii", oblique_image(1));
+  const auto refusal_with = [&](std::size_t offset, const auto& change, std::int16_t qform) -> std::string {
+    std::string bytes = read_bytes(folder / "a.nii");
+    float value;
+    std::memcpy(&value, bytes.data() + offset, 4);
+    put(bytes, offset, static_cast<float>(change(value)));
+    put(bytes, 252, qform);
+    write_bytes_to(folder / "b.nii", bytes);
+    try {
+      read_scan(folder / "b.nii");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kBadData);
+      return error.what();
+    }
+    return {};
+  };
+  const auto same = [](float value) { return value; };
+  const auto doubled = [](float value) { return 2 * value; };
+  const auto sheared = [](float value) { return value + 0.1; };
+  EXPECT_EQ(refusal_with(84, same, 0), "");
+  EXPECT_NE(refusal_with(84, doubled, 0).find("along axis 2, where pixdim says"), std::string::npos);
+  EXPECT_NE(refusal_with(280, sheared, 0).find("no qform, and its sform"), std::string::npos);
+  EXPECT_EQ(refusal_with(280, sheared, 1), "");  // the qform counts
+}
+
 TEST(WriteNifti, OneSliceKeepsItsPlace) {
   const TempFolder folder;
   Image image = oblique_image(1);
