@@ -4,6 +4,8 @@
 #include <dcmtk/dcmnet/dimse.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -101,8 +103,7 @@ class Sender {
       for (Item& item : items)
         if (item.pending()) pending.push_back(&item);
       if (pending.empty()) return;
-      // An item on which the peer stumbled comes behind the others, so that it does not hold them up.
-      std::stable_partition(pending.begin(), pending.end(), [](const Item* item) { return item->losses == 0; });
+      put_stumbling_blocks_last(pending);
       try {
         send_pass(pending);
       } catch (const Error& failure) {
@@ -112,6 +113,15 @@ class Sender {
   }
 
  private:
+  /// An item on which the peer stumbled comes behind the others, so that it does not hold them up. After losses in a row the others begin elsewhere: those on which
+  /// an archive stumbles are often neighbours, and would use up every try.
+  void put_stumbling_blocks_last(std::vector<Item*>& pending) const {
+    constexpr double kGoldenRatio = 0.618;  // spreads any number of beginnings over the folder
+    const auto end = std::stable_partition(pending.begin(), pending.end(), [](const Item* item) { return item->losses == 0; });
+    const double turns = kGoldenRatio * losses_in_a_row_;
+    std::rotate(pending.begin(), pending.begin() + static_cast<std::ptrdiff_t>((turns - std::floor(turns)) * static_cast<double>(end - pending.begin())), end);
+  }
+
   /// One association, to its end or its loss. What the peer has no room for now stays pending, and is the failure of the pass.
   void send_pass(const std::vector<Item*>& pending) {
     require_not_interrupted(options_.hooks);
@@ -136,6 +146,7 @@ class Sender {
 
   /// The peer may be gone, which is the failure of the pass, or stumble over this very item: lost again and again, it is given up.
   void lose(Item& item, const Error& failure) {
+    ++losses_in_a_row_;
     if (++item.losses < std::max(2, options_.retry.retries))
       throw Error(failure.kind(), failure.message() + " at file number " + std::to_string(item.number) + " in the order of names", failure.hint());
     item.refusal = "the connection was lost on it";
@@ -189,6 +200,7 @@ class Sender {
     if (status == 0 || (warning && options_.accept_warnings)) {
       ledger_.add(item.instance, item.file_sha256, status);
       item.sent = true;
+      losses_in_a_row_ = 0;
       ++report_.sent;
       report_.warnings += warning;
       backoff_.progress();
@@ -202,6 +214,7 @@ class Sender {
   PacsLedger& ledger_;
   PacsSendReport& report_;
   PacsBackoff backoff_;
+  int losses_in_a_row_ = 0;
 };
 
 void require_all_taken(const std::vector<Item>& items, const PacsPeer& peer) {

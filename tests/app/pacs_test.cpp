@@ -331,6 +331,24 @@ TEST_F(PacsTest, InstancesOnWhichTheConnectionIsLostDoNotHoldUpTheOthers) {
   expect_error(send("sent_a", inbox_peer(port), {"--retries", "0"}), 76, {"at file number 1 in the order of names"});
 }
 
+// More of them side by side than there are tries, as a series of a kind that the archive cannot bear.
+TEST_F(PacsTest, ARowOfInstancesOnWhichTheConnectionIsLostDoesNotUseUpTheTries) {
+  TestInstance instance;
+  instance.columns = 512;
+  for (int i = 10; i < 22; ++i) {
+    instance.instance = "1.2.3.1." + std::to_string(i);
+    instance.rows = i < 16 ? 2100 : 16;
+    write_instance(folder_ / "sent_a" / std::to_string(i), instance);
+  }
+  Background listener(listen_command("inbox", 0, {"--max-instance-mb", "1"}), path("listen.log"));
+  const int port = port_of(listener);
+  ASSERT_NE(port, 0) << listener.output();
+  const Ended ended = send("sent_a", inbox_peer(port), {"--retry-delay", "0.05", "--retry-delay-max", "0.1"});
+  EXPECT_EQ(ended.code, 76);
+  EXPECT_NE(ended.err.find("refused 6 of 12 instances"), std::string::npos) << ended.err;
+  EXPECT_EQ(count_instances(path("inbox")), 6u);
+}
+
 TEST_F(PacsTest, AnInstanceThatIsTooLargeIsNotTaken) {
   TestInstance instance;
   instance.instance = "1.2.3.1.1";
