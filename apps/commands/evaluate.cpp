@@ -63,8 +63,8 @@ ordered_json read_run(const fs::path& folder) {
 at::Tensor read_volume(const fs::path& folder, const char* name) { return read_scan(folder / name).image.pixels; }
 
 /// What the folder holds; a run whose uncertainty was withheld has no intervals.
-ImagesToJudge read_images(const fs::path& folder, const ordered_json& run) {
-  ImagesToJudge images = {read_volume(folder, "mean.nii.gz"), read_volume(folder, "sample_1.nii.gz"), read_volume(folder, "pseudo_inverse.nii.gz")};
+ImagesToJudge read_images(const fs::path& folder, const at::Tensor& mean, const ordered_json& run) {
+  ImagesToJudge images = {mean, read_volume(folder, "sample_1.nii.gz"), read_volume(folder, "pseudo_inverse.nii.gz")};
   images.level = run.value("interval_level", 0.0);
   images.n_samples = run.value("samples_kept", std::int64_t{0});
   if (uncertainty_withheld(run)) return images;
@@ -119,12 +119,12 @@ int evaluate_result(const CommandOptions& options) {
   const auto truth_path = options.get<std::string>("truth");
 
   const ordered_json run = read_run(folder);
-  const ImagesToJudge images = read_images(folder, run);
+  const Image mean = read_scan(folder / "mean.nii.gz").image;
+  const ImagesToJudge images = read_images(folder, mean.pixels, run);
   const Image whole_truth = read_scan(truth_path).image;
-  const ImageGeometry geometry = read_scan(folder / "mean.nii.gz").image.geometry;
-  const std::vector<std::int64_t> numbers = slices_of_truth(whole_truth, geometry, images.mean, run);
-  const at::Tensor truth = matching_truth(whole_truth.pixels, images.mean, numbers, truth_path);
-  warn_of_another_place(whole_truth.geometry, whole_truth.pixels.size(0), geometry, images.mean, numbers.front());
+  const std::vector<std::int64_t> numbers = slices_of_truth(whole_truth, mean.geometry, mean.pixels, run);
+  const at::Tensor truth = matching_truth(whole_truth.pixels, mean.pixels, numbers, truth_path);
+  warn_of_another_place(whole_truth.geometry, whole_truth.pixels.size(0), mean.geometry, mean.pixels, numbers.front());
   const IntensityUnit unit = run["unit"] == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
 
   ordered_json figures = judge(images, truth, unit);
