@@ -23,7 +23,6 @@ namespace {
 
 constexpr const char* kFormat = "postrec-prior/2";
 constexpr const char* kOldFormat = "postrec-prior/1";  // Gaussians only, without channels and content_sha256
-constexpr const char* kContentHash = "content_sha256";
 constexpr const char* kWeightPrefix = "network/";
 const std::vector<std::string> kMeasured = {"error_sigmas", "error_table", "envelope_activities", "envelope", "correction_frequencies", "correction"};
 constexpr std::pair<PriorIntensity, const char*> kIntensities[] = {
@@ -195,7 +194,7 @@ std::unique_ptr<Prior> gaussian_prior_of(const Metadata& file, PriorInfo info, d
 }
 
 void require_content_hash(const Metadata& file) {
-  if (content_sha256(file.content(), kContentHash) != file.text(kContentHash))
+  if (file.text(kContentHash) != content_sha256(file.content()))
     refuse("does not hold what was written into it: its content differs from its content_sha256", "copy or train it again");
 }
 
@@ -270,7 +269,7 @@ void add_measured(SafeTensors& content, const ErrorTable& errors, SigmaRange ran
 }
 
 void write(const std::filesystem::path& path, SafeTensors content) {
-  content.metadata[kContentHash] = content_sha256(content, kContentHash);
+  content.metadata[kContentHash] = content_sha256(content);
   write_text_atomically(path, safetensors_bytes(content));
 }
 

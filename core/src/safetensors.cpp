@@ -177,15 +177,20 @@ SafeTensors read_safetensors(const std::filesystem::path& path) {
   return content;
 }
 
-std::string content_sha256(const SafeTensors& content, const std::string& except) {
+std::string content_sha256(const SafeTensors& content) {
   Json text = {{"metadata", content.metadata}, {"tensors", Json::object()}};
-  text["metadata"].erase(except);
+  text["metadata"].erase(kContentHash);
   for (const auto& [name, tensor] : content.tensors) {
     const at::Tensor values = tensor.cpu().contiguous();
     text["tensors"][name] = {{"shape", values.sizes().vec()}, {"sha256", sha256_hex(values.const_data_ptr<float>(), values.nbytes())}};
   }
   const std::string bytes = text.dump(-1, ' ', false, Json::error_handler_t::replace);
   return sha256_hex(bytes.data(), bytes.size());
+}
+
+bool contradicts_its_hash(const SafeTensors& content) {
+  const auto hash = content.metadata.find(kContentHash);
+  return hash != content.metadata.end() && hash->second != content_sha256(content);
 }
 
 std::string safetensors_bytes(const SafeTensors& content) {

@@ -107,6 +107,7 @@ std::optional<SamplerState> SamplerCheckpoint::load() const {
   if (const auto identity = content.metadata.find("identity"); identity == content.metadata.end() || identity->second != identity_)
     throw Error(ErrorKind::kConfiguration, quoted_path(path_) + " is the checkpoint of a run with another measurement, prior or options",
                 "go on with those, or remove it");
+  if (contradicts_its_hash(content)) throw Error(ErrorKind::kBadData, quoted_path(path_) + " is damaged: it does not hold what was written into it", "remove it and begin again");
   try {
     const json progress = json::parse(content.metadata.at("progress"));
     const json& types = progress.at("tensors");
@@ -137,6 +138,7 @@ void SamplerCheckpoint::save(const SamplerState& state) const {
   const json progress = {{"report", report_json(state.report)}, {"tensors", types}, {"levels", state.levels}, {"level", state.level},
                          {"nfe", state.nfe}, {"records", records}};
   content.metadata = {{"format", kFormat}, {"identity", identity_}, {"progress", progress.dump()}};
+  content.metadata[kContentHash] = content_sha256(content);
   const std::string bytes = safetensors_bytes(content);
   write_atomically(path_, [&](const std::filesystem::path& temporary) { write_bytes(temporary, bytes.data(), bytes.size()); });
 }

@@ -148,7 +148,7 @@ void add_lie(BadFiles& files, const SafeTensors& good, const std::string& what, 
   SafeTensors content = good;
   change(content);
   if (content.metadata.count("content_sha256") != 0 && content.metadata.at("content_sha256") == good.metadata.at("content_sha256"))
-    content.metadata["content_sha256"] = content_sha256(content, "content_sha256");
+    content.metadata[kContentHash] = content_sha256(content);
   files.push_back({what, safetensors_bytes(content)});
 }
 
@@ -156,7 +156,7 @@ void add_lie(BadFiles& files, const SafeTensors& good, const std::string& what, 
 void add_lying_layouts(BadFiles& files, const SafeTensors& good) {
   SafeTensors content = good;
   content.tensors["mean"] = good.tensors.at("spectrum").flatten().narrow(0, 0, 1).clone();
-  content.metadata["content_sha256"] = content_sha256(content, "content_sha256");
+  content.metadata[kContentHash] = content_sha256(content);
   Parts parts(safetensors_bytes(content));
   Json header = Json::parse(parts.header);
   Json overlapping = header;

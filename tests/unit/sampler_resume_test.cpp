@@ -230,6 +230,14 @@ TEST_F(Resume, RefusesAnotherRunAndDamagedFiles) {
   Observer observer;
   const GaussianLikelihood other(bed_.op, bed_.y, 2 * bed_.sigma_y);
   expect_error(ErrorKind::kConfiguration, "another measurement", [&] { sample(*bed_.prior, &other, {1, 8, 8}, with_checkpoint(), observer); });
+  {
+    std::fstream file(with_checkpoint().checkpoint, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekg(-2, std::ios::end);             // in the last number
+    const int byte = file.get();
+    file.seekp(-2, std::ios::end);
+    file.put(static_cast<char>(byte ^ 1));
+  }
+  expect_error(ErrorKind::kBadData, "run.safetensors' is damaged", [&] { run(with_checkpoint()); });
   fs::resize_file(with_checkpoint().checkpoint, fs::file_size(with_checkpoint().checkpoint) - 4);
   expect_error(ErrorKind::kBadData, "run.safetensors", [&] { run(with_checkpoint()); });
   std::ofstream(with_checkpoint().checkpoint) << "not a checkpoint";

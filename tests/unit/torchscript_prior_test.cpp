@@ -184,7 +184,7 @@ TEST_F(TorchScript, LiesOfItsFileAreRefused) {
   const auto refuse = [&](const std::string& key, const std::string& value) {
     SafeTensors content = good;
     content.metadata[key] = value;
-    content.metadata["content_sha256"] = content_sha256(content, "content_sha256");
+    content.metadata[kContentHash] = content_sha256(content);
     write(path_, safetensors_bytes(content));
     for (const CodePolicy policy : {CodePolicy::kRefuse, CodePolicy::kAllow})
       expect_error(ErrorKind::kBadData, path_.string(), [&] { load_prior(path_, 0.0, policy); });
@@ -200,7 +200,7 @@ TEST_F(TorchScript, LiesOfItsFileAreRefused) {
   for (const auto& [key, value] : good.metadata) {
     SafeTensors content = good;
     content.metadata.erase(key);
-    if (key != "content_sha256") content.metadata["content_sha256"] = content_sha256(content, "content_sha256");
+    if (key != "content_sha256") content.metadata[kContentHash] = content_sha256(content);
     write(path_, safetensors_bytes(content));
     expect_error(ErrorKind::kBadData, "'" + key + "'", [&] { load_prior(path_, 0.0, CodePolicy::kAllow); });
   }

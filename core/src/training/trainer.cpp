@@ -276,6 +276,7 @@ void Trainer::save_checkpoint(const std::filesystem::path& path) const {
   content.metadata = identity_;
   content.metadata["format"] = kCheckpointFormat;
   content.metadata["steps"] = std::to_string(steps_done_);
+  content.metadata[kContentHash] = content_sha256(content);
   write_text_atomically(path, safetensors_bytes(content));
 }
 
@@ -290,6 +291,7 @@ void Trainer::resume(const std::filesystem::path& path) {
     return found->second;
   };
   if (text("format") != kCheckpointFormat) refuse("has format '" + text("format") + "'", std::string("this program reads ") + kCheckpointFormat);
+  if (contradicts_its_hash(content)) refuse("is damaged: it does not hold what was written into it", "give another one, or begin anew");
   for (const auto& [what, mine] : identity_)
     if (const std::string its = text(what); its != mine)
       refuse("is of another training: " + what + " was " + its + ", is " + mine, "give what it was begun with, or begin a new training from it with --from");
