@@ -106,33 +106,17 @@ struct ScanSlice {
   std::int64_t subject = 0;
 };
 
-/// Whose a scan is, as a number. Of files that are all called alike, in folders of their own, each is somebody else's.
-class Subjects {
- public:
-  explicit Subjects(const std::vector<fs::path>& scans) {
-    for (const auto& scan : scans) ++n_called_[name_of_scan(scan)];
-  }
-
-  std::int64_t number_of(const Scan& scan, const fs::path& path) {
-    const bool by_folder = scan.patient_sha256.empty() && n_called_[name_of_scan(path)] > 1;
-    return numbers_.emplace(by_folder ? path.string() : subject_of(scan, path), static_cast<std::int64_t>(numbers_.size())).first->second;
-  }
-
- private:
-  std::map<std::string, int> n_called_;
-  std::map<std::string, std::int64_t> numbers_;
-};
-
 std::vector<ScanSlice> slices_of(const std::vector<fs::path>& scans, const CaseOptions& how, std::int64_t n_slices) {
   std::vector<ScanSlice> slices;
-  Subjects subjects(scans);
+  const ScanSubjects subjects(scans);
+  std::map<std::string, std::int64_t> numbers;
   for (std::size_t k = 0; k < scans.size(); ++k) {
     const fs::path& scan = scans[k];
     // A record is found again by its name: files of several folders may be called alike, and DICOM folders are not called.
     const std::string shown = reported_name(scan), called = shown.empty() ? "" : "'" + shown + "' ", which = scans.size() > 1 || shown.empty() ? "scan " + std::to_string(k + 1) + " " : "";
     const Scan read = read_scan(scan);
     const Image& image = read.image;
-    const std::int64_t subject = subjects.number_of(read, scan);
+    const std::int64_t subject = numbers.emplace(subjects.of(read, scan), static_cast<std::int64_t>(numbers.size())).first->second;
     const std::vector<std::int64_t> numbers = how.slice ? std::vector<std::int64_t>{*how.slice} : full_slices(image.pixels, how.unit.value_or(image.unit), n_slices);
     for (const std::int64_t number : numbers) {
       ScanSlice slice{how, which + called + "slice " + std::to_string(number), subject};

@@ -83,11 +83,13 @@ TrainOptions train_options(const CommandOptions& options) {
 }
 
 /// All slices of the scans, with a bar.
-std::vector<TrainingSlice> read_all(const std::vector<fs::path>& paths, const TrainOptions& how) {
+std::vector<TrainingSlice> read_all(const std::vector<fs::path>& paths, const TrainOptions& how, const ScanSubjects& subjects = {}) {
   std::vector<TrainingSlice> slices;
   Progress progress(static_cast<std::int64_t>(paths.size()));
   for (std::size_t i = 0; i < paths.size(); ++i) {
-    for (TrainingSlice& slice : read_training_slices(paths[i], how.slices)) {
+    std::vector<TrainingSlice> found = read_training_slices(paths[i], how.slices, subjects);
+    if (found.empty()) console().warning(quoted_path(paths[i]) + " is empty: nothing of it is used");
+    for (TrainingSlice& slice : found) {
       if (!slices.empty()) require_same_channels(slice, slices.front(), paths[i]);
       slices.push_back(std::move(slice));
     }
@@ -109,11 +111,13 @@ GaussianPrior fit_gaussian(const std::vector<TrainingSlice>& slices, const Train
   return fit.finish(std::move(info));
 }
 
-/// The slices on two sides, with what is wrong about that.
-TrainingSplit split_slices(std::vector<TrainingSlice> slices, const CommandOptions& options, const TrainOptions& how) {
+std::vector<fs::path> validation_paths(const CommandOptions& options) {
+  return options.has("validation") ? training_paths(options.get<std::vector<std::string>>("validation")) : std::vector<fs::path>();
+}
+
+/// `slices` and those of --validation, if any, on two sides, with what is wrong about that.
+TrainingSplit split_slices(std::vector<TrainingSlice> slices, std::vector<TrainingSlice> given, const CommandOptions& options) {
   TrainingSplit split;
-  std::vector<TrainingSlice> given;
-  if (options.has("validation")) given = read_all(training_paths(options.get<std::vector<std::string>>("validation")), how);
   if (!given.empty()) require_same_channels(given.front(), slices.front(), given.front().scan);
   if (options.has("subjects")) {
     const auto subjects = read_subjects(options.get<std::string>("subjects"));
@@ -124,6 +128,10 @@ TrainingSplit split_slices(std::vector<TrainingSlice> slices, const CommandOptio
   if (!(share > 0 && share < 1)) throw Error(ErrorKind::kUsage, "--validation-share is " + std::to_string(share), "it must lie between 0 and 1");
   if (given.empty()) {
     split = split_by_subject(std::move(slices), share);
+    std::set<std::string> held_out;
+    for (const TrainingSlice& slice : split.validation) held_out.insert(slice.subject);
+    console().information(std::to_string(split.validation.size()) + " of " + std::to_string(split.validation.size() + split.training.size()) + " slices, of " +
+                          std::to_string(held_out.size()) + " subject(s), are held out to judge by; --subjects or --validation say whose");
   } else {
     split = {std::move(slices), std::move(given)};
   }
@@ -155,13 +163,15 @@ fs::path output_file(const CommandOptions& options) {
 }
 
 /// Trains, measures and writes a network.
-void train_and_save(const CommandOptions& options, const TrainOptions& how, TrainingOptions training, const TrainingRun& run, std::vector<TrainingSlice> slices, PriorInfo& info, const fs::path& output) {
-  const TrainingSplit split = split_slices(std::move(slices), options, how);
-  std::set<std::string> scans;
-  for (const TrainingSlice& slice : split.training) scans.insert(slice.scan);
-  info.trained_on = scans_text(options.get<std::string>("trained-on"), how, scans.size(), split.training.size());
+void train_and_save(const CommandOptions& options, const TrainOptions& how, TrainingOptions training, const TrainingRun& run, const TrainingSplit& split, PriorInfo& info, const fs::path& output) {
+  if (training.augmentation.max_log_gamma > 0.0 || training.augmentation.smooth_phase) {
+    require_magnitudes(split.training);
+    require_magnitudes(split.validation);
+  }
+  info.trained_on = scans_text(options.get<std::string>("trained-on"), how, count_scans(split.training), split.training.size());
   info.training = training_text(training);
   if (!run.start_from.empty()) info.training += "; fine-tuned from " + run.start_from.filename().string();
+  training.begun_with = {{"from", start_text(run)}, {"validation", slices_text(split.validation)}};
   fit_crops(training, split.training);
   const GaussianPrior gaussian = fit_gaussian(split.training, how, info, /*in_pixels=*/true);
   catch_interrupts();
@@ -177,8 +187,9 @@ void report_prior(const fs::path& output, const char* kind, const PriorInfo& inf
   }
 }
 
-/// --remeasure: what the images are, the prior knows.
+/// --remeasure: what the numbers are, the prior knows.
 int remeasure(const CommandOptions& options) {
+  options.refuse_given({"basis", "intensity", "pixel-mm", "table-size"}, "with --remeasure");
   for (const char* option : {"kind", "measure"})
     if (options.is_given(option)) throw Error(ErrorKind::kUsage, std::string("--") + option + " is given with --remeasure", "the prior that is measured anew is a network");
   for (const char* option : {"licence", "trained-on", "name"})
@@ -190,11 +201,13 @@ int remeasure(const CommandOptions& options) {
   TrainOptions how = train_options(options);
   how.basis = prior->network().gaussian().basis();
   how.slices.intensity = prior->info().intensity;
+  if (how.basis == SpectralBasis::kDft && !options.is_given("phase"))
+    throw Error(ErrorKind::kUsage, "--phase is missing", "say smooth or zero as the prior was trained: " + prior->info().trained_on);
   const auto paths = training_paths(options.operands());
   const auto slices = read_all(paths, how);
   catch_interrupts();
   save_prior(output, remeasured_prior(*prior, slices, how.smooth_phase, how.seed));
-  report_prior(output, "network", prior->info(), paths.size(), slices.size());
+  report_prior(output, "network", prior->info(), count_scans(slices), slices.size());
   return 0;
 }
 
@@ -218,6 +231,7 @@ int run_train(const std::vector<std::string>& arguments) {
   const bool is_measured = options.has("measure");
   if (is_measured) require_measurable(options, output);
   else options.refuse_given({"prediction", "input"}, "without --measure");
+  if (is_network || is_measured) options.refuse_given({"pixel-mm"}, "with a network, which counts in pixels");
   PriorInfo complete = info;                   // of scans the program itself says how many they were
   complete.trained_on = is_measured ? options.get<std::string>("trained-on") : "scans";
   require_complete(complete, /*is_learned=*/false);  // how it was trained is said here, too
@@ -228,21 +242,25 @@ int run_train(const std::vector<std::string>& arguments) {
     run = training_run(options, output);
   }
 
-  const auto paths = training_paths(options.operands());
-  auto slices = read_all(paths, how);
-  const std::size_t n_slices = slices.size();
+  const auto paths = training_paths(options.operands()), judged_by = is_network ? validation_paths(options) : std::vector<fs::path>();
+  std::vector<fs::path> all_paths = paths;
+  all_paths.insert(all_paths.end(), judged_by.begin(), judged_by.end());
+  const ScanSubjects subjects(all_paths);
+  auto slices = read_all(paths, how, subjects);
+  const std::size_t n_slices = slices.size(), n_scans = count_scans(slices);
   if (is_measured) {
     info.trained_on = options.get<std::string>("trained-on");
     const TorchScriptModule module = module_to_measure(options, how.basis, slices.front().image.size(0));
     save_prior(output, measured_prior(module, slices, how.smooth_phase, how.seed, info));
   } else if (is_network) {
-    train_and_save(options, how, *training, run, std::move(slices), info, output);
+    auto given = judged_by.empty() ? std::vector<TrainingSlice>() : read_all(judged_by, how, subjects);
+    train_and_save(options, how, *training, run, split_slices(std::move(slices), std::move(given), options), info, output);
   } else {
-    info.trained_on = scans_text(options.get<std::string>("trained-on"), how, paths.size(), n_slices);
+    info.trained_on = scans_text(options.get<std::string>("trained-on"), how, n_scans, n_slices);
     save_prior(output, fit_gaussian(slices, how, info, /*in_pixels=*/false));
   }
 
-  report_prior(output, is_measured ? "module" : is_network ? "network" : "gaussian", info, paths.size(), n_slices);
+  report_prior(output, is_measured ? "module" : is_network ? "network" : "gaussian", info, n_scans, n_slices);
   return 0;
 }
 

@@ -10,7 +10,9 @@
 #include "cli/console.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/progress.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
+#include "postrec/sha256.hpp"
 #include "training/denoising_check.hpp"
 #include "training/training_log.hpp"
 #include "training/training_pictures.hpp"
@@ -96,6 +98,22 @@ class Run {
 };
 
 }  // namespace
+
+std::string start_text(const TrainingRun& run) {
+  if (run.start_from.empty()) return "nothing";
+  std::error_code failure;
+  if (fs::equivalent(run.start_from, run.checkpoint, failure)) return "its own checkpoint";
+  return quoted_path(run.start_from.filename()) + " of digest " + sha256_file(run.start_from);
+}
+
+std::string slices_text(const std::vector<TrainingSlice>& slices) {
+  std::string digests;
+  for (const TrainingSlice& slice : slices) {
+    const at::Tensor whole = slice.image.contiguous();
+    digests += sha256_hex(whole.const_data_ptr(), whole.nbytes());
+  }
+  return std::to_string(slices.size()) + " slices of digest " + sha256_hex(digests.data(), digests.size());
+}
 
 void fit_crops(TrainingOptions& options, const std::vector<TrainingSlice>& slices) {
   std::int64_t largest = 1;

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <cstring>
+#include <map>
+#include <set>
 
-#include "case/scan_subject.hpp"
+#include "cli/console.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/dicom_folder.hpp"
 #include "postrec/data/intensity_scale.hpp"
@@ -56,12 +59,14 @@ std::vector<fs::path> training_paths(const std::vector<std::string>& operands) {
   for (const auto& operand : operands) {
     std::vector<fs::path> inside;
     std::error_code failure;
-    bool has_dicom = false;
+    bool has_dicom = false, has_folders = false;
     for (const auto& entry : fs::directory_iterator(operand, failure)) {
       if (entry.path().filename().string().front() == '.') continue;  // what a desktop leaves
       if (is_scan_file(entry.path())) inside.push_back(entry.path());
       else has_dicom = has_dicom || (entry.is_regular_file() && has_dicom_mark(entry.path()));
+      has_folders = has_folders || entry.is_directory();
     }
+    if (has_folders && !inside.empty()) console().warning("the folders in " + quoted_path(operand) + " are not looked into: name those whose scans are meant");
     if (has_dicom && !inside.empty())
       throw Error(ErrorKind::kBadData, quoted_path(operand) + " holds DICOM and other files, such as " + quoted_path(inside.front().filename()), "give a series and other scans as folders of their own");
     std::sort(inside.begin(), inside.end());
@@ -71,17 +76,16 @@ std::vector<fs::path> training_paths(const std::vector<std::string>& operands) {
   return paths;
 }
 
-std::vector<TrainingSlice> read_training_slices(const fs::path& path, const SliceOptions& options) {
+std::vector<TrainingSlice> read_training_slices(const fs::path& path, const SliceOptions& options, const ScanSubjects& subjects) {
   Scan scan = read_scan(path);
   Image& image = scan.image;
   if (options.unit) image.unit = *options.unit;
   const at::Tensor pixels = block_means(image.pixels, options.reduce, path);
-  // A picture of bytes has no physical size: its pixel counts as one, reduced or not, as that of the picture to reconstruct will.
-  const double pixel_mm = image.geometry.spacing_mm[0] * static_cast<double>(options.intensity == PriorIntensity::kByte ? 1 : options.reduce);
+  const double pixel_mm = reduced_pixel_mm(image.geometry.spacing_mm[0], options.reduce, options.intensity);
   const at::Tensor physical = scale_of(image.unit, scan_intensity(options.intensity, image.unit), pixels, quoted_path(path)).stored_to_physical(pixels);
   const at::Tensor fullness = physical.abs().mean(at::IntArrayRef({1, 2, 3}));
   const double enough = kAlmostEmpty * fullness.max().item<double>();
-  const std::string subject = subject_of(scan, path);
+  const std::string subject = subjects.of(scan, path);
   std::vector<TrainingSlice> slices;
   for (std::int64_t i = 0; i < physical.size(0); ++i) {
     if (!(fullness[i].item<double>() > enough)) continue;
@@ -89,6 +93,33 @@ std::vector<TrainingSlice> read_training_slices(const fs::path& path, const Slic
     slices.push_back({model.contiguous(), pixel_mm, path.string(), subject});
   }
   return slices;
+}
+
+double reduced_pixel_mm(double pixel_mm, std::int64_t reduce, PriorIntensity intensity) {
+  return intensity == PriorIntensity::kByte ? pixel_mm : pixel_mm * static_cast<double>(reduce);
+}
+
+std::size_t count_scans(const std::vector<TrainingSlice>& slices) {
+  std::set<std::string> scans;
+  for (const TrainingSlice& slice : slices) scans.insert(slice.scan);
+  return scans.size();
+}
+
+void require_magnitudes(const std::vector<TrainingSlice>& slices) {
+  constexpr double kMostNegative = 0.05;
+  struct Sums {
+    double negative = 0.0, all = 0.0;
+  };
+  std::map<std::string, Sums> sums;
+  for (const TrainingSlice& slice : slices) {
+    Sums& of_scan = sums[slice.scan];
+    of_scan.negative -= slice.image.clamp_max(0.0).sum(at::kDouble).item<double>();
+    of_scan.all += slice.image.abs().sum(at::kDouble).item<double>();
+  }
+  for (const auto& [scan, of_scan] : sums)
+    if (of_scan.negative > kMostNegative * of_scan.all)
+      throw Error(ErrorKind::kBadData, quoted_path(scan) + " is of no magnitudes: " + std::to_string(std::llround(100.0 * of_scan.negative / of_scan.all)) + " % of its sum are negative numbers",
+                  "give the scan before its mean was taken off, or train with --intensity unit and, for --basis dft, --phase zero");
 }
 
 void require_same_channels(const TrainingSlice& slice, const TrainingSlice& first, const fs::path& path) {

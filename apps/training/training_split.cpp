@@ -78,7 +78,8 @@ std::map<std::string, std::string> read_subjects(const fs::path& path) {
 
 void assign_subjects(std::vector<TrainingSlice>& slices, const std::map<std::string, std::string>& subjects) {
   for (TrainingSlice& slice : slices) {
-    const auto found = subjects.find(name_of_scan(slice.scan));
+    auto found = subjects.find(slice.scan);
+    if (found == subjects.end()) found = subjects.find(name_of_scan(slice.scan));
     if (found == subjects.end()) throw Error(ErrorKind::kUsage, "--subjects has no line for " + quoted_path(slice.scan), "write file,subject for each scan");
     slice.subject = found->second;
   }

@@ -15,8 +15,8 @@ struct TrainingSplit {
   std::vector<TrainingSlice> validation;
 };
 
-/// Subjects by file from a table "file,subject" (one a line, names without folders; a first line "file,subject" is a heading). Throws Error:
-/// kNoInput, kBadData naming the line.
+/// Subjects by file from a table "file,subject" (one a line; paths as the scans are named, or names without folders; a first line "file,subject" is a heading). Throws
+/// Error: kNoInput, kBadData naming the line.
 std::map<std::string, std::string> read_subjects(const std::filesystem::path& path);
 
 /// Gives the slices the subjects of the table. Throws Error(kUsage) naming a scan that the table lacks.

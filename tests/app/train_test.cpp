@@ -190,12 +190,14 @@ TEST_F(TrainNetwork, Mistakes) {
 TEST_F(TrainNetwork, TheErrorIsMeasuredAnew) {
   ASSERT_EQ(run_postrec(arguments("p.safetensors", {"--steps", "20", "--decay-steps", "5", "--validation", path("scans/sub-3_T1w.nii.gz")})).code, 0);
   const auto remeasured = [&](const std::string& scan, const std::string& output, const std::vector<std::string>& more = {}) {
-    std::vector<std::string> words = {"train", path(scan), "--remeasure", path("p.safetensors"), "--output", path(output)};
+    std::vector<std::string> words = {"train", path(scan), "--remeasure", path("p.safetensors"), "--phase", "smooth", "--output", path(output)};
     words.insert(words.end(), more.begin(), more.end());
     return run_postrec(words);
   };
   ASSERT_EQ(remeasured("scans/sub-3_T1w.nii.gz", "same.safetensors").code, 0);
-  EXPECT_EQ(content("same.safetensors"), content("p.safetensors"));
+  const auto first = load_prior(path("p.safetensors")), same = load_prior(path("same.safetensors"));
+  EXPECT_TRUE(at::equal(same->error_covariance(0.3, {1, 8, 8}).eigenvalues(), first->error_covariance(0.3, {1, 8, 8}).eigenvalues()));
+  EXPECT_EQ(same->info().training, first->info().training + "; error measured anew on 3 slices");
   ASSERT_EQ(remeasured("scans/sub-1_T1w.nii.gz", "other.safetensors").code, 0);
   const auto before = load_prior(path("p.safetensors")), after = load_prior(path("other.safetensors"));
   const at::Tensor x_t = at::ones({1, 1, 8, 8}, at::kComplexFloat), level = at::full({1}, 0.3f);
@@ -208,6 +210,8 @@ TEST_F(TrainNetwork, TheErrorIsMeasuredAnew) {
   expect_error(remeasured("scans/sub-1_T1w.nii.gz", "other.safetensors"), 73, {"exists"});
   expect_error(remeasured("scans/sub-1_T1w.nii.gz", "x.safetensors", {"--licence", "CC0"}), 64, {"--licence", "--remeasure"});
   expect_error(remeasured("scans/sub-1_T1w.nii.gz", "x.safetensors", {"--measure", "m.pt"}), 64, {"--measure", "--remeasure"});
+  expect_error(remeasured("scans/sub-1_T1w.nii.gz", "x.safetensors", {"--basis", "dft"}), 64, {"--basis", "--remeasure"});
+  expect_error(run_postrec({"train", path("scans"), "--remeasure", path("p.safetensors"), "--output", path("x.safetensors")}), 64, {"--phase is missing", "smooth synthetic phase"});
   ASSERT_EQ(run_postrec({"train", path("scans"), "--licence", "CC0", "--table-size", "16", "--output", path("g.safetensors")}).code, 0);
   expect_error(run_postrec({"train", path("scans"), "--remeasure", path("g.safetensors"), "--output", path("x.safetensors")}), 64, {"network prior"});
   EXPECT_FALSE(fs::exists(path("x.safetensors")));
@@ -224,6 +228,43 @@ TEST_F(TrainNetwork, AnOldCheckpointIsGoneWhenANewTrainingBegins) {
   EXPECT_EQ(killed.code, 128 + SIGKILL) << killed.err;
   EXPECT_FALSE(fs::exists(path("p.safetensors.checkpoint")));
   EXPECT_TRUE(fs::exists(path("p.safetensors"))) << "the finished prior stays";
+}
+
+// What weights began from binds their licence, so the prior must say it truly.
+TEST_F(TrainNetwork, GoesOnOnlyFromWhatItBeganWith) {
+  const std::vector<std::string> short_run = {"--steps", "4", "--decay-steps", "1"};
+  const auto more = [&](std::vector<std::string> words) {
+    words.insert(words.end(), short_run.begin(), short_run.end());
+    return words;
+  };
+  for (const char* output : {"a.safetensors", "b.safetensors"}) ASSERT_EQ(run_postrec(arguments(output, short_run)).code, 0);
+  const std::vector<std::string> tuned = more({"--from", path("a.safetensors"), "--validation", path("scans/sub-3_T1w.nii.gz"), "--on-existing", "overwrite"});
+  ASSERT_EQ(run_postrec(arguments("p.safetensors", tuned)).code, 0);
+  const auto resumed = [&](const std::vector<std::string>& words) {
+    auto all = more(words);
+    all.insert(all.end(), {"--resume", "--on-existing", "overwrite"});
+    return run_postrec(arguments("p.safetensors", all));
+  };
+  const std::string scan = path("scans/sub-3_T1w.nii.gz");
+  const auto refused = [&](const std::vector<std::string>& words, const char* why) {
+    const Ended ended = resumed(words);
+    EXPECT_EQ(ended.code, 65) << ended.err;
+    EXPECT_NE(ended.err.find(why), std::string::npos) << ended.err;
+  };
+  refused({"--validation", scan}, "from was 'a.safetensors'");
+  refused({"--from", path("b.safetensors"), "--validation", scan}, "is 'b.safetensors'");
+  refused({"--from", path("a.safetensors"), "--validation", path("scans/sub-2_T1w.nii.gz")}, "validation was 3 slices");
+  EXPECT_EQ(resumed({"--from", path("a.safetensors"), "--validation", scan}).code, 0);
+}
+
+TEST_F(TrainNetwork, ScansThatGiveNothingAreSaidAndNotCounted) {
+  fs::create_directories(folder_ / "scans" / "more");
+  write_nifti(path("scans/sub-9_T1w.nii.gz"), {at::zeros({1, 1, kHeight, kWidth}), {}, IntensityUnit::kArbitrary});
+  const Ended ended = run_postrec({"train", path("scans"), "--intensity", "unit", "--licence", "CC0", "--table-size", "16", "--output", path("g.safetensors")});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_NE(ended.err.find("sub-9_T1w.nii.gz' is empty"), std::string::npos) << ended.err;
+  EXPECT_NE(ended.err.find("are not looked into"), std::string::npos) << ended.err;
+  EXPECT_NE(load_prior(path("g.safetensors"))->info().trained_on.find(" of 4 scans"), std::string::npos);
 }
 
 TEST_F(TrainNetwork, ZeroPhaseAndWhatIsUnusualAreToldOfThePrior) {

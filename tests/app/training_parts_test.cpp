@@ -57,6 +57,37 @@ TEST(Subjects, StayOnOneSide) {
   test::expect_error(ErrorKind::kUsage, "one subject", [&] { split_by_subject({slices[0], slices[10]}, 0.5); });
 }
 
+TEST(Split, FilesOfSeveralFoldersThatAreCalledAlikeAreOfSeveralSubjects) {
+  const Scan unnamed;
+  const ScanSubjects pictures({"p0/slice_0.png", "p0/slice_1.png", "p1/slice_0.png", "./p1/slice_1.png", "others/carl_T1.nii.gz"});
+  EXPECT_EQ(pictures.of(unnamed, "p0/slice_0.png"), pictures.of(unnamed, "p0/slice_1.png"));
+  EXPECT_NE(pictures.of(unnamed, "p0/slice_0.png"), pictures.of(unnamed, "p1/slice_0.png"));
+  EXPECT_EQ(pictures.of(unnamed, "p1/slice_0.png"), pictures.of(unnamed, "./p1/slice_1.png"));
+  EXPECT_EQ(pictures.of(unnamed, "others/carl_T1.nii.gz"), "carl");
+  // One contrast of a person lies beside another that nobody else has.
+  const ScanSubjects contrasts({"anna/T1.nii.gz", "anna/FLAIR.nii.gz", "ben/T1.nii.gz"});
+  EXPECT_EQ(contrasts.of(unnamed, "anna/T1.nii.gz"), contrasts.of(unnamed, "anna/FLAIR.nii.gz"));
+  EXPECT_NE(contrasts.of(unnamed, "anna/T1.nii.gz"), contrasts.of(unnamed, "ben/T1.nii.gz"));
+  const ScanSubjects sessions({"/bids/sub-1/ses-1/T1.nii.gz", "/bids/sub-1/ses-2/T1.nii.gz", "/bids/sub-2/ses-1/T1.nii.gz"});
+  EXPECT_EQ(sessions.of(unnamed, "/bids/sub-1/ses-1/T1.nii.gz"), sessions.of(unnamed, "/bids/sub-1/ses-2/T1.nii.gz"));
+  EXPECT_NE(sessions.of(unnamed, "/bids/sub-1/ses-1/T1.nii.gz"), sessions.of(unnamed, "/bids/sub-2/ses-1/T1.nii.gz"));
+  Scan dicom;
+  dicom.patient_sha256 = "ab";
+  EXPECT_EQ(contrasts.of(dicom, "anna/T1.nii.gz"), "ab");
+
+  std::vector<TrainingSlice> slices = {slice(pattern(1), "p0/slice_0.png", ""), slice(pattern(2), "p1/slice_0.png", "")};
+  assign_subjects(slices, {{"p0/slice_0.png", "anna"}, {"p1/slice_0.png", "ben"}});
+  EXPECT_EQ(slices[0].subject, "anna");
+  EXPECT_EQ(slices[1].subject, "ben");
+}
+
+TEST(TrainingScans, ThoseOfNoMagnitudesAreTold) {
+  const at::Tensor magnitudes = at::ones({1, 8, 8}), overshoot = magnitudes.clone();
+  overshoot[0][0].fill_(-0.3);                 // .041 of the sum
+  require_magnitudes({slice(magnitudes, "a", ""), slice(overshoot, "b", "")});
+  test::expect_error(ErrorKind::kBadData, "'c' is of no magnitudes", [&] { require_magnitudes({slice(magnitudes, "a", ""), slice(magnitudes - 1.5, "c", "")}); });
+}
+
 TEST(Duplicates, SameAndAlikeAreTold) {
   TrainingSplit split;
   for (int i = 0; i < 8; ++i) split.training.push_back(slice(pattern(2 + i), "t", "a"));

@@ -51,6 +51,7 @@ struct TrainingOptions {
   MaskedFourierTraining masked_fourier;
   Augmentation augmentation;
   std::uint64_t seed = 0;
+  std::map<std::string, std::string> begun_with;  ///< what else a checkpoint goes on with alone, by option: what it was fine-tuned from, say
   c10::Device device = c10::kCPU;              ///< on CUDA the network computes in bfloat16, everything around it in float32
 
   /// The noise levels that training covers: those of the process, else of the log-normals up to 2.9 standard deviations.

@@ -25,7 +25,7 @@ namespace {
 enum Draw : std::uint64_t { kCropSize = 0, kIsMasked = 1, kImageChoice = 0, kLogSigma = 1, kNoise = 2, kProjection = 3, kSigmaY = 4 };
 constexpr double kBeta1 = 0.9, kBeta2 = 0.99, kEpsilon = 1e-8;
 constexpr std::int64_t kMaxBatch = 1024;
-constexpr const char* kCheckpointFormat = "postrec-checkpoint/2";
+constexpr const char* kCheckpointFormat = "postrec-checkpoint/3";
 
 // Seeds of the independent kinds of chance.
 std::uint64_t mask_seed(std::uint64_t seed) { return seed * 4; }

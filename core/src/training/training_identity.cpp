@@ -47,7 +47,8 @@ std::string process_text(const std::optional<NoiseProcess>& process) {
 std::map<std::string, std::string> training_identity(const TrainingOptions& options, const GaussianPrior& gaussian, const std::vector<at::Tensor>& images) {
   const Augmentation& a = options.augmentation;
   const MaskedFourierTraining& m = options.masked_fourier;
-  return {{"scans", text_of(images.size(), "slices of digest", digest(images))},
+  std::map<std::string, std::string> identity = options.begun_with;
+  identity.insert({{"scans", text_of(images.size(), "slices of digest", digest(images))},
           {"basis, phase and table-size", digest({gaussian.spectrum(), gaussian.mean()})},
           {"seed", text_of(options.seed)},
           {"learning-rate", text_of(options.learning_rate)},
@@ -62,7 +63,8 @@ std::map<std::string, std::string> training_identity(const TrainingOptions& opti
           {"weighting", options.weighting ? text_of(static_cast<int>(*options.weighting)) : "auto"},
           {"objective", options.sliced ? text_of("sliced", static_cast<int>(*options.sliced)) : "denoising"},
           {"conditional", text_of(m.share, m.log_sigma_shift, m.min_sigma_y, m.max_sigma_y)},
-          {"intensity and phase", text_of(a.flips, a.warped_share, a.max_rotation_rad, a.max_log_zoom, a.max_log_gain, a.max_log_gamma, a.smooth_phase)}};
+          {"intensity and phase", text_of(a.flips, a.warped_share, a.max_rotation_rad, a.max_log_zoom, a.max_log_gain, a.max_log_gamma, a.smooth_phase)}});
+  return identity;
 }
 
 }  // namespace postrec
