@@ -94,6 +94,7 @@ LikelihoodRequest request_of(const CommandOptions& options) {
   if (options.has("bin-width")) result.bin_width = options.get<double>("bin-width");
   if (result.bin_width && !(*result.bin_width > 0 && std::isfinite(*result.bin_width)))
     throw Error(ErrorKind::kUsage, "--bin-width is " + std::to_string(*result.bin_width), "it must be a positive number");
+  if (result.bin_width && result.unit == "attenuation") *result.bin_width /= 1000.0;  // of the stored HU, as the numbers are
   result.seed = options.get<std::uint64_t>("seed");
   result.density = !options.get<bool>("no-density");
   if (options.has("typical")) result.typical = options.get<std::string>("typical");
@@ -126,7 +127,6 @@ Image read_image(const fs::path& path, const LikelihoodRequest& request) {
     if (image.pixels.size(2) < request.reduce || image.pixels.size(3) < request.reduce)
       throw Error(ErrorKind::kBadData, "'" + path.filename().string() + "' is smaller than --reduce", "give a smaller one");
     image.pixels = at::avg_pool2d(image.pixels, {request.reduce, request.reduce});
-    image.geometry.spacing_mm[0] *= static_cast<double>(request.reduce);
   }
   return image;
 }
@@ -238,6 +238,7 @@ void require_writable(const CommandOptions& options, const LikelihoodRequest& re
 /// Up to --per-scan slices of each scan, evenly spaced, their misfits written to a file. Nothing is written when the user interrupts.
 void write_typical(const std::vector<fs::path>& paths, const LikelihoodRequest& request) {
   std::vector<TypicalImage> images;
+  const ScanSubjects persons(paths);
   std::map<std::string, std::int64_t> subjects;
   std::string prior_sha256;
   Progress progress(static_cast<std::int64_t>(paths.size()));
@@ -246,7 +247,7 @@ void write_typical(const std::vector<fs::path>& paths, const LikelihoodRequest& 
     const auto facts = load_prior(request.prior, 0.0, request.code);
     SliceOptions how{facts->info().intensity, std::nullopt, request.reduce};
     if (request.unit != "auto") how.unit = request.unit == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
-    const auto slices = read_training_slices(paths[p], how);
+    const auto slices = read_training_slices(paths[p], how, persons);
     const auto count = std::min<std::int64_t>(request.per_scan, static_cast<std::int64_t>(slices.size()));
     for (std::int64_t k = 0; k < count; ++k) {
       const TrainingSlice& slice = slices[static_cast<std::size_t>((2 * k + 1) * static_cast<std::int64_t>(slices.size()) / (2 * count))];
@@ -275,9 +276,10 @@ void write_typical(const std::vector<fs::path>& paths, const LikelihoodRequest& 
 ordered_json judge_all(const std::vector<fs::path>& paths, const LikelihoodRequest& request, PriorInfo& info) {
   ordered_json lines = ordered_json::array();
   const std::optional<TypicalImages> typical = typical_images(request);
+  const PriorIntensity intensity = load_prior(request.prior, 0.0, request.code)->info().intensity;
   for (const fs::path& path : paths) {
     const Image image = read_image(path, request);
-    const auto prior = load_prior(request.prior, image.geometry.spacing_mm[0], request.code);
+    const auto prior = load_prior(request.prior, reduced_pixel_mm(image.geometry.spacing_mm[0], request.reduce, intensity), request.code);
     info = prior->info();
     require_fit(image, *prior, path);
     Progress progress(image.pixels.size(0));

@@ -147,6 +147,30 @@ TEST_F(Likelihood, BinWidthIsOfTheStoredNumbers) {
   EXPECT_NEAR(binned["quantised_bits_per_dimension"].get<double>(), mr["bits_per_dimension"].get<double>(), 1e-9);
 }
 
+// The same numbers, in HU and as they are after the division.
+TEST_F(Likelihood, BinWidthOfAttenuationIsOfTheStoredHounsfieldNumbers) {
+  Image divided = read_scan(path("ct.nii.gz")).image;
+  divided.pixels = divided.pixels / 1000.0 + 1.0;
+  write_nifti(path("divided.nii.gz"), divided);
+  const auto asked = [&](const char* scan, const char* unit, const char* bin_width) {
+    return images(scan, {"--prior", path("mr.safetensors"), "--slice", "1", "--unit", unit, "--bin-width", bin_width})[0]["quantised_bits_per_dimension"].get<double>();
+  };
+  // The division is rounded to float32 once more, or not.
+  EXPECT_NEAR(asked("ct.nii.gz", "attenuation", "1"), asked("divided.nii.gz", "arbitrary", "0.001"), 1e-4);
+}
+
+// Of a picture of bytes a pixel is a pixel, reduced or not: a prior of halved ones is asked the same of one that is halved now.
+TEST_F(Likelihood, AReducedPictureOfBytesIsAskedAtItsOwnPixels) {
+  const at::Tensor small = (test_volume(1, 12, 16).squeeze(0) * 200.0 / test_volume(1, 12, 16).max()).round();
+  write_png(path("small.png"), small, 0.0, 255.0);
+  write_png(path("large.png"), small.repeat_interleave(2, 1).repeat_interleave(2, 2), 0.0, 255.0);
+  ASSERT_EQ(run_postrec({"train", path("small.png"), "--basis", "dct", "--intensity", "byte", "--table-size", "8", "--licence", "CC0", "--output", path("bytes.safetensors")}).code, 0);
+  const std::vector<std::string> how = {"--prior", path("bytes.safetensors"), "--unit", "arbitrary"};
+  auto halved = how;
+  halved.insert(halved.end(), {"--reduce", "2"});
+  EXPECT_EQ(images("large.png", halved)[0]["bits_per_dimension"], images("small.png", how)[0]["bits_per_dimension"]);
+}
+
 TEST_F(Likelihood, ASliceAloneAndAmongOthers) {
   const auto all = images("mr.nii.gz", {"--prior", path("mr.safetensors"), "--phase", "smooth"});
   ASSERT_EQ(all.size(), 3u);
