@@ -81,6 +81,9 @@ PlacedSlices place_slices(const std::vector<SlicePlane>& planes, std::array<doub
   std::vector<double> heights;
   for (const SlicePlane& plane : planes) heights.push_back(dot(plane.position_mm, normal));
   std::stable_sort(placed.order.begin(), placed.order.end(), [&](std::size_t a, std::size_t b) { return heights[a] < heights[b]; });
+  if (!std::is_sorted(placed.order.begin(), placed.order.end()))
+    placed.notes.push_back("the slices lie in another order than the file counts them (slice 0 is its " + std::to_string(placed.order.front() + 1) +
+                           ". one): --slice, and maps, masks and weights of each slice, count them as they lie");
   std::sort(heights.begin(), heights.end());
   if (planes.size() > 1) {
     const auto [step, even] = step_of(heights);
