@@ -260,13 +260,14 @@ bool says_projections(const CaseOptions& options) { return !options.projections.
 /// A measurement as it was read, and what mixed its coils.
 struct Acquired : ReadMeasurement {
   std::shared_ptr<const Whitening> whitening;
+  at::Tensor coils;                            ///< of the file, where not all were taken
 };
 
 Acquired read_acquired(const CaseOptions& options) {
   if (is_raw_kspace(options.input)) {
     if (says_projections(options)) throw Error(ErrorKind::kUsage, "--geometry or --mid-plane is given with k-space", "they are for projections of CT; leave them out");
     RawKspace raw = read_raw_kspace(options.input, {.prewhiten = !options.sigma_y && !knows_noise(options.noise_model), .scratch = options.scratch});
-    return {{std::move(raw.measurement), std::move(raw.weights), std::move(raw.sigma_y_source), std::move(raw.notes)}, std::move(raw.whitening)};
+    return {{std::move(raw.measurement), std::move(raw.weights), std::move(raw.sigma_y_source), std::move(raw.notes)}, std::move(raw.whitening), std::move(raw.coils)};
   }
   ProjectionOptions projections = options.projections;
   if (!options.noise_model.blank_scan.empty()) projections.flux = read_photons(options.noise_model.blank_scan);
@@ -275,7 +276,7 @@ Acquired read_acquired(const CaseOptions& options) {
   if (says_projections(options) && !read.projections && !read.around_isocentre)
     throw Error(ErrorKind::kUsage, "--mid-plane is given, but '" + options.input.string() + "' is no projection stack", "leave it out, or give --geometry");
   if (options.sigma_y) read.weights = at::Tensor();  // of CT; who says sigma_y means all rays
-  return {std::move(read), nullptr};
+  return {std::move(read), nullptr, {}};
 }
 
 /// The noise as the user, else the measurement says it.
@@ -290,6 +291,14 @@ NoiseModel acquired_noise(const CaseOptions& options, const ReadMeasurement& rea
     throw Error(ErrorKind::kUsage, "--noise-model poisson is given, but the measurement says sigma_y " + std::to_string(measurement.sigma_y), "photon counts have none: it holds line integrals, or should not say it");
   const bool weighted = read.weights.defined() && !knows_noise(options.noise_model) && (measurement.sigma_y > 0 || options.sigma_y);
   return weighted ? NoiseModel(read.weights) : NoiseModel(options.noise_model, n_slices);
+}
+
+/// A covariance is that of one measurement; of so many to a sample it is smaller. Unequal numbers it cannot say.
+void account_for_averages(const at::Tensor& n_measurements, Case& result) {
+  const at::Tensor measured = n_measurements.select(1, 0).masked_select(n_measurements.select(1, 0).gt(0));
+  const double least = measured.min().item<double>(), most = measured.max().item<double>();
+  result.noise.divide_covariance(least);
+  if (least < most) result.notes.push_back("--noise-covariance is taken to be that of the samples measured least often: the others are trusted too little");
 }
 
 /// Photon counts that nobody says are some must not pass for line integrals of attenuation.
@@ -339,12 +348,19 @@ bool is_set(const CaseOptions& options, const std::string& key) {
   return std::any_of(options.settings.begin(), options.settings.end(), [&](const auto& setting) { return setting.first == key; });
 }
 
-/// Maps that the user has are those of the coils as they were measured.
-void whiten_given_maps(const CaseOptions& options, const Whitening* whitening, Case& result) {
+/// Maps that the user has are those of the coils as they were measured, with those that were left out.
+void take_given_maps(const CaseOptions& options, const Acquired& raw, Case& result) {
   Measurement& measurement = result.measurement;
-  if (!whitening || !is_set(options, "sens-maps")) return;
-  const at::Tensor maps = measurement.parameters.tensor("sens-maps"), batch = maps.dim() == 3 ? maps.unsqueeze(0) : maps;
-  if (batch.dim() != 4 || batch.size(1) != measurement.y.size(1)) return;  // the operator says what is wrong
+  if (!is_set(options, "sens-maps") || (!raw.whitening && !raw.coils.defined())) return;
+  at::Tensor maps = measurement.parameters.tensor("sens-maps"), batch = maps.dim() == 3 ? maps.unsqueeze(0) : maps;
+  if (batch.dim() != 4) return;                // the operator says what is wrong
+  if (raw.coils.defined() && batch.size(1) > measurement.y.size(1) && raw.coils.max().item<std::int64_t>() < batch.size(1)) {
+    batch = batch.index_select(1, raw.coils);
+    maps = maps.dim() == 3 ? batch.squeeze(0) : batch;
+    measurement.parameters.set("sens-maps", maps);
+  }
+  const auto& whitening = raw.whitening;
+  if (!whitening || batch.size(1) != measurement.y.size(1)) return;
   measurement.parameters.set("sens-maps", whitening->whiten(batch.to(at::kComplexFloat)).view(maps.sizes()));
   result.notes.push_back("the coils were mixed to make their noise white, and the given sensitivity maps with them");
 }
@@ -353,6 +369,7 @@ void whiten_given_maps(const CaseOptions& options, const Whitening* whitening, C
 void leave_out_samples(const CaseOptions& options, PluginRegistry& registry, const OperatorType& type, Case& result) {
   Measurement& measurement = result.measurement;
   const bool by_pattern = is_set(options, "mask-pattern");
+  std::int64_t n_kept = 0, n_missing = 0;
   if (!measurement.y.is_complex() || measurement.y.dim() != 4 || !declares_parameter(type, "mask") || !(by_pattern || is_set(options, "mask"))) return;
   Measurement asked = measurement;
   if (by_pattern && !is_set(options, "mask")) asked.parameters.erase("mask");  // of the file
@@ -361,9 +378,13 @@ void leave_out_samples(const CaseOptions& options, PluginRegistry& registry, con
   measurement.y = scratch_tensor(options.scratch, measurement.y.sizes(), measurement.y.scalar_type()).copy_(measurement.y);
   for (std::int64_t slice = 0; slice < measurement.y.size(0); ++slice) {
     const at::Tensor kept = measured_entries(*make_operator(registry, asked, slice))[0].gt(0);
-    masks[slice].copy_(by_pattern ? masks[slice].logical_and(kept) : kept);
+    n_kept += kept.sum().item<std::int64_t>();
+    n_missing += kept.logical_and(masks[slice].logical_not()).sum().item<std::int64_t>();
+    masks[slice].logical_and_(kept);           // what was not acquired is no measured zero
     measurement.y[slice].mul_(masks[slice].to(at::kFloat));
   }
+  if (n_missing > 0 && !by_pattern)
+    result.notes.push_back("of the samples that --set mask keeps " + std::to_string(std::llround(std::ceil(100.0 * static_cast<double>(n_missing) / static_cast<double>(n_kept)))) + " % were not acquired and are left out");
   measurement.parameters.set("mask", mask_parameter(masks));
   for (const char* key : {"mask-pattern", "acceleration", "n-acs-lines"}) measurement.parameters.erase(key);
 }
@@ -404,10 +425,11 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   const double pixel = pixel_mm(measurement.geometry, result.notes);
   result.noise = acquired_noise(options, raw, measurement);
   require_line_integrals(measurement, result.noise);
+  if (raw.weights.defined() && !options.noise_model.covariance.empty()) account_for_averages(raw.weights, result);
   if (const auto n_dead = result.noise.leave_out_dead_detectors(measurement.y))
     result.notes.push_back(std::to_string(n_dead) + " detector element(s) count no photon above the background in any view and are left out");
   for (const auto& note : result.noise.notes()) result.notes.push_back(note);
-  whiten_given_maps(options, raw.whitening.get(), result);
+  take_given_maps(options, raw, result);
   fill_from_measurement(measurement.parameters, type, measurement.y);
   fill_parameter(measurement.parameters, type, "pixel-mm", pixel);
   if (detector_geometry) place_around_isocentre(measurement);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
 
@@ -133,6 +134,8 @@ NoiseModel::NoiseModel(const NoiseOptions& options, std::int64_t n_slices) : opt
   background_ = options.background.empty() ? at::zeros({1}) : read_photons(options.background);
   require_photons();
 }
+
+void NoiseModel::divide_covariance(double n) { coils_sigma_y_ /= std::sqrt(n); }
 
 NoiseModel::NoiseModel(const PhotonCounts& counts, const NoiseOptions& options, std::int64_t n_slices) : options_(options), n_slices_(n_slices) {
   if (options.kind_given && kind() != NoiseKind::kPoisson)

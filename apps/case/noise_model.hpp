@@ -95,6 +95,9 @@ class NoiseModel {
   /// something dense. Returns how many, over all slices.
   std::int64_t leave_out_dead_detectors(const at::Tensor& y);
 
+  /// Takes the covariance for that of one of the `n` measurements whose means the samples are.
+  void divide_covariance(double n);
+
   /// What a measurement of these slices of the input must keep to be understood; nothing unless kPoisson.
   std::optional<PhotonCounts> counts(const std::vector<std::int64_t>& numbers, const TensorSpec& codomain) const;
 

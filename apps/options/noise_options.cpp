@@ -14,7 +14,7 @@ constexpr const char* kFiles =
 void add_noise_options(CommandOptions& options) {
   options.add_topic("noise", "the noise model", kFiles)                                                                                                                     //
       ("noise-model", po::value<std::string>()->default_value("auto")->value_name("KIND"), "gaussian, weighted, or poisson (photon counts of CT); auto: what the measurement says, else gaussian")                      //
-      ("noise-covariance", po::value<std::string>()->value_name("FILE"), "gaussian: of the coils, E[n n^H] of the complex noise, [coil, coil]")                             //
+      ("noise-covariance", po::value<std::string>()->value_name("FILE"), "gaussian: of the coils, E[n n^H] of the complex noise of one average, [coil, coil]")                             //
       ("weights", po::value<std::string>()->value_name("FILE"), "weighted: the variance of an entry is sigma-y^2 / weight (sigma-y: 1 unless given); weight 0: not measured")  //
       ("blank-scan", po::value<std::string>()->value_name("X|FILE"), "poisson: photons without an object")                                                                  //
       ("background", po::value<std::string>()->value_name("X|FILE"), "poisson: photons besides (scatter, dark current); none unless given")                                 //

@@ -294,7 +294,7 @@ void add_measurement_options(CommandOptions& options) {
       ("set", po::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"), "a parameter of the operator (repeatable)")      //
       ("slice", po::value<std::int64_t>()->value_name("K"), "only this slice, counted from 0")                                            //
       ("unit", po::value<std::string>()->default_value("auto")->value_name("UNIT"), "of the intensities: auto, hu or arbitrary")            //
-      ("sigma-y", po::value<double>()->value_name("X"), "noise, in the unit of the measurement")                                           //
+      ("sigma-y", po::value<double>()->value_name("X"), "noise, in the unit of the measurement; of raw k-space that of one average")                                           //
       ("noise", po::value<double>()->value_name("X"), "to simulate: noise over reference intensity")                                       //
       ("phase", po::value<std::string>()->default_value("zero")->value_name("KIND"), "to simulate complex images: zero or smooth")          //
       ("simulate-coils", po::value<std::int64_t>()->default_value(0)->value_name("N"), "to simulate: N synthetic receive coils");

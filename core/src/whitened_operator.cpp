@@ -68,13 +68,15 @@ at::Tensor noise_factor(const at::Tensor& covariance) {
   // Files hold seven digits.
   if (!((psi - mirrored).abs().max().item<double>() <= 1e-5 * size))
     throw Error(ErrorKind::kBadData, "the noise covariance is not Hermitian", "it is E[n n^H] over the coils");
-  const auto [factor, info] = at::linalg_cholesky_ex((psi + mirrored) * 0.25);
+  // Of the correlations, since how much a coil amplifies says nothing of its being independent.
+  const at::Tensor deviations = at::real(psi.diagonal()).clamp_min(0.0).mul(0.5).sqrt();
+  const auto [factor, info] = at::linalg_cholesky_ex((psi + mirrored) * 0.25 / at::outer(deviations, deviations));
   // A pivot below the digits of a file is 0.
   const at::Tensor pivots = at::real(factor.diagonal());
-  if (info.item<int>() != 0 || pivots.min().item<double>() < 1e-5 * pivots.max().item<double>())
+  if (!(deviations.min().item<double>() > 0.0) || info.item<int>() != 0 || pivots.min().item<double>() < 1e-5 * pivots.max().item<double>())
     throw Error(ErrorKind::kBadData, "the noise covariance is not positive definite",
                 "take it from at least as many noise samples as coils");
-  return factor;
+  return factor * deviations.unsqueeze(1);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ constexpr std::int64_t kFewestSamplesPerCoil = 4;
 constexpr std::int64_t kFewestPositionsPerCoil = 16;
 constexpr double kEdge = 0.05;                // of the acquired positions
 constexpr double kInside = 0.25;              // where the band begins that the edge is compared with
-constexpr double kSmallestEigenvalue = 1e-6;  // of the largest; a covariance in float32 knows no smaller one
+constexpr double kSmallestEigenvalue = 1e-6;  // of the largest, of the correlations; in float32 there is no smaller one
 
 /// Squared distance from DC at n/2, in half widths.
 at::Tensor squared_distance(std::int64_t n) { return ((at::arange(n, at::kDouble) - static_cast<double>(n / 2)) * (2.0 / static_cast<double>(n))).square(); }
@@ -56,7 +56,10 @@ std::optional<at::Tensor> noise_covariance(const at::Tensor& samples) {
   if (samples.size(1) < kFewestSamplesPerCoil * samples.size(0)) return std::nullopt;
   const at::Tensor values = samples.to(at::kComplexDouble);
   const at::Tensor covariance = values.matmul(values.conj().t()) / static_cast<double>(values.size(1));
-  const at::Tensor eigenvalues = at::linalg_eigvalsh(covariance);
+  // Of the correlations: a coil of little gain depends on no other.
+  const at::Tensor deviations = at::real(covariance.diagonal()).sqrt();
+  if (!(deviations.min().item<double>() > 0)) return std::nullopt;
+  const at::Tensor eigenvalues = at::linalg_eigvalsh(covariance / at::outer(deviations, deviations));
   if (!(eigenvalues.min().item<double>() > kSmallestEigenvalue * eigenvalues.max().item<double>())) return std::nullopt;
   return covariance.to(at::kComplexFloat);
 }

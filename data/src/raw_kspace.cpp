@@ -19,10 +19,24 @@ namespace postrec {
 
 namespace {
 
-/// The mask of all slices [ky, kx], or of each one [slice, 1, ky, kx] where they differ. A slice of which nothing was acquired is beyond the object, and sampled as the others.
-at::Tensor mask_of(const at::Tensor& counts, const std::filesystem::path& scratch) {
+/// [ky, kx]: what was acquired of any slice.
+at::Tensor acquired_of_any(const at::Tensor& counts) {
   at::Tensor of_any = counts[0].gt(0);
   for (std::int64_t slice = 1; slice < counts.size(0); ++slice) of_any.logical_or_(counts[slice].gt(0));
+  return of_any;
+}
+
+/// The slices of which anything was acquired. The others are beyond the object.
+std::vector<std::int64_t> acquired_slices(const at::Tensor& counts) {
+  std::vector<std::int64_t> slices;
+  for (std::int64_t slice = 0; slice < counts.size(0); ++slice)
+    if (counts[slice].gt(0).any().item<bool>()) slices.push_back(slice);
+  return slices;
+}
+
+/// The mask of all slices [ky, kx], or of each one [slice, 1, ky, kx] where they differ. A slice of which nothing was acquired is beyond the object, and sampled as the others.
+at::Tensor mask_of(const at::Tensor& counts, const std::filesystem::path& scratch) {
+  const at::Tensor of_any = acquired_of_any(counts);
   const auto acquired = [&](std::int64_t slice) {
     const at::Tensor own = counts[slice].gt(0);
     return (own.any().item<bool>() ? own : of_any).to(at::kFloat);
@@ -78,12 +92,13 @@ std::optional<CoilWhitening> whitening_by_edge(const EvenNoise& even, std::vecto
 /// Some slices, evenly spaced: noise that they share is seen in them as well as in all.
 EvenNoise even_noise(const GatheredKspace& gathered) {
   constexpr std::int64_t kEnough = 8;
-  const std::int64_t n_slices = gathered.kspace.size(0), n = std::min(n_slices, kEnough);
-  at::Tensor mask = gathered.counts[0].gt(0);
-  for (std::int64_t slice = 1; slice < n_slices; ++slice) mask = mask.logical_and(gathered.counts[slice].gt(0));
+  const auto acquired = acquired_slices(gathered.counts);
+  const auto n_slices = static_cast<std::int64_t>(acquired.size()), n = std::min(n_slices, kEnough);
+  at::Tensor mask = gathered.counts[acquired.front()].gt(0);
+  for (const std::int64_t slice : acquired) mask = mask.logical_and(gathered.counts[slice].gt(0));
   std::vector<at::Tensor> slices;
   for (std::int64_t i = 0; i < n; ++i) {
-    const std::int64_t slice = (2 * i + 1) * n_slices / (2 * n);
+    const std::int64_t slice = acquired[static_cast<std::size_t>((2 * i + 1) * n_slices / (2 * n))];
     slices.push_back(gathered.kspace[slice] * gathered.counts[slice].sqrt());
   }
   return {at::stack(slices), mask};
@@ -109,23 +124,45 @@ void prewhiten(RawKspace& raw, const GatheredKspace& gathered) {
   raw.whitening = std::make_shared<CoilWhitening>(*whitening);
 }
 
-/// One number of measurements for all samples makes the noise smaller; several are weights.
-void account_for_averages(RawKspace& raw, const at::Tensor& counts) {
+/// One number of measurements for all samples makes the noise smaller, where that is known by now; else they are weights, those of a slice without any as if each of its
+/// samples had been measured once.
+void account_for_averages(RawKspace& raw, const at::Tensor& counts, bool knows_noise) {
   double least = std::numeric_limits<double>::infinity(), most = 0;
-  for (std::int64_t slice = 0; slice < counts.size(0); ++slice) {
+  const auto acquired = acquired_slices(counts);
+  for (const std::int64_t slice : acquired) {
     const at::Tensor measured = counts[slice].masked_select(counts[slice].gt(0));
-    if (measured.numel() == 0) continue;
     least = std::min(least, measured.min().item<double>());
     most = std::max(most, measured.max().item<double>());
   }
   if (most == 1) return;
-  if (least == most) {
+  const std::string means = least == most ? "every sample is the mean of " + std::to_string(std::lround(most))
+                                          : "samples are means of " + std::to_string(std::lround(least)) + " to " + std::to_string(std::lround(most));
+  raw.notes.push_back(means + " measurements" + (knows_noise ? "" : "; --sigma-y and --noise-covariance are of one"));
+  if (knows_noise && least == most) {
     raw.measurement.sigma_y /= std::sqrt(most);
-    raw.notes.push_back("every sample is the mean of " + std::to_string(std::lround(most)) + " measurements");
     return;
   }
+  const at::Tensor of_any = acquired_of_any(counts);
+  for (std::int64_t slice = 0; slice < counts.size(0); ++slice)
+    if (std::find(acquired.begin(), acquired.end(), slice) == acquired.end()) counts[slice].copy_(of_any);
   raw.weights = counts.unsqueeze(1).expand(raw.measurement.y.sizes());
-  raw.notes.push_back("samples are means of " + std::to_string(std::lround(least)) + " to " + std::to_string(std::lround(most)) + " measurements");
+}
+
+/// Takes out the coils that hold nothing but zeros: they say nothing, and noise that is not there cannot be made white.
+void leave_out_dead_coils(GatheredKspace& gathered, RawKspace& raw, const std::filesystem::path& scratch) {
+  const at::Tensor& kspace = gathered.kspace;
+  at::Tensor alive = at::zeros({kspace.size(1)}, at::kBool);
+  for (std::int64_t slice = 0; slice < kspace.size(0); ++slice) alive.logical_or_(kspace[slice].flatten(1).ne(0).any(1));
+  if (alive.all().item<bool>()) return;
+  raw.coils = at::nonzero(alive).squeeze(1);
+  const at::Tensor rest = scratch_tensor(scratch, {kspace.size(0), raw.coils.size(0), kspace.size(2), kspace.size(3)}, kspace.scalar_type());
+  for (std::int64_t slice = 0; slice < kspace.size(0); ++slice) rest[slice].copy_(kspace[slice].index_select(0, raw.coils));
+  gathered.kspace = rest;
+  if (gathered.noise.defined()) gathered.noise = gathered.noise.index_select(0, raw.coils);
+  std::string names;
+  for (std::int64_t coil = 0; coil < alive.size(0); ++coil)
+    if (!alive[coil].item<bool>()) names += (names.empty() ? "" : ", ") + std::to_string(coil);
+  raw.notes.push_back("of the coils, counted from 0, number " + names + " hold(s) nothing but zeros and is left out");
 }
 
 }  // namespace
@@ -143,6 +180,7 @@ RawKspace read_raw_kspace(const std::filesystem::path& path, const RawKspaceOpti
 
   RawKspace raw;
   raw.notes = gathered.notes;
+  leave_out_dead_coils(gathered, raw, options.scratch);
   Measurement& measurement = raw.measurement;
   measurement.y = gathered.kspace;
   measurement.geometry = gathered.geometry;
@@ -153,7 +191,7 @@ RawKspace read_raw_kspace(const std::filesystem::path& path, const RawKspaceOpti
   if (fast_mri) measurement.parameters.set("undersample-axis", "x");  // its rows are readouts' samples
   measurement.parameters.set("mask", mask_of(gathered.counts, options.scratch));
   if (options.prewhiten) prewhiten(raw, gathered);
-  account_for_averages(raw, gathered.counts);
+  account_for_averages(raw, gathered.counts, options.prewhiten);
   return raw;
 }
 

@@ -228,6 +228,48 @@ TEST_F(RawKspaceInput, APatternOrAMaskLeavesOutSamples) {
   EXPECT_LT(error_of("of_part/mean.nii.gz"), 0.2);
 }
 
+// A mask can leave out what was acquired, and acquire nothing.
+TEST_F(RawKspaceInput, AMaskMeasuresNothing) {
+  write_cfl(path("part"), (kspace_ + noise(0.5)) * mask_);
+  std::string lines;
+  for (std::int64_t row = 0; row < kRows; ++row) lines += "1 ";
+  write_text("ones.txt", lines + "\n");
+  const std::vector<std::string> how = {"--force", "--sigma-y", "0.5"};
+  auto masked = how;
+  masked.insert(masked.end(), {"--set", "mask=" + path("ones.txt")});
+  ASSERT_EQ(reconstruct("part.cfl", "part", how).code, 0);
+  ASSERT_EQ(reconstruct("part.cfl", "masked", masked).code, 0);
+  EXPECT_TRUE(read_scan(path("masked/mean.nii.gz")).image.pixels.equal(read_scan(path("part/mean.nii.gz")).image.pixels));
+  EXPECT_TRUE(has_note("masked", "were not acquired and are left out"));
+}
+
+// Four measurements of each sample: the noise of one, said as a number or as a covariance, is twice that of their mean.
+TEST_F(RawKspaceInput, WhatIsSaidOfTheNoiseIsOfOneMeasurement) {
+  {
+    test::MrdWriter writer(path("scan.h5"), kColumns, kRows);
+    for (std::uint64_t average = 0; average < 4; ++average) writer.add_all((kspace_ + 3.0 * RandomStreams(7, average, 1).normal(0, kspace_.sizes().vec(), at::kComplexFloat)[0]) * mask_);
+  }
+  write_cfl(path("psi"), 2.0 * 9.0 * at::eye(kCoils, at::kComplexFloat).view({1, 1, kCoils, kCoils}));
+  ASSERT_EQ(reconstruct("scan.h5", "by_sigma", {"--force", "--sigma-y", "3"}).code, 0);
+  ASSERT_EQ(reconstruct("scan.h5", "by_covariance", {"--force", "--noise-covariance", path("psi.cfl")}).code, 0);
+  for (const char* output : {"by_sigma", "by_covariance"})
+    for (const auto& slice : run_json(output)["slices"])
+      for (const auto& chi2 : slice["reduced_chi2"]) EXPECT_NEAR(chi2.get<double>(), 1.0, 0.3) << output;  // .25 where it were taken for that of the mean
+}
+
+// Maps are of all the coils that the scanner has.
+TEST_F(RawKspaceInput, GivenMapsOfADeadCoilAreLeftOutWithIt) {
+  const at::Tensor dead = at::zeros({kspace_.size(0), 1, kRows, kColumns}, at::kComplexFloat), maps = birdcage_maps(kCoils, kRows, kColumns).unsqueeze(0);
+  const at::Tensor alive = (kspace_ + noise(3.0)) * mask_;
+  test::MrdWriter(path("alive.h5"), kColumns, kRows).add_all(alive);
+  test::MrdWriter(path("dead.h5"), kColumns, kRows).add_all(at::cat({dead, alive}, 1));
+  write_cfl(path("maps"), maps);
+  write_cfl(path("all_maps"), at::cat({at::ones({1, 1, kRows, kColumns}, at::kComplexFloat), maps}, 1));
+  ASSERT_EQ(reconstruct("alive.h5", "alive", {"--force", "--set", "sens-maps=" + path("maps.cfl")}).code, 0);
+  ASSERT_EQ(reconstruct("dead.h5", "dead", {"--force", "--set", "sens-maps=" + path("all_maps.cfl")}).code, 0);
+  EXPECT_TRUE(read_scan(path("dead/mean.nii.gz")).image.pixels.equal(read_scan(path("alive/mean.nii.gz")).image.pixels));
+}
+
 TEST_F(RawKspaceInput, BadFilesAreOneErrorEach) {
   write_scan("scan.h5", 3.0);
   const std::string whole = content("scan.h5");

@@ -101,8 +101,11 @@ TEST(Mrd, ASliceOfZerosIsSampledAsTheOthers) {
   const TempFolder folder;
   at::Tensor kspace = noise(10, {kSlices, kCoils, kRows, kColumns});
   kspace.select(2, 3).zero_();
-  kspace[1].zero_();
-  MrdWriter(folder / "a.h5", kColumns, kRows).add_all(kspace, [](auto&) {});
+  {
+    MrdWriter writer(folder / "a.h5", kColumns, kRows);
+    writer.add_all(kspace);
+    for (std::int64_t line = 0; line < kRows; ++line) writer.add(at::zeros({kCoils, kColumns}), line, kSlices);
+  }
   const RawKspace raw = unwhitened(folder / "a.h5");
   const at::Tensor mask = mask_of(raw);
   EXPECT_EQ(mask.dim(), 2);  // the same for all
@@ -163,8 +166,8 @@ TEST(Mrd, AveragesAndCalibrationLines) {
   }
   RawKspace raw = unwhitened(folder / "twice.h5");
   EXPECT_LT(largest_difference(raw.measurement.y, (a + b) / 2), 1e-6);
-  EXPECT_FALSE(raw.weights.defined());
-  EXPECT_TRUE(has_note(raw, "mean of 2 measurements"));
+  EXPECT_TRUE(raw.weights.eq(2).all().item<bool>());  // who says the noise says that of one measurement
+  EXPECT_TRUE(has_note(raw, "mean of 2 measurements; --sigma-y and --noise-covariance are of one"));
 
   const auto with_calibration = [&](const std::string& name, const std::string& mode) {
     MrdOptions options;
@@ -254,6 +257,18 @@ const at::Tensor& mixing() {
 
 at::Tensor covariance_of(const at::Tensor& samples) { return samples.matmul(samples.conj().t()) / static_cast<double>(samples.size(1)); }
 
+// Files of each slice, and --slice, count them as they lie.
+TEST(Mrd, SlicesThatTheFileCountsOtherwiseAreTold) {
+  const TempFolder folder;
+  const at::Tensor kspace = noise(9, {kSlices, kCoils, kRows, kColumns});
+  MrdWriter(folder / "up.h5", kColumns, kRows).add_all(kspace);
+  MrdWriter(folder / "down.h5", kColumns, kRows).add_all(kspace, [](ISMRMRD::Acquisition& x) { x.position()[2] = -x.position()[2]; });
+  EXPECT_FALSE(has_note(unwhitened(folder / "up.h5"), "another order"));
+  const RawKspace down = unwhitened(folder / "down.h5");
+  EXPECT_TRUE(has_note(down, "slice 0 is its " + std::to_string(kSlices) + ". one"));
+  EXPECT_TRUE(at::equal(down.measurement.y.flip(0), kspace));
+}
+
 TEST(Mrd, ANoiseScanMakesTheNoiseWhite) {
   const TempFolder folder;
   constexpr std::int64_t kN = 64;
@@ -308,6 +323,56 @@ TEST(Mrd, WithoutANoiseScanTheEdgeMakesItWhite) {
   const at::Tensor radius = (k.square().unsqueeze(1) + k.square() + 1).sqrt();
   MrdWriter(folder / "signal.h5", kN, kN).add_all(noise(13, {1, 2, kN, kN}) * 1e4 / radius.pow(1.5) + image_noise);
   EXPECT_TRUE(has_note(read_raw_kspace(folder / "signal.h5"), "still holds signal"));
+}
+
+// Whatever lies beyond the object, the noise of the others is white, and weights are of something.
+TEST(Mrd, ASliceOfZerosChangesNothingForTheOthers) {
+  const TempFolder folder;
+  constexpr std::int64_t kN = 64;
+  const at::Tensor kspace = at::matmul(mixing(), noise(12, {3, 2, kN * kN})).view({3, 2, kN, kN});
+  const auto add_all_and_zeros = [&](MrdWriter& writer) {
+    writer.add_all(kspace.narrow(0, 0, 2));
+    for (std::int64_t line = 0; line < kN; ++line) writer.add(at::zeros({2, kN}), line, 2);
+  };
+  MrdWriter(folder / "two.h5", kN, kN).add_all(kspace.narrow(0, 0, 2));
+  {
+    MrdWriter writer(folder / "zeros.h5", kN, kN);
+    add_all_and_zeros(writer);
+  }
+  const RawKspace two = read_raw_kspace(folder / "two.h5"), zeros = read_raw_kspace(folder / "zeros.h5");
+  EXPECT_EQ(zeros.measurement.sigma_y, 1.0);
+  EXPECT_TRUE(at::equal(zeros.measurement.y.narrow(0, 0, 2), two.measurement.y));
+  {
+    MrdWriter writer(folder / "averages.h5", kN, kN);
+    add_all_and_zeros(writer);
+    for (std::int64_t line = 0; line < 10; ++line) writer.add(kspace[0].select(1, line), line, 0);
+  }
+  const RawKspace averages = read_raw_kspace(folder / "averages.h5");
+  ASSERT_TRUE(averages.weights.defined());
+  EXPECT_GT(averages.weights[0].max().item<double>(), 1.0);
+  EXPECT_TRUE(averages.weights[2].eq(1).all().item<bool>());
+}
+
+// A receiver that is switched off, and one that amplifies two thousand times less, are no reason to leave the others' noise as it is.
+TEST(Mrd, ADeadCoilIsLeftOutAndAWeakOneMadeWhite) {
+  const TempFolder folder;
+  constexpr std::int64_t kN = 64;
+  const at::Tensor gains = at::tensor({1.0, 0.0, 5e-4}).view({3, 1});
+  const at::Tensor kspace = (gains * noise(50, {3, kN * kN})).view({1, 3, kN, kN});
+  for (const bool scan : {true, false}) {
+    {
+      MrdWriter writer(folder / (scan ? "scan.h5" : "none.h5"), kN, kN);
+      if (scan) writer.add_noise(gains * noise(51, {3, 5000}), 5.0);
+      writer.add_all(kspace);
+    }
+    const RawKspace raw = read_raw_kspace(folder / (scan ? "scan.h5" : "none.h5"));
+    EXPECT_EQ(raw.measurement.y.size(1), 2);
+    EXPECT_TRUE(at::equal(raw.coils, at::tensor({0, 2}, at::kLong)));
+    EXPECT_TRUE(has_note(raw, "number 1 hold(s) nothing but zeros"));
+    EXPECT_EQ(raw.measurement.sigma_y, 1.0) << scan;
+    // 6 standard deviations of 2/sqrt(204), of the rim alone.
+    EXPECT_LT((covariance_of(raw.measurement.y[0].flatten(1)) - 2 * at::eye(2)).abs().max().item<double>(), 0.84) << scan;
+  }
 }
 
 TEST(Mrd, AveragesAreLessNoisy) {

@@ -20,7 +20,8 @@ struct RawKspaceOptions {
 /// Cartesian MRI as a scanner wrote it, made ready for the operator "mri-fourier".
 struct RawKspace {
   Measurement measurement;         ///< y complex64 [slice, coil, ky, kx], DC at n/2, 0 where nothing was acquired; its mask is a parameter
-  at::Tensor weights;              ///< float32 [slice, coil, ky, kx]: how often each sample was measured, where that differs; else undefined
+  at::Tensor coils;                ///< int64: which of the file's coils y holds, where some hold nothing but zeros; else undefined
+  at::Tensor weights;              ///< float32 [slice, coil, ky, kx]: how often each sample was measured, where that differs or sigma_y is not known yet; else undefined
   std::shared_ptr<const Whitening> whitening;  ///< what mixed the coils, so that given sensitivity maps can be mixed alike; null: nothing
   std::string sigma_y_source;      ///< how sigma_y (of one measurement of a sample) was found; empty: it is 0
   std::vector<std::string> notes;  ///< what the user should know, one sentence each, without patient data
