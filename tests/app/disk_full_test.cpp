@@ -246,7 +246,7 @@ TEST_F(DiskFull, TrainRemeasures) {
                          "--batch-pixels", "576", "--threads", "1", "--quiet", "--output", path("network.safetensors")})
                 .code,
             0);
-  fill_at_every_file({{"train", path("mr.nii.gz"), "--remeasure", path("network.safetensors"), "--threads", "1", "--output", "DISK/prior.safetensors"}});
+  fill_at_every_file({{"train", path("mr.nii.gz"), "--remeasure", path("network.safetensors"), "--phase", "smooth", "--threads", "1", "--output", "DISK/prior.safetensors"}});
 }
 
 // The prior lies beside its module, which is there before.
