@@ -26,7 +26,7 @@ at::Tensor acquired_of_any(const at::Tensor& counts) {
   return of_any;
 }
 
-/// The slices of which anything was acquired. The others are beyond the object.
+/// The slices of which anything was acquired, in order. The others are beyond the object.
 std::vector<std::int64_t> acquired_slices(const at::Tensor& counts) {
   std::vector<std::int64_t> slices;
   for (std::int64_t slice = 0; slice < counts.size(0); ++slice)
@@ -90,9 +90,8 @@ std::optional<CoilWhitening> whitening_by_edge(const EvenNoise& even, std::vecto
 }
 
 /// Some slices, evenly spaced: noise that they share is seen in them as well as in all.
-EvenNoise even_noise(const GatheredKspace& gathered) {
+EvenNoise even_noise(const GatheredKspace& gathered, const std::vector<std::int64_t>& acquired) {
   constexpr std::int64_t kEnough = 8;
-  const auto acquired = acquired_slices(gathered.counts);
   const auto n_slices = static_cast<std::int64_t>(acquired.size()), n = std::min(n_slices, kEnough);
   at::Tensor mask = gathered.counts[acquired.front()].gt(0);
   for (const std::int64_t slice : acquired) mask = mask.logical_and(gathered.counts[slice].gt(0));
@@ -105,9 +104,9 @@ EvenNoise even_noise(const GatheredKspace& gathered) {
 }
 
 /// Makes the noise of `raw` white with variance 1 for one measurement of a sample.
-void prewhiten(RawKspace& raw, const GatheredKspace& gathered) {
+void prewhiten(RawKspace& raw, const GatheredKspace& gathered, const std::vector<std::int64_t>& acquired) {
   const at::Tensor& y = raw.measurement.y;
-  const EvenNoise even = even_noise(gathered);
+  const EvenNoise even = even_noise(gathered, acquired);
   auto whitening = whitening_by_scan(gathered.noise, even, raw.notes);
   raw.sigma_y_source = "1 after pre-whitening by the noise scan";
   if (!whitening) {
@@ -126,9 +125,8 @@ void prewhiten(RawKspace& raw, const GatheredKspace& gathered) {
 
 /// One number of measurements for all samples makes the noise smaller, where that is known by now; else they are weights, those of a slice without any as if each of its
 /// samples had been measured once.
-void account_for_averages(RawKspace& raw, const at::Tensor& counts, bool knows_noise) {
+void account_for_averages(RawKspace& raw, const at::Tensor& counts, const std::vector<std::int64_t>& acquired, bool knows_noise) {
   double least = std::numeric_limits<double>::infinity(), most = 0;
-  const auto acquired = acquired_slices(counts);
   for (const std::int64_t slice : acquired) {
     const at::Tensor measured = counts[slice].masked_select(counts[slice].gt(0));
     least = std::min(least, measured.min().item<double>());
@@ -144,7 +142,7 @@ void account_for_averages(RawKspace& raw, const at::Tensor& counts, bool knows_n
   }
   const at::Tensor of_any = acquired_of_any(counts);
   for (std::int64_t slice = 0; slice < counts.size(0); ++slice)
-    if (std::find(acquired.begin(), acquired.end(), slice) == acquired.end()) counts[slice].copy_(of_any);
+    if (!std::binary_search(acquired.begin(), acquired.end(), slice)) counts[slice].copy_(of_any);
   raw.weights = counts.unsqueeze(1).expand(raw.measurement.y.sizes());
 }
 
@@ -174,9 +172,8 @@ RawKspace read_raw_kspace(const std::filesystem::path& path, const RawKspaceOpti
   const MrdFile file(path, options.scratch);
   const bool fast_mri = file.kind() == MrdFile::Kind::kFastMri;
   GatheredKspace gathered = fast_mri ? gather_fast_mri(file, name, options.scratch) : gather_ismrmrd(file, name, options.scratch);
-  bool any = false;
-  for (std::int64_t slice = 0; !any && slice < gathered.counts.size(0); ++slice) any = gathered.counts[slice].gt(0).any().item<bool>();
-  if (!any) throw Error(ErrorKind::kBadData, name + ": its k-space is 0 everywhere", "give a file with data");
+  const auto acquired = acquired_slices(gathered.counts);
+  if (acquired.empty()) throw Error(ErrorKind::kBadData, name + ": its k-space is 0 everywhere", "give a file with data");
 
   RawKspace raw;
   raw.notes = gathered.notes;
@@ -190,8 +187,8 @@ RawKspace read_raw_kspace(const std::filesystem::path& path, const RawKspaceOpti
   measurement.parameters.set("width", measurement.y.size(3));
   if (fast_mri) measurement.parameters.set("undersample-axis", "x");  // its rows are readouts' samples
   measurement.parameters.set("mask", mask_of(gathered.counts, options.scratch));
-  if (options.prewhiten) prewhiten(raw, gathered);
-  account_for_averages(raw, gathered.counts, options.prewhiten);
+  if (options.prewhiten) prewhiten(raw, gathered, acquired);
+  account_for_averages(raw, gathered.counts, acquired, options.prewhiten);
   return raw;
 }
 
