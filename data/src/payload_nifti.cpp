@@ -60,7 +60,7 @@ class NiftiHeader {
     if (n_dims < 1 || n_dims > 7) refuse("has " + std::to_string(n_dims) + " dimensions", "NIfTI has 1 to 7");
     std::vector<std::int64_t> sizes;
     for (int d = 1; d <= n_dims; ++d) sizes.push_back(at<std::int16_t>(40 + 2 * d));
-    for (int d = 1; d <= std::min(n_dims, 3); ++d) require_spacing(path_, at<float>(76 + 4 * d), d);
+    for (int d = 1; d <= std::min(n_dims, 3); ++d) require_spacing(path_, pixdim(d - 1), d);
     return sizes;
   }
 
@@ -131,6 +131,10 @@ class NiftiHeader {
   bool swapped_ = false;
 };
 
+ByteReader open_nifti(const std::filesystem::path& path) { return ByteReader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone); }
+
+NiftiHeader read_header(const std::filesystem::path& path) { return NiftiHeader(path, open_nifti(path).read(kHeaderBytes)); }
+
 struct NotFinite {
   std::uint64_t n = 0;
   std::uint64_t first = 0;
@@ -158,7 +162,7 @@ NotFinite find_not_finite(ByteReader& reader, bool swapped, std::uint64_t n_byte
 
 std::uint64_t check_nifti_payload(const std::filesystem::path& path) {
   check_input_file(path);
-  ByteReader reader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone);
+  ByteReader reader = open_nifti(path);
   const NiftiHeader header(path, reader.read(kHeaderBytes));
   header.require_placement();
   const std::uint64_t n_bytes =
@@ -178,8 +182,7 @@ std::uint64_t check_nifti_payload(const std::filesystem::path& path) {
 }
 
 NiftiPlacement nifti_placement(const std::filesystem::path& path) {
-  ByteReader reader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone);
-  const NiftiHeader header(path, reader.read(kHeaderBytes));
+  const NiftiHeader header = read_header(path);
   const auto q = header.qform(), s = header.sform();
   if (!q || !s) return {q || s, 0.0};
   std::vector<std::int64_t> sizes = header.sizes();
@@ -199,8 +202,7 @@ NiftiPlacement nifti_placement(const std::filesystem::path& path) {
 }
 
 std::string nifti_sform_fault(const std::filesystem::path& path) {
-  ByteReader reader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone);
-  const NiftiHeader header(path, reader.read(kHeaderBytes));
+  const NiftiHeader header = read_header(path);
   const auto s = header.sform();
   if (header.qform() || !s) return {};
   constexpr double kRounding = 1e-4;
@@ -222,8 +224,7 @@ std::string nifti_sform_fault(const std::filesystem::path& path) {
 }
 
 double nifti_mm_per_unit(const std::filesystem::path& path) {
-  ByteReader reader(path, ends_with(path, ".gz") ? Packing::kDeflate : Packing::kNone);
-  return NiftiHeader(path, reader.read(kHeaderBytes)).mm_per_unit();
+  return read_header(path).mm_per_unit();
 }
 
 }  // namespace postrec
