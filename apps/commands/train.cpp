@@ -171,7 +171,7 @@ void train_and_save(const CommandOptions& options, const TrainOptions& how, Trai
   info.trained_on = scans_text(options.get<std::string>("trained-on"), how, count_scans(split.training), split.training.size());
   info.training = training_text(training);
   if (!run.start_from.empty()) info.training += "; fine-tuned from " + run.start_from.filename().string();
-  training.begun_with = {{"from", start_text(run)}, {"validation", slices_text(split.validation)}};
+  training.begun_with = {{"from", start_text(run)}, {"validation", images_text(images_of(split.validation))}};
   fit_crops(training, split.training);
   const GaussianPrior gaussian = fit_gaussian(split.training, how, info, /*in_pixels=*/true);
   catch_interrupts();

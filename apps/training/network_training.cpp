@@ -106,13 +106,10 @@ std::string start_text(const TrainingRun& run) {
   return quoted_path(run.start_from.filename()) + " of digest " + sha256_file(run.start_from);
 }
 
-std::string slices_text(const std::vector<TrainingSlice>& slices) {
-  std::string digests;
-  for (const TrainingSlice& slice : slices) {
-    const at::Tensor whole = slice.image.contiguous();
-    digests += sha256_hex(whole.const_data_ptr(), whole.nbytes());
-  }
-  return std::to_string(slices.size()) + " slices of digest " + sha256_hex(digests.data(), digests.size());
+std::vector<at::Tensor> images_of(const std::vector<TrainingSlice>& slices) {
+  std::vector<at::Tensor> images;
+  for (const TrainingSlice& slice : slices) images.push_back(slice.image);
+  return images;
 }
 
 void fit_crops(TrainingOptions& options, const std::vector<TrainingSlice>& slices) {
@@ -123,9 +120,7 @@ void fit_crops(TrainingOptions& options, const std::vector<TrainingSlice>& slice
 }
 
 DenoisingNetwork train_network(const TrainingOptions& options, const GaussianPrior& gaussian, const TrainingSplit& split, const TrainingRun& run) {
-  std::vector<at::Tensor> images;
-  for (const TrainingSlice& slice : split.training) images.push_back(slice.image);
-  Trainer trainer(options, gaussian, std::move(images));
+  Trainer trainer(options, gaussian, images_of(split.training));
   begin(trainer, run);
   Run(options, gaussian, split, run, trainer).go();
   return trainer.averaged();

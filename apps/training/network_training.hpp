@@ -23,8 +23,7 @@ struct TrainingRun {
 /// What a training begins from, for its checkpoint: "nothing", or the name and digest of `start_from`.
 std::string start_text(const TrainingRun& run);
 
-/// Which slices these are, for a checkpoint: their number and a digest.
-std::string slices_text(const std::vector<TrainingSlice>& slices);
+std::vector<at::Tensor> images_of(const std::vector<TrainingSlice>& slices);
 
 /// Makes the crops of `options` no larger than the largest image needs; images of 192 pixels and more leave the defaults alone.
 void fit_crops(TrainingOptions& options, const std::vector<TrainingSlice>& slices);

@@ -61,6 +61,9 @@ struct TrainingOptions {
   void validate() const;
 };
 
+/// Which images these are, for a checkpoint: their number and a digest of shapes and values.
+std::string images_text(const std::vector<at::Tensor>& images);
+
 /// Trains a DenoisingNetwork by score matching (denoising with EDM's weighting unless the options say otherwise), AdamW, and a moving average
 /// of the weights.
 ///

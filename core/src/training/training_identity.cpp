@@ -44,11 +44,13 @@ std::string process_text(const std::optional<NoiseProcess>& process) {
 
 }  // namespace
 
+std::string images_text(const std::vector<at::Tensor>& images) { return text_of(images.size(), "slices of digest", digest(images)); }
+
 std::map<std::string, std::string> training_identity(const TrainingOptions& options, const GaussianPrior& gaussian, const std::vector<at::Tensor>& images) {
   const Augmentation& a = options.augmentation;
   const MaskedFourierTraining& m = options.masked_fourier;
   std::map<std::string, std::string> identity = options.begun_with;
-  identity.insert({{"scans", text_of(images.size(), "slices of digest", digest(images))},
+  identity.insert({{"scans", images_text(images)},
           {"basis, phase and table-size", digest({gaussian.spectrum(), gaussian.mean()})},
           {"seed", text_of(options.seed)},
           {"learning-rate", text_of(options.learning_rate)},
