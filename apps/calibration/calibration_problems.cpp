@@ -109,14 +109,14 @@ struct ScanSlice {
 std::vector<ScanSlice> slices_of(const std::vector<fs::path>& scans, const CaseOptions& how, std::int64_t n_slices) {
   std::vector<ScanSlice> slices;
   const ScanSubjects subjects(scans);
-  std::map<std::string, std::int64_t> numbers;
+  std::map<std::string, std::int64_t> persons;
   for (std::size_t k = 0; k < scans.size(); ++k) {
     const fs::path& scan = scans[k];
     // A record is found again by its name: files of several folders may be called alike, and DICOM folders are not called.
     const std::string shown = reported_name(scan), called = shown.empty() ? "" : "'" + shown + "' ", which = scans.size() > 1 || shown.empty() ? "scan " + std::to_string(k + 1) + " " : "";
     const Scan read = read_scan(scan);
     const Image& image = read.image;
-    const std::int64_t subject = numbers.emplace(subjects.of(read, scan), static_cast<std::int64_t>(numbers.size())).first->second;
+    const std::int64_t subject = persons.emplace(subjects.of(read, scan), static_cast<std::int64_t>(persons.size())).first->second;
     const std::vector<std::int64_t> numbers = how.slice ? std::vector<std::int64_t>{*how.slice} : full_slices(image.pixels, how.unit.value_or(image.unit), n_slices);
     for (const std::int64_t number : numbers) {
       ScanSlice slice{how, which + called + "slice " + std::to_string(number), subject};

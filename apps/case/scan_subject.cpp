@@ -12,7 +12,9 @@ const std::regex& bids_subject() {
   return kBids;
 }
 
-fs::path folder_of(const fs::path& path) { return (path.has_filename() ? path : path.parent_path()).lexically_normal().parent_path(); }
+fs::path without_slash(const fs::path& path) { return path.has_filename() ? path : path.parent_path(); }
+
+fs::path folder_of(const fs::path& path) { return without_slash(path).lexically_normal().parent_path(); }
 
 /// The innermost folder "sub-XX" above a scan, or the scan's own.
 fs::path folder_of_person(const fs::path& path) {
@@ -30,7 +32,7 @@ std::string bare_name(const fs::path& path) {
 
 }  // namespace
 
-std::string name_of_scan(const fs::path& path) { return (path.has_filename() ? path : path.parent_path()).filename().string(); }
+std::string name_of_scan(const fs::path& path) { return without_slash(path).filename().string(); }
 
 std::string subject_of_name(const fs::path& path) {
   static const std::regex kSession(R"(_(study|session|ses|t1|t2|flair|pd|dwi|run).*$)", std::regex::icase);

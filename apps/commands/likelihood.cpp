@@ -239,13 +239,13 @@ void require_writable(const CommandOptions& options, const LikelihoodRequest& re
 void write_typical(const std::vector<fs::path>& paths, const LikelihoodRequest& request) {
   std::vector<TypicalImage> images;
   const ScanSubjects persons(paths);
+  const PriorIntensity intensity = load_prior(request.prior, 0.0, request.code)->info().intensity;
   std::map<std::string, std::int64_t> subjects;
   std::string prior_sha256;
   Progress progress(static_cast<std::int64_t>(paths.size()));
   for (std::size_t p = 0; p < paths.size(); ++p) {
     progress.begin_part(static_cast<std::int64_t>(p));
-    const auto facts = load_prior(request.prior, 0.0, request.code);
-    SliceOptions how{facts->info().intensity, std::nullopt, request.reduce};
+    SliceOptions how{intensity, std::nullopt, request.reduce};
     if (request.unit != "auto") how.unit = request.unit == "hu" ? IntensityUnit::kHounsfield : IntensityUnit::kArbitrary;
     const auto slices = read_training_slices(paths[p], how, persons);
     const auto count = std::min<std::int64_t>(request.per_scan, static_cast<std::int64_t>(slices.size()));
@@ -276,7 +276,8 @@ void write_typical(const std::vector<fs::path>& paths, const LikelihoodRequest& 
 ordered_json judge_all(const std::vector<fs::path>& paths, const LikelihoodRequest& request, PriorInfo& info) {
   ordered_json lines = ordered_json::array();
   const std::optional<TypicalImages> typical = typical_images(request);
-  const PriorIntensity intensity = load_prior(request.prior, 0.0, request.code)->info().intensity;
+  // What a reduced pixel is depends on it; a whole one is as large as the file says.
+  const PriorIntensity intensity = request.reduce > 1 ? load_prior(request.prior, 0.0, request.code)->info().intensity : PriorIntensity::kUnit;
   for (const fs::path& path : paths) {
     const Image image = read_image(path, request);
     const auto prior = load_prior(request.prior, reduced_pixel_mm(image.geometry.spacing_mm[0], request.reduce, intensity), request.code);
