@@ -12,6 +12,8 @@
 #include "batch/case_id.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
+#include "run/checkpoint_folder.hpp"
+#include "run/file_lock.hpp"
 
 namespace postrec {
 namespace fs = std::filesystem;
@@ -21,42 +23,9 @@ constexpr const char* kLock = ".lock";
 constexpr const char* kCheckpoint = "result.checkpoint";
 constexpr std::size_t kNameBytes = 16;
 
-struct flock whole_file() {
-  struct flock lock = {};
-  lock.l_type = F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  return lock;
-}
-
 [[noreturn]] void fail(const fs::path& path, int error) {
   throw Error(write_error_kind(error), quoted_path(path) + " cannot be made: " + std::strerror(error),
               "check that the folder can be written and has room");
-}
-
-/// A locked descriptor of the file, or -1 when another process holds it, took it away, or locks do not work here.
-int try_lock(const fs::path& path, int flags) {
-  const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0666);
-  if (file < 0) {
-    if (errno == ENOENT || errno == EEXIST) return -1;
-    fail(path, errno);
-  }
-  // Locks of the open file, not of the process: the worker inherits its own, and no other descriptor of the file can drop it.
-  struct flock lock = whole_file();
-  struct stat mine = {}, there = {};
-  const bool taken = ::fcntl(file, F_OFD_SETLK, &lock) == 0 && ::fstat(file, &mine) == 0 && ::stat(path.c_str(), &there) == 0 && mine.st_ino == there.st_ino;
-  if (taken) return file;
-  ::close(file);
-  return -1;
-}
-
-bool is_locked(const fs::path& path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return false;
-  struct flock lock = whole_file();
-  lock.l_type = F_WRLCK;
-  const bool locked = ::fcntl(file, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;  // where locks do not work, nothing is taken for dead
-  ::close(file);
-  return locked;
 }
 
 std::vector<fs::path> locks_in(const fs::path& folder) {
@@ -69,11 +38,7 @@ std::vector<fs::path> locks_in(const fs::path& folder) {
 
 fs::path folder_of_lock(const fs::path& lock) { return fs::path(lock).replace_extension(""); }
 
-bool has_checkpoint(const fs::path& folder) {
-  std::error_code failure;
-  const fs::path checkpoint = folder / kCheckpoint;
-  return fs::is_directory(checkpoint, failure) && !fs::is_empty(checkpoint, failure);
-}
+bool has_checkpoint(const fs::path& folder) { return CheckpointFolder::has_state(folder / kCheckpoint); }
 
 void remove_attempt(const fs::path& folder) {
   std::error_code ignored;
@@ -90,7 +55,7 @@ Attempt Attempt::begin(const fs::path& folder_of_case) {
   int lock = -1;
   fs::path folder;
   for (const fs::path& path : locks_in(folder_of_case)) {
-    const int dead = try_lock(path, 0);
+    const int dead = try_lock(path, 0).descriptor;
     if (dead < 0) continue;
     if (lock < 0 && has_checkpoint(folder_of_lock(path))) {
       lock = dead;
@@ -105,7 +70,7 @@ Attempt Attempt::begin(const fs::path& folder_of_case) {
   for (int i = 0; lock < 0 && i < kTries; ++i) {
     fs::create_directories(folder_of_case, failure);  // another process may have found it empty
     folder = folder_of_case / random_hex(kNameBytes);
-    lock = try_lock(folder.string() + kLock, O_CREAT | O_EXCL);
+    lock = try_lock(folder.string() + kLock, O_CREAT | O_EXCL).descriptor;
   }
   if (lock < 0) throw Error(ErrorKind::kCannotCreate, "no lock can be taken in " + quoted_path(folder_of_case), "the output folder must be on a file system with locks");
   Attempt attempt(folder, lock, false);
@@ -125,9 +90,16 @@ void Attempt::remove() {
   fs::remove(folder_.parent_path(), ignored);  // only when empty
 }
 
+void Attempt::keep_checkpoint() {
+  if (!has_checkpoint(folder_)) return remove();
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder_, ignored))
+    if (entry.path().filename() != kCheckpoint) fs::remove_all(entry.path(), ignored);
+}
+
 void remove_dead_attempts(const fs::path& folder_of_case) {
   for (const fs::path& path : locks_in(folder_of_case)) {
-    const int dead = try_lock(path, 0);
+    const int dead = try_lock(path, 0).descriptor;
     if (dead < 0) continue;
     remove_attempt(folder_of_lock(path));
     ::close(dead);

@@ -26,6 +26,8 @@ class Attempt {
 
   /// The folder is gone afterwards, and that of the case if nothing else is in it.
   void remove();
+  /// Only the checkpoint is left, for the next attempt; without one as remove().
+  void keep_checkpoint();
 
  private:
   Attempt(std::filesystem::path folder, int lock, bool resumes) : folder_(std::move(folder)), lock_(lock), resumes_(resumes) {}

@@ -97,7 +97,7 @@ int run_reconstruct(const std::vector<std::string>& arguments) {
   OutputFolder output = required_output(options, inputs, {"run.json"}, goes_on);
   case_request.scratch = output.folder();
   CheckpointFolder checkpoints(output.final_path(), options.get<bool>("resume"));
-  wanted.checkpoints = checkpoints.path();
+  wanted.checkpoints = &checkpoints;
   const std::filesystem::path failure_page = failure_page_of(output.final_path());
   on_failure([=](const Failure& failure) { write_failure_page(failure_page, inputs, failure); });
   Session session(wanted);

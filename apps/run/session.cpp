@@ -74,7 +74,7 @@ std::unique_ptr<Prior> Session::prior(const TensorSpec& domain, IntensityUnit un
 SamplerOptions Session::sampler_options(std::int64_t slice_number, std::int64_t n_left) const {
   SamplerOptions options = options_.sampler;
   options.seed = derive_seed(options.seed, slice_number, SeedPurpose::kSampling);
-  if (!options_.checkpoints.empty()) options.checkpoint = options_.checkpoints / ("slice_" + std::to_string(slice_number) + kSuffix);
+  if (options_.checkpoints != nullptr) options.checkpoint = options_.checkpoints->file_of_slice(slice_number);
   if (options_.deadline_s > 0.0) {
     constexpr double kShortest = 1e-3;         // time is up: every slice still gets an answer
     const double left = options_.deadline_s - std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();

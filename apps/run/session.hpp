@@ -15,6 +15,7 @@
 #include "postrec/prior.hpp"
 #include "postrec/prior_file.hpp"
 #include "postrec/sampler.hpp"
+#include "run/checkpoint_folder.hpp"
 
 namespace postrec {
 
@@ -27,7 +28,7 @@ struct SessionOptions {
   std::string device = "auto";                 ///< cpu, cuda, auto
   std::string precision = "auto";              ///< of the prior's network: float32, tf32, bfloat16, auto
   double deadline_s = 0.0;                     ///< for all slices together, from the making of the session; 0: none
-  std::filesystem::path checkpoints;           ///< folder for the state of slices at work; empty: none
+  CheckpointFolder* checkpoints = nullptr;     ///< for the state of slices at work; null: none
 };
 
 /// What the cases of one run share: the plugins, the options and the device to compute on.

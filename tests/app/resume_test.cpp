@@ -121,6 +121,35 @@ TEST_F(ResumeRun, SaysThatTheStateOfAnotherRunIsDropped) {
   EXPECT_NE(anew.err.find("killed.checkpoint' is dropped"), std::string::npos) << anew.err;
 }
 
+// Nor by one that comes to nothing before its first slice.
+TEST_F(ResumeRun, ARunThatCannotBeginDropsNothing) {
+  ASSERT_EQ(run_postrec(arguments("killed"), kill_after("killed", 0, SIGKILL)).code, 128 + SIGKILL);
+  const std::string state = content("killed.checkpoint/slice_0.safetensors");
+  write_text("no.safetensors", "no prior");
+  EXPECT_EQ(run_postrec(arguments("killed", {"--prior", path("no.safetensors")})).code, 65);
+  EXPECT_EQ(run_postrec(arguments("killed", {"--set", "acceleraton=2"})).code, 78);
+  EXPECT_EQ(content("killed.checkpoint/slice_0.safetensors"), state);
+}
+
+// Two runs into one output would take each other's state, and the second one would find no place for its result.
+TEST_F(ResumeRun, OneRunAtATimeWritesAnOutput) {
+  ChildOptions while_it_works;
+  Ended second;
+  const fs::path state = folder_ / "out.checkpoint/slice_0.safetensors";
+  while_it_works.watch = [&, tried = false](int pid, const std::string&) mutable {
+    if (tried || !fs::exists(state)) return;
+    tried = true;
+    kill(pid, SIGSTOP);
+    second = run_postrec(arguments("out", {"--resume"}));
+    kill(pid, SIGCONT);
+  };
+  ASSERT_EQ(run_postrec(arguments("out"), while_it_works).code, 0);
+  EXPECT_EQ(second.code, 73);
+  EXPECT_NE(second.err.find("another run is writing --output"), std::string::npos) << second.err;
+  EXPECT_FALSE(fs::exists(folder_ / "out.failed.html"));
+  EXPECT_FALSE(fs::exists(folder_ / "out.checkpoint"));
+}
+
 // More levels than any machine does in this time; what comes out is whole, and says that levels are missing.
 TEST_F(ResumeRun, Deadline) {
   const Ended ended = run_postrec(mr_arguments("out", {"--steps", "1000000", "--deadline", "2"}));
