@@ -69,37 +69,53 @@ bool is_map(const std::string& stem) {
 }
 
 void add_anat(const fs::path& anat, const std::string& participant, BatchInput& found) {
-  constexpr const char* kEnding = ".nii.gz";
   bool any = false;
   for (const fs::path& file : is_folder(anat) ? sorted_entries(anat) : std::vector<fs::path>()) {
-    if (!ends_with(file, kEnding) || !is_file(file)) continue;
-    const std::string name = file.filename().string(), stem = name.substr(0, name.size() - std::string(kEnding).size());
-    if (is_map(stem)) {
+    if (hidden(file) || ends_with(file, ".json")) continue;  // the one describes a scan
+    const std::string ending = scan_ending(file), name = file.filename().string(), stem = name.substr(0, name.size() - ending.size());
+    if (!is_file(file)) {
+      ++found.skipped["no regular file"];
+    } else if (ending != ".nii.gz" && ending != ".nii") {
+      ++found.skipped["not NIfTI, in anat of a BIDS tree"];
+    } else if (is_map(stem)) {
       ++found.skipped["a mask or label map"];
-      continue;
+    } else if (ending == ".nii" && is_file(file.string() + ".gz")) {
+      ++found.skipped["a .nii beside the same in .nii.gz"];
+    } else {
+      const bool plain = is_bids_name(stem) && stem.rfind("sub-" + participant + "_", 0) == 0;
+      found.cases.push_back({file.lexically_relative(found.root), plain ? stem : "", participant});
+      any = true;
     }
-    const bool plain = is_bids_name(stem) && stem.rfind("sub-" + participant + "_", 0) == 0;
-    found.cases.push_back({file.lexically_relative(found.root), plain ? stem : "", participant});
-    any = true;
   }
-  if (!any) ++found.skipped["a subject or session without anat/*.nii.gz"];
+  if (!any) ++found.skipped["a subject or session without a scan in anat"];
+}
+
+/// What lies in a BIDS tree beside its subjects: its own descriptions and, if so, scans that are none of its.
+void count_beside_subjects(const fs::path& entry, BatchInput& found) {
+  if (hidden(entry)) return;
+  if (is_folder(entry)) ++found.skipped["a folder beside the subjects of a BIDS tree"];
+  else if (is_file(entry) && (!scan_ending(entry).empty() || has_dicom_mark(entry))) ++found.skipped["a scan beside the subjects of a BIDS tree"];
 }
 
 bool add_bids(BatchInput& found) {
   const std::string kPrefix = "sub-";
-  bool any = false;
-  for (const fs::path& subject : sorted_entries(found.root)) {
+  const auto is_subject = [&](const fs::path& entry) { return entry.filename().string().rfind(kPrefix, 0) == 0 && is_folder(entry); };
+  const std::vector<fs::path> entries = sorted_entries(found.root);
+  if (std::none_of(entries.begin(), entries.end(), is_subject)) return false;
+  for (const fs::path& subject : entries) {
+    if (!is_subject(subject)) {
+      count_beside_subjects(subject, found);
+      continue;
+    }
     const std::string name = subject.filename().string();
-    if (name.rfind(kPrefix, 0) != 0 || !is_folder(subject)) continue;
-    any = true;
     const std::string participant = name.substr(kPrefix.size());
     std::vector<fs::path> sessions;
     for (const fs::path& entry : sorted_entries(subject))
       if (entry.filename().string().rfind("ses-", 0) == 0 && is_folder(entry)) sessions.push_back(entry);
-    if (sessions.empty()) sessions.push_back(subject);
+    if (sessions.empty() || is_folder(subject / "anat")) sessions.push_back(subject);
     for (const fs::path& session : sessions) add_anat(session / "anat", participant, found);
   }
-  return any;
+  return true;
 }
 
 /// The DICOM files that were met on the way, to be told apart in the end: a series may lie in several folders.
@@ -166,7 +182,7 @@ void add_folder(const fs::path& folder, DicomFiles& dicom, BatchInput& found) {
       ++found.skipped["a symbolic link to a folder"];
     } else if (!is_file(entry)) {
       ++found.skipped["no regular file"];
-    } else if (has_scan_ending(entry)) {
+    } else if (!scan_ending(entry).empty()) {
       found.cases.push_back({relative(entry), "", ""});
     } else if (has_dicom_mark(entry)) {
       dicom.files.push_back(entry);
@@ -224,6 +240,7 @@ void add_list(const fs::path& list, const DiscoveryOptions& options, BatchInput&
   std::ifstream file(list);
   std::ptrdiff_t path_column = 0, case_column = -1;
   std::int64_t number = 0;
+  bool named_columns = false;
   for (std::string line; std::getline(file, line);) {
     ++number;
     if (!line.empty() && line.back() == '\r') line.pop_back();
@@ -233,9 +250,13 @@ void add_list(const fs::path& list, const DiscoveryOptions& options, BatchInput&
     if (number == 1 && column(fields, "path") >= 0) {
       path_column = column(fields, "path");
       case_column = column(fields, "case");
+      named_columns = true;
       continue;
     }
-    const std::string where = "line " + std::to_string(number) + " of the list", path = field_of(fields, path_column), label = field_of(fields, case_column);
+    const std::string where = "line " + std::to_string(number) + " of the list";
+    if (!named_columns && fields.size() > 1)
+      throw Error(ErrorKind::kBadData, where + " has " + std::to_string(fields.size()) + " columns, and the first line does not name them", "begin a table with `path` and `case`, or write a .txt with a path a line");
+    const std::string path = field_of(fields, path_column), label = field_of(fields, case_column);
     if (path.empty()) throw Error(ErrorKind::kBadData, where + " names no path", "write one path a line, or a table with a column `path`");
     if (!fs::exists(found.root / path)) throw Error(ErrorKind::kNoInput, "what " + where + " names does not exist", "paths are relative to the folder of the list, without quotes; the first line of a table has a column `path`");
     if (!label.empty() && !is_plain_label(label) && !is_bids_name(label))
@@ -246,10 +267,10 @@ void add_list(const fs::path& list, const DiscoveryOptions& options, BatchInput&
 
 }  // namespace
 
-bool has_scan_ending(const fs::path& file) {
+std::string scan_ending(const fs::path& file) {
   for (const char* ending : {".cfl", ".h5", ".hdf5", ".mrd", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"})
-    if (ends_with(file, ending)) return true;
-  return false;
+    if (ends_with(file, ending)) return ending;
+  return "";
 }
 
 BatchInput find_cases(const fs::path& input, const DiscoveryOptions& options) {

@@ -43,7 +43,7 @@ struct BatchInput {
 
 /// Finds the cases of `input`, which is
 ///   a measurement folder (it holds measurement.json): one case;
-///   a BIDS tree (it holds sub-*): each sub-X/[ses-Y/]anat/*.nii.gz, masks and label maps apart;
+///   a BIDS tree (it holds sub-*): each sub-X/[ses-Y/]anat/*.nii.gz and *.nii, masks and label maps apart;
 ///   another folder: below it every measurement folder, every DICOM series (sort_dicom_files), and every .cfl, .h5, .hdf5, .mrd, .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd file;
 ///   a list (.txt, .csv, .tsv): one path a line, or a table whose first line names the columns: `path`, and if there is one `case`.
 /// Only reads. Symbolic links to folders are not followed, but for those of a BIDS tree. A series that a listener has not marked as complete is left out by its name, which is a digest. Throws Error: kNoInput (missing, or without any case), kBadData (a list that cannot be right).
@@ -52,7 +52,7 @@ BatchInput find_cases(const std::filesystem::path& input, const DiscoveryOptions
 /// The files whose content a case depends on, relative to it as `path` is: the file (with its .hdr, or with the data of a detached header), or the files of the folder, hidden ones apart that its measurement.json does not name (a desktop leaves some there).
 std::vector<std::filesystem::path> files_of_case(const std::filesystem::path& root, const std::filesystem::path& path);
 
-/// Whether a file of this name is a scan or a measurement by its ending.
-bool has_scan_ending(const std::filesystem::path& file);
+/// The ending, in small letters, by which a file is a scan or a measurement; "" if it is none.
+std::string scan_ending(const std::filesystem::path& file);
 
 }  // namespace postrec

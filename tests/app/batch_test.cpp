@@ -434,49 +434,6 @@ TEST_F(BatchRun, NamesInsideAMeasurementStayThereToo) {
     if (entry.is_regular_file() && entry.path().filename() != "plan.jsonl") { EXPECT_EQ(text_of(entry.path()).find("ZZCANARY"), std::string::npos) << entry.path(); }
 }
 
-TEST_F(BatchRun, FindsEveryKindOfCase) {
-  fs::create_directories(folder_ / "in/a/b");
-  write_text("in/a/measurement.json", "{}");
-  write_text("in/a/b/inside.cfl", "x");        // belongs to the measurement
-  for (const char* name : {"in/k.cfl", "in/k.hdr", "in/m.h5", "in/s.nii.gz", "in/readme.txt"}) write_text(name, "x");
-  fs::create_directories(folder_ / "in/dicom");
-  for (const char* name : {"in/dicom/1", "in/dicom/2"}) write_text(name, std::string(128, '\0') + "DICM");
-  for (const char* name : {"in/dicom/3", "in/dicom/.hidden"}) write_text(name, "");  // a slice that was lost is the series', which fails for it
-  const BatchInput found = find_cases(path("in"));
-  std::vector<std::string> paths;
-  for (const auto& each : found.cases) paths.push_back(each.path.generic_string());
-  EXPECT_EQ(paths, (std::vector<std::string>{"a", "dicom", "k.cfl", "m.h5", "s.nii.gz"}));
-  EXPECT_EQ(found.skipped, (std::map<std::string, std::int64_t>{{"neither a scan nor a measurement", 1}}));
-  EXPECT_EQ(files_of_case(found.root, "dicom"), (std::vector<fs::path>{"dicom/1", "dicom/2", "dicom/3"}));
-  EXPECT_EQ(files_of_case(found.root, "k.cfl"), (std::vector<fs::path>{"k.cfl", "k.hdr"}));
-
-  write_text("list.csv", "case,path\nA1,in/k.cfl\n,in/s.nii.gz\n");
-  const BatchInput listed = find_cases(path("list.csv"));
-  ASSERT_EQ(listed.cases.size(), 2u);
-  EXPECT_EQ(listed.cases[0].label, "A1");
-  EXPECT_EQ(listed.cases[1].path, "in/s.nii.gz");
-  write_text("bad.csv", "case,path\n../x,in/k.cfl\n");
-  EXPECT_THROW(find_cases(path("bad.csv")), Error);
-}
-
-TEST_F(BatchRun, MeasurementFoldersAndLists) {
-  fs::create_directories(folder_ / "in");
-  for (const char* name : {"in/one", "in/two"}) {
-    const Ended made = run_postrec({"simulate", path("mr.nii.gz"), "--slice", "1", "--operator", "mri-fourier", "--simulate-coils", "2", "--set", "mask-pattern=equispaced", "--set", "acceleration=2",
-                                    "--noise", "0.1", "--output", path(name)});
-    ASSERT_EQ(made.code, 0) << made.err;
-  }
-  write_text("list.tsv", "\xef\xbb\xbf" "path\tcase\nin/one\tfirst\nin/two\tsecond\n");
-  for (const std::string input : {"in", "list.tsv"}) {
-    const std::string output = input + "_out";
-    ASSERT_EQ(run_postrec({"batch", "plan", path(input), path(output), "--prior", path("mr.safetensors"), "--samples", "2", "--steps", "3"}).code, 0);
-    const Ended ended = run_batch(output);
-    EXPECT_EQ(ended.code, 0) << ended.err;
-    EXPECT_EQ(digests(output).size(), 2u);
-  }
-  EXPECT_EQ(digests("list.tsv_out").count("second"), 1u);
-}
-
 TEST_F(BatchRun, CapitalEndingsAreEndings) {
   fs::create_directories(folder_ / "in");
   fs::copy_file(path("mr.nii.gz"), folder_ / "in/SCAN.NII.GZ");
@@ -499,18 +456,6 @@ TEST_F(BatchRun, TheNumberOfAJobIsFoundAmongNotices) {
   };
   EXPECT_NE(submitted_with("echo 'sbatch: 3 of 9 nodes are down'\necho '71;main'\n").out.find("submitted array 71 of"), std::string::npos);
   expect_error(submitted_with("echo '2 nodes are down'\n"), 75, {"said no number", "2 nodes are down"});
-}
-
-// What a plan has no digest of may change unseen.
-TEST_F(BatchRun, ACaseIsAllFilesThatItReads) {
-  fs::create_directories(folder_ / "in/m/raw");
-  for (const char* name : {"in/m/raw/y.mha", "in/m/.k.cfl", "in/m/.k.hdr", "in/m/.DS_Store", "in/pixels.raw.gz", "in/pixels.raw"}) write_text(name, "x");
-  write_text("in/m/measurement.json", R"({"data": ".k.cfl"})");
-  write_text("in/x.nhdr", "NRRD0004\ndata file: pixels.raw.gz\n");
-  write_text("in/x.mhd", "NDims = 3\nElementDataFile = pixels.raw\r\n");
-  EXPECT_EQ(files_of_case(folder_ / "in", "m"), (std::vector<fs::path>{"m/.k.cfl", "m/.k.hdr", "m/measurement.json", "m/raw/y.mha"}));
-  EXPECT_EQ(files_of_case(folder_ / "in", "x.nhdr"), (std::vector<fs::path>{"x.nhdr", "pixels.raw.gz"}));
-  EXPECT_EQ(files_of_case(folder_ / "in", "x.mhd"), (std::vector<fs::path>{"x.mhd", "pixels.raw"}));
 }
 
 TEST_F(BatchRun, NamesThatAreNotUtf8AreRefusedAtOnce) {
