@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "batch/batch_discovery.hpp"
 #include "batch/batch_store.hpp"
 #include "commands/commands.hpp"
 #include "postrec/atomic_file.hpp"
@@ -40,10 +41,12 @@ void require_planned_inputs(const fs::path& root, const ordered_json& files) {
 
 /// Everything from the first dot of a name that a reader goes by, in small letters.
 std::string ending_of(const fs::path& path) {
-  std::string name = path.filename().string();
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  const fs::path lower = name;
-  return (lower.extension() == ".gz" ? lower.stem().extension().string() : "") + lower.extension().string();
+  if (const std::string scan = scan_ending(path); !scan.empty()) return scan;
+  std::string last = path.extension().string();
+  std::transform(last.begin(), last.end(), last.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  for (const char* ending : {".dcm", ".png", ".jpg", ".jpeg", ".txt", ".csv"})
+    if (last == ending) return last;
+  return "";
 }
 
 /// A link to the input under a name of ours: what is said and written of a case then never holds a name of the hospital's.

@@ -300,6 +300,28 @@ TEST_F(BatchDicom, FoldersInAList) {
   }
 }
 
+// A name may have a dot in it, and what stands behind that is no ending.
+TEST_F(BatchDicom, NoPartOfANameIsAnEnding) {
+  add_series("A", "1.2.3.41");
+  const auto files = fs::directory_iterator(folder_ / "in/A");
+  fs::rename(fs::begin(files)->path(), folder_ / "in/Meier.Xquaverly-1950-03-02");
+  fs::remove_all(folder_ / "in/A");
+  write_text("list.csv", "path,case\nin/Meier.Xquaverly-1950-03-02,one\n");
+  write_text("key", kKey);
+  auto words = plan_words("out");
+  words[2] = path("list.csv");
+  const Ended planned = run_postrec(words);
+  ASSERT_EQ(planned.code, 0) << planned.err;
+  const Ended ended = run_batch("out");
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  for (const auto& entry : fs::recursive_directory_iterator(folder_ / "out")) {
+    if (!entry.is_regular_file() || entry.path().filename() == "plan.jsonl") continue;
+    std::string text = content(entry.path().lexically_relative(folder_).string());
+    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+    EXPECT_EQ(text.find("xquaverly"), std::string::npos) << entry.path();
+  }
+}
+
 // A file that is damaged where its series stands may be a slice of any series beside it: those fail, by name, and no slice is lost in silence.
 TEST_F(BatchDicom, ADamagedFileIsARow) {
   add_series("A", "1.2.3.41");
