@@ -3,9 +3,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <initializer_list>
 #include <regex>
 #include <sstream>
 
@@ -29,10 +31,31 @@ void require_plain_path(const std::filesystem::path& path) {
     throw Error(ErrorKind::kUsage, "Slurm cannot be given the folder " + quoted_path(path), "use one whose path has letters, digits and _ . / + = : @ , - alone");
 }
 
-std::string head(const SlurmRequest& request, const std::string& name, const std::string& log) {
+/// "array" of "--array=1-20%5", "a" of "-a 1-20%5".
+std::string option_name(const std::string& option) {
+  const auto begin = option.find_first_not_of('-');
+  return begin == 1 ? option.substr(1, 1) : option.substr(begin, option.find_first_of("= ", begin) - begin);
+}
+
+bool is_one_of(const std::string& option, std::initializer_list<const char*> names) {
+  return std::any_of(names.begin(), names.end(), [name = option_name(option)](const char* known) { return name == known; });
+}
+
+/// "%5" of "--array=%5", how many elements may run at a time. The elements themselves are those of the request.
+std::string throttle(const std::string& option) {
+  static const std::regex kThrottle("--array[= ](%[1-9][0-9]*)");
+  std::smatch match;
+  if (!std::regex_match(option, match, kThrottle)) throw Error(ErrorKind::kUsage, "--sbatch '" + option + "' chooses elements of the array, which are those of --slurm", "--sbatch array=%5 lets five run at a time");
+  return match[1];
+}
+
+/// The script's beginning: what is needed first, then what the user says, which Slurm then goes by.
+std::string head(const SlurmRequest& request, const std::string& name, const std::string& log, const std::vector<std::string>& needed, std::initializer_list<const char*> without) {
   require_plain_path(request.output);
   std::string text = "#!/bin/sh\n#SBATCH --job-name=" + name + "\n#SBATCH --output=" + (request.output / ".events" / log).string() + "\n";
-  for (const auto& option : request.options) text += "#SBATCH " + option + "\n";
+  for (const auto& option : needed) text += "#SBATCH " + option + "\n";
+  for (const auto& option : request.options)
+    if (!is_one_of(option, without)) text += "#SBATCH " + option + "\n";
   return text;
 }
 
@@ -84,12 +107,15 @@ std::string sbatch(const std::string& script, const std::vector<std::string>& op
 
 std::string slurm_array_script(const SlurmRequest& request) {
   const std::string n = std::to_string(request.n_tasks);
-  return head(request, "postrec", "slurm-%A_%a.log") + "#SBATCH --array=1-" + n + "\n#SBATCH --requeue\n#SBATCH --open-mode=append\n#SBATCH --signal=B:TERM@120\nexec " +
+  std::string array = "--array=1-" + n;
+  for (const auto& option : request.options)
+    if (is_one_of(option, {"array", "a"})) array = "--array=1-" + n + throttle(option);
+  return head(request, "postrec", "slurm-%A_%a.log", {array, "--requeue", "--open-mode=append", "--signal=B:TERM@120"}, {"array", "a"}) + "exec " +
          shell_word(request.program.string()) + " batch run " + shell_word(request.output.string()) + " --shard \"$SLURM_ARRAY_TASK_ID/" + n + "\"\n";
 }
 
 std::string slurm_report_script(const SlurmRequest& request) {
-  return head(request, "postrec-report", "slurm-%j.log") + "exec " + shell_word(request.program.string()) + " batch report " + shell_word(request.output.string()) + "\n";
+  return head(request, "postrec-report", "slurm-%j.log", {}, {"array", "a", "signal", "requeue", "no-requeue"}) + "exec " + shell_word(request.program.string()) + " batch report " + shell_word(request.output.string()) + "\n";
 }
 
 SubmittedJobs submit_to_slurm(const SlurmRequest& request) {

@@ -255,8 +255,8 @@ Shard shard_of(const CommandOptions& options) {
     shard = {whole_number(text.substr(0, slash)), slash == std::string::npos ? -1 : whole_number(text.substr(slash + 1))};
     said += " " + text;
   } else if (const auto task = variable("SLURM_ARRAY_TASK_ID"); task >= 0) {
-    const auto first = variable("SLURM_ARRAY_TASK_MIN");
-    shard = {task - (first >= 0 ? first : 1) + 1, variable("SLURM_ARRAY_TASK_COUNT")};
+    const auto first = variable("SLURM_ARRAY_TASK_MIN"), steps = task - (first >= 0 ? first : 1), step = std::max<std::int64_t>(1, variable("SLURM_ARRAY_TASK_STEP"));
+    shard = {steps % step == 0 ? steps / step + 1 : 0, variable("SLURM_ARRAY_TASK_COUNT")};
     said = "the shard of SLURM_ARRAY_TASK_ID " + std::to_string(task);
   }
   if (shard.number < 1 || shard.of > kMostShards || shard.number > shard.of) throw Error(ErrorKind::kUsage, said + " cannot be", "write I/N with I from 1 to N, e.g. 2/5");
@@ -363,14 +363,14 @@ int submit(const std::vector<std::string>& arguments) {
                                          "An element that Slurm stops ends with 75; clusters with RequeueExit=75 begin it again, elsewhere submit again.",
                                          "postrec batch submit out --slurm 20 --sbatch cpus-per-task=4 --sbatch time=8:00:00 --submit");
   options.add()("slurm", po::value<std::int64_t>()->value_name("N"), "elements of the array (required)")                                             //
-      ("sbatch", po::value<std::vector<std::string>>()->composing()->value_name("OPTION"), "a further line #SBATCH --OPTION (repeatable)")           //
+      ("sbatch", po::value<std::vector<std::string>>()->composing()->value_name("OPTION"), "a further line #SBATCH --OPTION (repeatable); array=%5: five elements at a time")           //
       ("submit", po::bool_switch(), "submit instead of printing");
   add_common_options(options);
   if (!options.parse(arguments)) return 0;
   if (!options.has("slurm")) throw Error(ErrorKind::kUsage, "--slurm is missing", "give the number of array elements");
   const OpenBatch batch = open_batch(options);
   SlurmRequest request{fs::read_symlink("/proc/self/exe"), batch.output, positive_number(options, "slurm", kMostShards), {}};
-  for (const auto& option : list_of(options, "sbatch")) request.options.push_back(option.rfind("--", 0) == 0 ? option : "--" + option);
+  for (const auto& option : list_of(options, "sbatch")) request.options.push_back(option.rfind('-', 0) == 0 ? option : "--" + option);
   if (!options.get<bool>("submit")) {
     std::cout << slurm_array_script(request) << "\n# and, with --dependency=afterany:JOB of that array:\n" << slurm_report_script(request);
     return 0;

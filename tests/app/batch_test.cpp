@@ -258,6 +258,11 @@ TEST_F(BatchRun, ImagesThatDifferAreAnError) {
     fs::create_directories(folder_ / name);
     write_text(name + "/mean.nii.gz", image);
     write_text(name + "/report.txt", name);
+  task.environment = {"SLURM_ARRAY_TASK_ID=8", "SLURM_ARRAY_TASK_MIN=4", "SLURM_ARRAY_TASK_COUNT=3", "SLURM_ARRAY_TASK_STEP=2"};  // --array=4-8:2
+  ASSERT_EQ(run_batch("slurm", {}, task).code, 0);
+  EXPECT_EQ(digests("slurm").size(), 3u) << "the third of three shards has one case";
+  task.environment[0] = "SLURM_ARRAY_TASK_ID=7";
+  expect_error(run_batch("slurm", {}, task), 64, {"SLURM_ARRAY_TASK_ID 7"});
     write_text(name + "/done.json", done_json(folder_ / name, identity).dump());
   };
   make("first", "an image");
@@ -393,6 +398,18 @@ TEST_F(BatchRun, KilledWorkerCostsOneCase) {
   EXPECT_EQ(table["all"]["done"], 2) << table;
   EXPECT_NE(table.dump().find("SIGSEGV"), std::string::npos) << table;
   EXPECT_EQ(run_batch("out").code, 0);
+// What the user says comes last, because Slurm goes by the last; the report is one job, of whatever kind the array is.
+TEST(SlurmScript, OptionsOfTheUser) {
+  const SlurmRequest request = {"/opt/postrec", "/data/out", 20, {"--array=%5", "--signal=B:TERM@600", "--no-requeue", "-p long"}};
+  EXPECT_EQ(slurm_array_script(request),
+            "#!/bin/sh\n#SBATCH --job-name=postrec\n#SBATCH --output=/data/out/.events/slurm-%A_%a.log\n#SBATCH --array=1-20%5\n#SBATCH --requeue\n#SBATCH --open-mode=append\n"
+            "#SBATCH --signal=B:TERM@120\n#SBATCH --signal=B:TERM@600\n#SBATCH --no-requeue\n#SBATCH -p long\nexec '/opt/postrec' batch run '/data/out' --shard \"$SLURM_ARRAY_TASK_ID/20\"\n");
+  EXPECT_EQ(slurm_report_script(request),
+            "#!/bin/sh\n#SBATCH --job-name=postrec-report\n#SBATCH --output=/data/out/.events/slurm-%j.log\n#SBATCH -p long\nexec '/opt/postrec' batch report '/data/out'\n");
+  for (const char* other : {"--array=1-20%5", "--array 3", "-a 1-3", "-a1-3", "--array", "--array=%0"})
+    test::expect_error(ErrorKind::kUsage, other, [&] { slurm_array_script({"/opt/postrec", "/data/out", 20, {other}}); });
+}
+
   EXPECT_EQ(status("out")["all"]["done"], 3);
 }
 
@@ -504,8 +521,8 @@ TEST_F(BatchRun, FullFileSystem) {
 TEST(SlurmScript, EndsInExec) {
   const std::string script = slurm_array_script({"/opt/o'k/postrec", "/data/out", 4, {"--time=1:00:00"}});
   EXPECT_EQ(script,
-            "#!/bin/sh\n#SBATCH --job-name=postrec\n#SBATCH --output=/data/out/.events/slurm-%A_%a.log\n#SBATCH --time=1:00:00\n#SBATCH --array=1-4\n#SBATCH --requeue\n"
-            "#SBATCH --open-mode=append\n#SBATCH --signal=B:TERM@120\nexec '/opt/o'\\''k/postrec' batch run '/data/out' --shard \"$SLURM_ARRAY_TASK_ID/4\"\n");
+            "#!/bin/sh\n#SBATCH --job-name=postrec\n#SBATCH --output=/data/out/.events/slurm-%A_%a.log\n#SBATCH --array=1-4\n#SBATCH --requeue\n"
+            "#SBATCH --open-mode=append\n#SBATCH --signal=B:TERM@120\n#SBATCH --time=1:00:00\nexec '/opt/o'\\''k/postrec' batch run '/data/out' --shard \"$SLURM_ARRAY_TASK_ID/4\"\n");
   for (const char* bad : {"/data/o t", "/data/%j", "/data/a\nb"}) EXPECT_THROW(slurm_array_script({"/opt/postrec", bad, 1, {}}), Error) << bad;
 }
 
