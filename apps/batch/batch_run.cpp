@@ -29,6 +29,9 @@ constexpr int kNoRoomInARow = 2;               // one such failure can be a bad 
 
 constexpr int code_of(ErrorKind kind) { return static_cast<int>(kind); }
 
+/// Whether a case may well go on from its checkpoint when there is room again.
+constexpr bool is_of_the_machine(int code) { return code == code_of(ErrorKind::kInputOutput) || code == code_of(ErrorKind::kOutOfMemory); }
+
 /// The run of one shard: a queue of cases, and the workers that are at some of them.
 class ShardRun {
  public:
@@ -42,8 +45,8 @@ class ShardRun {
     progress_ = &progress;
     events_.write("begin", {{"shard", options_.shard}, {"shards", options_.n_shards}, {"cases", queue_.size()}, {"jobs", options_.jobs}});
     while (!queue_.empty() || !workers_.empty()) {
-      while (may_start()) start_next();
-      if (workers_.empty()) break;
+      while (may_start() && bring_forward_a_free_case()) start_next();
+      if (workers_.empty() && !may_start()) break;
       wait_for_one();
     }
     outcome_.left += static_cast<std::int64_t>(queue_.size());
@@ -55,14 +58,27 @@ class ShardRun {
 
  private:
   void fill_queue() {
-    std::deque<std::size_t> failed, running;
+    std::deque<std::size_t> failed;
     for (std::size_t i = 0; i < plan_.cases.size(); ++i) {
       if (!in_shard(i, options_.shard, options_.n_shards)) continue;
       const std::string& id = plan_.cases[i].id;
-      (attempts_at(folders_.work(id)).running ? running : read_failure(folders_, id) ? failed : queue_).push_back(i);
+      (read_failure(folders_, id) ? failed : queue_).push_back(i);
     }
     queue_.insert(queue_.end(), failed.begin(), failed.end());
-    queue_.insert(queue_.end(), running.begin(), running.end());
+  }
+
+  /// Puts a case that no other process is at in front, those that one is at to the end; false when there is none.
+  bool bring_forward_a_free_case() {
+    for (std::size_t i = 0; i < queue_.size(); ++i) {
+      if (!attempts_at(folders_.work(plan_.cases[queue_.front()].id)).running) return true;
+      queue_.push_back(queue_.front());
+      queue_.pop_front();
+    }
+    if (workers_.empty() && !said_that_it_waits_) {
+      said_that_it_waits_ = true;
+      progress_->on_message("waiting for " + std::to_string(queue_.size()) + " case(s) that another process is at");
+    }
+    return false;
   }
 
   bool may_start() const {
@@ -86,7 +102,7 @@ class ShardRun {
     workers_.emplace_back(Worker(index, std::move(attempt), options_.threads), Clock::now());
   }
 
-  /// Until a worker ends or a signal arrives; the signal is handed on once.
+  /// Until a worker ends, a signal arrives or it is time to look again at what other processes do; the signal is handed on once.
   void wait_for_one() {
     std::vector<pollfd> ends;
     for (const auto& [worker, begin] : workers_) ends.push_back({worker.descriptor(), POLLIN, 0});
@@ -121,7 +137,7 @@ class ShardRun {
     } else if (ending.stopped && interrupting_signal() != 0) {
       ++outcome_.left;
       say(index, "stopped", {{"seconds", seconds}});
-    } else if (worker.attempt().resumes() && ending.code != code_of(ErrorKind::kInputOutput)) {
+    } else if (worker.attempt().resumes() && !is_of_the_machine(ending.code)) {
       // What the dead attempt left may be the reason.
       say(index, "again", {{"reason", ending.reason}});
       worker.attempt().remove();
@@ -129,7 +145,8 @@ class ShardRun {
     } else {
       std::error_code none;                    // not every failure has a page
       fs::rename(failure_page_of(worker.attempt().result()), folders_.failure_page(plan_.cases[index].id), none);
-      worker.attempt().remove();
+      if (ending.died || is_of_the_machine(ending.code)) worker.attempt().keep_checkpoint();
+      else worker.attempt().remove();
       fail(index, {ending.code, ending.reason.empty() ? "it ended with code " + std::to_string(ending.code) + " (" + exit_code_meaning(ending.code) + ")" : ending.reason});
     }
   }
@@ -156,6 +173,7 @@ class ShardRun {
     progress_->clear_bar();
     if (event == "failed") console().warning("case " + id + " failed: " + reason);
     else console().information("case " + id + " " + event + (reason.empty() ? "" : ": " + reason));
+    for (const auto& warning : facts.value("warnings", std::vector<std::string>())) console().warning("case " + id + ": " + warning);
     if (event == "done" || event == "verified" || event == "failed") progress_->finish_part(n_finished_++);
     events_.write(event, line);
   }
@@ -173,6 +191,7 @@ class ShardRun {
   std::int64_t n_finished_ = 0;
   int no_room_in_a_row_ = 0;
   bool asked_to_stop_ = false;
+  bool said_that_it_waits_ = false;
 };
 
 }  // namespace

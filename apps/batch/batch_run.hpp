@@ -38,8 +38,8 @@ struct BatchOutcome {
   bool no_room = false;                        ///< the last cases failed in reading or writing: the disk is full or gone
 };
 
-/// Reconstructs the cases of one shard, each in a process of its own, `jobs` at a time. A case that fails is a row. Cases that failed before come last but for those that another process is
-/// at. Throws Error when the batch itself cannot go on (its output folder cannot be written); workers are stopped first.
+/// Reconstructs the cases of one shard, each in a process of its own, `jobs` at a time. A case that fails is a row. Cases that failed before come last; those that another process is at are left
+/// to it, and looked at again when it has ended. Throws Error when the batch itself cannot go on (its output folder cannot be written); workers are stopped first.
 BatchOutcome run_batch(const BatchPlan& plan, const BatchRunOptions& options);
 
 }  // namespace postrec

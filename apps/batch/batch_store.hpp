@@ -15,7 +15,8 @@ struct BatchFolders {
   std::filesystem::path output;                ///< absolute
 
   std::filesystem::path result(const std::string& id) const { return output / id; }
-  std::filesystem::path work(const std::string& id) const { return output / ".work" / id; }
+  std::filesystem::path all_work() const { return output / ".work"; }
+  std::filesystem::path work(const std::string& id) const { return all_work() / id; }
   std::filesystem::path failure(const std::string& id) const { return work(id) / "failed.json"; }
   /// The page that a failed `postrec reconstruct` writes.
   std::filesystem::path failure_page(const std::string& id) const { return work(id) / "failed.html"; }
@@ -51,9 +52,9 @@ void make_folders(const std::filesystem::path& folder);
 /// Syncs every file below `folder` and the folders. Throws Error(kInputOutput).
 void sync_tree(const std::filesystem::path& folder);
 
-/// Gives the finished folder `made` its final name. When another process was faster, its result stays if it holds the same images (Error(kInternal) if not). An old result that is not
+/// Gives the finished folder `made` its final name. When another process was faster, its result stays, and whether it holds the same images is returned. An old result that is not
 /// whole, or any with `replace`, makes way into `made`'s parent. Throws Error: kCannotCreate, kInputOutput.
-void publish_result(const std::filesystem::path& made, const std::filesystem::path& final_path, const nlohmann::ordered_json& identity, bool replace);
+bool publish_result(const std::filesystem::path& made, const std::filesystem::path& final_path, const nlohmann::ordered_json& identity, bool replace);
 
 /// Why a case did not become done, kept until it does.
 struct CaseFailure {

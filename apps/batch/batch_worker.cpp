@@ -133,6 +133,7 @@ Worker::Ending Worker::wait() {
     if (ending.code == kCannotExec) ending.reason = "the program cannot be started again; was it replaced?";
     return ending;
   }
+  ending.died = true;
   const int signal = WTERMSIG(status);
   const char* name = ::sigabbrev_np(signal);
   ending.stopped = signal == SIGTERM || signal == SIGINT;

@@ -34,6 +34,7 @@ class Worker {
   struct Ending {
     int code = 0;
     bool stopped = false;
+    bool died = false;                         ///< of a signal that it did not catch
     std::string reason;                        ///< what went wrong, without patient data
     std::vector<std::string> warnings;
   };

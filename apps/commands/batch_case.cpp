@@ -7,6 +7,7 @@
 
 #include "batch/batch_discovery.hpp"
 #include "batch/batch_store.hpp"
+#include "cli/console.hpp"
 #include "commands/commands.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/data/pacs_listen.hpp"
@@ -39,7 +40,7 @@ void require_planned_inputs(const fs::path& root, const ordered_json& files) {
   }
 }
 
-/// Everything from the first dot of a name that a reader goes by, in small letters.
+/// The end of a name that a reader goes by, in small letters. Whatever else follows a dot may be a patient's: "Meier.Anna".
 std::string ending_of(const fs::path& path) {
   if (const std::string scan = scan_ending(path); !scan.empty()) return scan;
   std::string last = path.extension().string();
@@ -132,7 +133,8 @@ int run_worker(const fs::path& job_file) {
   sync_tree(made);
   const ordered_json done = done_json(made, identity);
   write_text_atomically(made / "done.json", done.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
-  publish_result(made, job["final"].get<std::string>(), identity, job["replace"]);
+  if (!publish_result(made, job["final"].get<std::string>(), identity, job["replace"]))
+    console().warning("another process finished the case first, with other images; its result stays. With --deadline, and on machines of several kinds, that is as it must be; otherwise please report it");
   return 0;
 }
 

@@ -53,6 +53,25 @@ nlohmann::json BatchTest::status(const std::string& output, const std::vector<st
   return nlohmann::json::parse(ended.out, nullptr, false);
 }
 
+std::map<std::string, std::string> BatchTest::states(const std::string& output) const {
+  std::map<std::string, std::string> found;
+  const nlohmann::json told = status(output);
+  for (const auto& row : told["cases"]) found[row["case"]] = row["state"];
+  return found;
+}
+
+std::vector<nlohmann::json> BatchTest::events(const std::string& output, const std::string& name) const {
+  std::vector<nlohmann::json> found;
+  for (const auto& entry : fs::directory_iterator(folder_ / output / ".events")) {
+    std::ifstream file(entry.path());
+    for (std::string line; std::getline(file, line);) {
+      const auto event = nlohmann::json::parse(line);
+      if (event["event"] == name) found.push_back(event);
+    }
+  }
+  return found;
+}
+
 std::map<std::string, nlohmann::json> BatchTest::digests(const std::string& output) const {
   std::map<std::string, nlohmann::json> found;
   for (const auto& entry : fs::directory_iterator(folder_ / output)) {

@@ -21,6 +21,11 @@ class BatchTest : public AppTest {
   Ended run_batch(const std::string& output, const std::vector<std::string>& more = {}, const ChildOptions& options = {}) const;
   nlohmann::json status(const std::string& output, const std::vector<std::string>& more = {}) const;
 
+  /// Case -> state, as postrec batch status tells.
+  std::map<std::string, std::string> states(const std::string& output) const;
+  /// What the processes of a batch noted under this name.
+  std::vector<nlohmann::json> events(const std::string& output, const std::string& name) const;
+
   /// Case -> digests of its images, for every folder with a done.json.
   std::map<std::string, nlohmann::json> digests(const std::string& output) const;
   /// Everything below the output folder but plan, results, events and key: what an attempt leaves.

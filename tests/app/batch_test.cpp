@@ -1,14 +1,11 @@
-// postrec batch: plan, run, status, report; rows that fail, resuming by digest, shards, several processes, signals, a full disk, names of patients.
+// postrec batch: plan, run, status, report, submit; rows that fail, resuming by digest, shards, a full disk, names of patients.
 #include <sys/stat.h>
 
-#include <csignal>
 #include <fstream>
 #include <regex>
 #include <set>
 #include <sstream>
-#include <thread>
 
-#include "batch/batch_discovery.hpp"
 #include "batch/batch_slurm.hpp"
 #include "batch/batch_store.hpp"
 #include "batch/case_id.hpp"
@@ -35,57 +32,6 @@ void flip_a_byte(const fs::path& path) {
   const char byte = static_cast<char>(file.get() ^ 1);
   file.seekp(40);
   file.put(byte);
-}
-
-/// Case -> state.
-std::map<std::string, std::string> states(const nlohmann::json& status) {
-  std::map<std::string, std::string> found;
-  for (const auto& row : status["cases"]) found[row["case"]] = row["state"];
-  return found;
-}
-
-/// What the processes of a batch noted under this name.
-std::vector<nlohmann::json> events(const fs::path& output, const std::string& name) {
-  std::vector<nlohmann::json> found;
-  for (const auto& entry : fs::directory_iterator(output / ".events")) {
-    std::ifstream file(entry.path());
-    for (std::string line; std::getline(file, line);) {
-      const auto event = nlohmann::json::parse(line);
-      if (event["event"] == name) found.push_back(event);
-    }
-  }
-  return found;
-}
-
-std::vector<int> children_of(int pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children");
-  std::vector<int> children;
-  for (int child = 0; file >> child;) children.push_back(child);
-  return children;
-}
-
-/// Whether the signal is in a set of /proc/PID/status: SigCgt, those that the process catches, or ShdPnd, those that wait for it.
-bool has_signal(int pid, const std::string& set, int signal) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.rfind(set + ":", 0) == 0) return (std::stoull(line.substr(set.size() + 1), nullptr, 16) >> (signal - 1) & 1) != 0;
-  return false;
-}
-
-/// Whether a child of a batch has become a worker, which is another program, and has come so far that SIGTERM lets it stop at a checkpoint.
-bool would_stop(int worker) {
-  const std::string command = text_of("/proc/" + std::to_string(worker) + "/cmdline");
-  return command.find(std::string("\0case\0", 6)) != std::string::npos && has_signal(worker, "SigCgt", SIGTERM);
-}
-
-/// Looks every 2 ms, for a minute at most.
-template <class Condition>
-bool becomes_true(const Condition& condition) {
-  for (int i = 0; i < 30000; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return false;
 }
 
 class BatchRun : public BatchTest {};
@@ -128,6 +74,19 @@ TEST_F(BatchRun, PlanIsMadeOnceAndNeverChanged) {
   EXPECT_EQ(content("out/plan.jsonl"), first);
   expect_error(run_postrec(plan_words("out", {"--participant-label", "01"})), 73, {"plan with other cases", "another output folder"});
   EXPECT_EQ(content("out/plan.jsonl"), first);
+  expect_error(run_postrec({"batch", "run", path("in/sub-01"), path("out")}), 64, {"is not what this batch was planned for"});
+}
+
+// As apps/README.md says: results that a new plan confirms stay. With a key of the site there is no file but the plan that says whose folder it is.
+TEST_F(BatchRun, ARemovedPlanCanBeMadeAnew) {
+  make_bids(2);
+  write_text("key", std::string(64, 'a') + "\n");
+  plan("out", {"--site-key", path("key"), "--case", "sub-01_T1w"});
+  ASSERT_EQ(run_batch("out").code, 0);
+  fs::remove(folder_ / "out/plan.jsonl");
+  plan("out", {"--site-key", path("key")});
+  const Ended again = run_batch("out");
+  EXPECT_NE(again.out.find("1 cases done, 1 were done before"), std::string::npos) << again.out << again.err;
 }
 
 // It ties the ids to the names of the hospital.
@@ -251,30 +210,6 @@ TEST_F(BatchRun, ResumesByDigest) {
   EXPECT_TRUE(leftovers("out").empty()) << "what is done has not failed";
 }
 
-// When two processes made one case, the result of the first stays and the other must have the same images. Reports hold times.
-TEST_F(BatchRun, ImagesThatDifferAreAnError) {
-  const nlohmann::ordered_json identity = {{"case", "sub-01_T1w"}, {"seed", 7}};
-  const auto make = [&](const std::string& name, const std::string& image) {
-    fs::create_directories(folder_ / name);
-    write_text(name + "/mean.nii.gz", image);
-    write_text(name + "/report.txt", name);
-  task.environment = {"SLURM_ARRAY_TASK_ID=8", "SLURM_ARRAY_TASK_MIN=4", "SLURM_ARRAY_TASK_COUNT=3", "SLURM_ARRAY_TASK_STEP=2"};  // --array=4-8:2
-  ASSERT_EQ(run_batch("slurm", {}, task).code, 0);
-  EXPECT_EQ(digests("slurm").size(), 3u) << "the third of three shards has one case";
-  task.environment[0] = "SLURM_ARRAY_TASK_ID=7";
-  expect_error(run_batch("slurm", {}, task), 64, {"SLURM_ARRAY_TASK_ID 7"});
-    write_text(name + "/done.json", done_json(folder_ / name, identity).dump());
-  };
-  make("first", "an image");
-  publish_result(folder_ / "first", folder_ / "result", identity, false);
-  make("same", "an image");
-  publish_result(folder_ / "same", folder_ / "result", identity, false);
-  EXPECT_EQ(content("result/report.txt"), "first");
-  make("other", "another image");
-  test::expect_error(ErrorKind::kInternal, "two runs of one case gave different images", [&] { publish_result(folder_ / "other", folder_ / "result", identity, false); });
-  EXPECT_EQ(content("result/report.txt"), "first");
-}
-
 TEST_F(BatchRun, NeverTouchesWhatIsNotOurs) {
   make_bids(2);
   plan("out");
@@ -282,7 +217,7 @@ TEST_F(BatchRun, NeverTouchesWhatIsNotOurs) {
   write_text("out/sub-01_T1w/thesis.txt", "ten years");
   EXPECT_EQ(run_batch("out", {"--on-existing", "overwrite"}).code, 8);
   EXPECT_EQ(content("out/sub-01_T1w/thesis.txt"), "ten years");
-  EXPECT_EQ(states(status("out")), (std::map<std::string, std::string>{{"sub-01_T1w", "failed"}, {"sub-02_T1w", "done"}}));
+  EXPECT_EQ(states("out"), (std::map<std::string, std::string>{{"sub-01_T1w", "failed"}, {"sub-02_T1w", "done"}}));
 }
 
 TEST_F(BatchRun, AnInputThatChangedIsARow) {
@@ -323,94 +258,31 @@ TEST_F(BatchRun, ShardsPartition) {
   task.environment = {"SLURM_ARRAY_TASK_ID=4", "SLURM_ARRAY_TASK_MIN=4", "SLURM_ARRAY_TASK_COUNT=3"};
   ASSERT_EQ(run_batch("slurm", {}, task).code, 0);
   EXPECT_EQ(digests("slurm").size(), 2u);
+  task.environment = {"SLURM_ARRAY_TASK_ID=8", "SLURM_ARRAY_TASK_MIN=4", "SLURM_ARRAY_TASK_COUNT=3", "SLURM_ARRAY_TASK_STEP=2"};  // --array=4-8:2
+  ASSERT_EQ(run_batch("slurm", {}, task).code, 0);
+  EXPECT_EQ(digests("slurm").size(), 3u) << "the third of three shards has one case";
+  task.environment[0] = "SLURM_ARRAY_TASK_ID=7";
+  expect_error(run_batch("slurm", {}, task), 64, {"SLURM_ARRAY_TASK_ID 7"});
   expect_error(run_batch("slurm", {"--shard", "4/3"}), 64, {"--shard 4/3"});
   expect_error(run_batch("slurm", {"--shard", "x"}), 64, {"--shard x"});
 }
 
-TEST_F(BatchRun, TwoProcessesDoNoHarm) {
-  make_bids(4);
-  plan("alone");
-  ASSERT_EQ(run_batch("alone").code, 0);
-  plan("both");
-  const int one = start_postrec({"batch", "run", path("both"), "--jobs", "2"}), two = start_postrec({"batch", "run", path("both"), "--jobs", "2"});
-  EXPECT_EQ(wait_for(one), 0);
-  EXPECT_EQ(wait_for(two), 0);
-  EXPECT_EQ(digests("both"), digests("alone"));
-  EXPECT_TRUE(leftovers("both").empty());
-}
-
-// A checkpoint that is damaged meanwhile shows that the rerun does read it, and costs no case.
-TEST_F(BatchRun, SigtermEndsWith75AndARerunGoesOn) {
-  make_bids(2);
-  for (const char* output : {"whole", "out"}) {  // many levels, so that the signal meets cases at work
-    auto words = plan_words(output);
-    *std::find(words.begin(), words.end(), "3") = "1500";
-    ASSERT_EQ(run_postrec(words).code, 0);
-  }
-  ASSERT_EQ(run_batch("whole").code, 0);
-  const int pid = start_postrec({"batch", "run", path("out"), "--jobs", "2"});
-  std::set<int> held;                          // until they have the signal: no machine is too fast for that
-  EXPECT_TRUE(becomes_true([&] {
-    for (const int worker : children_of(pid))
-      if (would_stop(worker) && kill(worker, SIGSTOP) == 0) held.insert(worker);
-    return held.size() == 2;
-  }));
-  EXPECT_EQ(states(status("out")), (std::map<std::string, std::string>{{"sub-01_T1w", "running"}, {"sub-02_T1w", "running"}}));
-  kill(pid, SIGTERM);
-  for (const int worker : held) {
-    EXPECT_TRUE(becomes_true([&] { return has_signal(worker, "ShdPnd", SIGTERM); }));
-    kill(worker, SIGCONT);
-  }
-  EXPECT_EQ(wait_for(pid), 75);
-  EXPECT_EQ(states(status("out")), (std::map<std::string, std::string>{{"sub-01_T1w", "stopped"}, {"sub-02_T1w", "stopped"}}));
-  EXPECT_TRUE(digests("out").empty());
-
-  for (const auto& attempt : fs::directory_iterator(folder_ / "out/.work/sub-01_T1w")) {
-    const fs::path checkpoint = attempt.path() / "result.checkpoint/slice_0.safetensors";
-    if (attempt.is_directory()) fs::resize_file(checkpoint, fs::file_size(checkpoint) / 2);
-  }
-  EXPECT_EQ(run_batch("out").code, 0);
-  int resumed = 0;
-  for (const auto& start : events(folder_ / "out", "start")) resumed += start["resumed"].get<bool>();
-  EXPECT_EQ(resumed, 2);
-  const auto again = events(folder_ / "out", "again");
-  ASSERT_EQ(again.size(), 1u);
-  EXPECT_EQ(again[0]["case"], "sub-01_T1w");
-  EXPECT_NE(again[0]["reason"].get<std::string>().find("slice_0.safetensors' is not a readable safetensors file"), std::string::npos) << again[0];
-  EXPECT_EQ(digests("out"), digests("whole"));
-  EXPECT_TRUE(leftovers("out").empty());
-}
-
-TEST_F(BatchRun, KilledWorkerCostsOneCase) {
-  make_bids(3);
-  plan("out");
-  bool killed = false;
-  // The first worker is the only child of the batch.
-  const int pid = start_postrec({"batch", "run", path("out"), "--jobs", "1"});
-  for (int i = 0; i < 1000 && !killed; ++i) {
-    const auto children = children_of(pid);
-    killed = !children.empty() && kill(children.front(), SIGSEGV) == 0;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  ASSERT_TRUE(killed);
-  EXPECT_EQ(wait_for(pid), 8);
-  const auto table = status("out");
-  EXPECT_EQ(table["all"]["done"], 2) << table;
-  EXPECT_NE(table.dump().find("SIGSEGV"), std::string::npos) << table;
-  EXPECT_EQ(run_batch("out").code, 0);
-// What the user says comes last, because Slurm goes by the last; the report is one job, of whatever kind the array is.
-TEST(SlurmScript, OptionsOfTheUser) {
-  const SlurmRequest request = {"/opt/postrec", "/data/out", 20, {"--array=%5", "--signal=B:TERM@600", "--no-requeue", "-p long"}};
-  EXPECT_EQ(slurm_array_script(request),
-            "#!/bin/sh\n#SBATCH --job-name=postrec\n#SBATCH --output=/data/out/.events/slurm-%A_%a.log\n#SBATCH --array=1-20%5\n#SBATCH --requeue\n#SBATCH --open-mode=append\n"
-            "#SBATCH --signal=B:TERM@120\n#SBATCH --signal=B:TERM@600\n#SBATCH --no-requeue\n#SBATCH -p long\nexec '/opt/postrec' batch run '/data/out' --shard \"$SLURM_ARRAY_TASK_ID/20\"\n");
-  EXPECT_EQ(slurm_report_script(request),
-            "#!/bin/sh\n#SBATCH --job-name=postrec-report\n#SBATCH --output=/data/out/.events/slurm-%j.log\n#SBATCH -p long\nexec '/opt/postrec' batch report '/data/out'\n");
-  for (const char* other : {"--array=1-20%5", "--array 3", "-a 1-3", "-a1-3", "--array", "--array=%0"})
-    test::expect_error(ErrorKind::kUsage, other, [&] { slurm_array_script({"/opt/postrec", "/data/out", 20, {other}}); });
-}
-
-  EXPECT_EQ(status("out")["all"]["done"], 3);
+// The noise is said to be a tenth of what it is: no sample can be right, and who looks at the batch alone must see that.
+TEST_F(BatchRun, AnUncertaintyThatIsWithheldIsSeen) {
+  fs::create_directories(folder_ / "in");
+  ASSERT_EQ(run_postrec({"simulate", path("mr.nii.gz"), "--slice", "1", "--operator", "mri-fourier", "--simulate-coils", "2", "--set", "mask-pattern=equispaced", "--set", "acceleration=2", "--noise",
+                         "0.1", "--output", path("in/m")})
+                .code,
+            0);
+  auto measurement = nlohmann::json::parse(content("in/m/measurement.json"));
+  measurement["sigma_y"] = 0.1 * measurement["sigma_y"].get<double>();
+  write_text("in/m/measurement.json", measurement.dump());
+  ASSERT_EQ(run_postrec({"batch", "plan", path("in"), path("out"), "--prior", path("mr.safetensors"), "--samples", "2", "--steps", "3"}).code, 0);
+  const Ended ended = run_batch("out");
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_TRUE(std::regex_search(ended.err, std::regex("warning: case [0-9a-f]{16}: [^\n]*withheld"))) << ended.err;
+  EXPECT_EQ(run_postrec({"batch", "report", path("out")}).code, 0);
+  EXPECT_NE(content("out/index.html").find("uncertainty withheld"), std::string::npos);
 }
 
 // No name from below the input folder leaves the plan: not in results, logs, messages or failures.
@@ -524,6 +396,18 @@ TEST(SlurmScript, EndsInExec) {
             "#!/bin/sh\n#SBATCH --job-name=postrec\n#SBATCH --output=/data/out/.events/slurm-%A_%a.log\n#SBATCH --array=1-4\n#SBATCH --requeue\n"
             "#SBATCH --open-mode=append\n#SBATCH --signal=B:TERM@120\n#SBATCH --time=1:00:00\nexec '/opt/o'\\''k/postrec' batch run '/data/out' --shard \"$SLURM_ARRAY_TASK_ID/4\"\n");
   for (const char* bad : {"/data/o t", "/data/%j", "/data/a\nb"}) EXPECT_THROW(slurm_array_script({"/opt/postrec", bad, 1, {}}), Error) << bad;
+}
+
+// What the user says comes last, because Slurm goes by the last; the report is one job, of whatever kind the array is.
+TEST(SlurmScript, OptionsOfTheUser) {
+  const SlurmRequest request = {"/opt/postrec", "/data/out", 20, {"--array=%5", "--signal=B:TERM@600", "--no-requeue", "-p long"}};
+  EXPECT_EQ(slurm_array_script(request),
+            "#!/bin/sh\n#SBATCH --job-name=postrec\n#SBATCH --output=/data/out/.events/slurm-%A_%a.log\n#SBATCH --array=1-20%5\n#SBATCH --requeue\n#SBATCH --open-mode=append\n"
+            "#SBATCH --signal=B:TERM@120\n#SBATCH --signal=B:TERM@600\n#SBATCH --no-requeue\n#SBATCH -p long\nexec '/opt/postrec' batch run '/data/out' --shard \"$SLURM_ARRAY_TASK_ID/20\"\n");
+  EXPECT_EQ(slurm_report_script(request),
+            "#!/bin/sh\n#SBATCH --job-name=postrec-report\n#SBATCH --output=/data/out/.events/slurm-%j.log\n#SBATCH -p long\nexec '/opt/postrec' batch report '/data/out'\n");
+  for (const char* other : {"--array=1-20%5", "--array 3", "-a 1-3", "-a1-3", "--array", "--array=%0"})
+    test::expect_error(ErrorKind::kUsage, other, [&] { slurm_array_script({"/opt/postrec", "/data/out", 20, {other}}); });
 }
 
 }  // namespace
