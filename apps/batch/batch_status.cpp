@@ -155,7 +155,7 @@ BatchIndex batch_index(const ordered_json& summary, const BatchFolders& folders)
     BatchIndexRow& shown = index.rows.emplace_back();
     shown.case_id = id;
     shown.state = row["state"];
-    shown.reason = row.value("reason", "");
+    shown.reason = row.value("uncertainty_withheld", false) ? "uncertainty withheld: see the report" : row.value("reason", "");
     const bool done = shown.state == state_name(CaseState::kDone);
     const auto link = [&](const char* title, const fs::path& file) {
       if (fs::exists(file)) shown.links.emplace_back(title, file.lexically_relative(folders.output));

@@ -98,7 +98,8 @@ fs::path batch_folder(const std::string& name) {
   const fs::path output = fs::absolute(name).lexically_normal();
   std::error_code failure;
   if (fs::exists(output, failure) && !fs::is_directory(output, failure)) throw Error(ErrorKind::kCannotCreate, quoted_path(output) + " is a file", "give a folder");
-  const bool ours = fs::exists(BatchPlan::file_in(output)) || fs::exists(output / "site.key");
+  const BatchFolders folders{output};
+  const bool ours = fs::exists(BatchPlan::file_in(output)) || fs::exists(output / "site.key") || fs::is_directory(folders.events(), failure) || fs::is_directory(folders.all_work(), failure);
   if (fs::exists(output, failure) && !fs::is_empty(output, failure) && !ours)
     throw Error(ErrorKind::kCannotCreate, quoted_path(output) + " holds other things than a batch", "give a new or an empty folder");
   return output.has_filename() ? output : output.parent_path();
@@ -219,7 +220,8 @@ OpenBatch open_batch(const CommandOptions& options) {
   if (options.operands().size() < 2) return batch;
   std::error_code failure;
   const fs::path input = fs::canonical(options.operands().front(), failure);
-  if (failure || (input != batch.plan.input && input.parent_path() != batch.plan.input))
+  const bool in_root = !fs::is_directory(input, failure) && input.parent_path() == batch.plan.input;  // a list, or the one scan
+  if (failure || (input != batch.plan.input && !in_root))
     throw Error(ErrorKind::kUsage, quoted_path(options.operands().front()) + " is not what this batch was planned for", "leave IN out: the plan knows it");
   return batch;
 }
