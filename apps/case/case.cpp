@@ -270,12 +270,13 @@ Acquired read_acquired(const CaseOptions& options) {
     return {{std::move(raw.measurement), std::move(raw.weights), std::move(raw.sigma_y_source), std::move(raw.notes)}, std::move(raw.whitening), std::move(raw.coils)};
   }
   ProjectionOptions projections = options.projections;
-  if (!options.noise_model.blank_scan.empty()) projections.flux = read_photons(options.noise_model.blank_scan);
-  if (!options.noise_model.background.empty()) projections.background = read_photons(options.noise_model.background);
+  if (!options.noise_model.blank_scan.empty()) projections.flux = read_blank_scan(options.noise_model.blank_scan);
+  if (!options.noise_model.background.empty()) projections.background = read_background(options.noise_model.background);
+  if (options.noise_model.kind == NoiseKind::kWeighted && !options.noise_model.weights.empty()) projections.weights = read_weights(options.noise_model.weights);
   ReadMeasurement read = read_acquisition(options.input, projections, options.scratch);
   if (says_projections(options) && !read.projections && !read.around_isocentre)
     throw Error(ErrorKind::kUsage, "--mid-plane is given, but '" + options.input.string() + "' is no projection stack", "leave it out, or give --geometry");
-  if (options.sigma_y) read.weights = at::Tensor();  // of CT; who says sigma_y means all rays
+  if (options.sigma_y && options.noise_model.weights.empty()) read.weights = at::Tensor();  // of CT; who says sigma_y means all rays
   return {std::move(read), nullptr, {}};
 }
 
@@ -289,8 +290,10 @@ NoiseModel acquired_noise(const CaseOptions& options, const ReadMeasurement& rea
   }
   if (options.noise_model.kind == NoiseKind::kPoisson && measurement.sigma_y > 0)
     throw Error(ErrorKind::kUsage, "--noise-model poisson is given, but the measurement says sigma_y " + std::to_string(measurement.sigma_y), "photon counts have none: it holds line integrals, or should not say it");
-  const bool weighted = read.weights.defined() && !knows_noise(options.noise_model) && (measurement.sigma_y > 0 || options.sigma_y);
-  return weighted ? NoiseModel(read.weights) : NoiseModel(options.noise_model, n_slices);
+  const NoiseModel said(options.noise_model, n_slices);
+  const bool of_file = read.weights.defined() && !knows_noise(options.noise_model) && (measurement.sigma_y > 0 || options.sigma_y);
+  const bool laid_out = read.projections && read.weights.defined();  // the user's, which the reader has brought into the layout of y
+  return of_file || laid_out ? NoiseModel(read.weights) : said;
 }
 
 /// A covariance is that of one measurement; of so many to a sample it is smaller. Unequal numbers it cannot say.
@@ -338,6 +341,17 @@ double acquired_intensity(PluginRegistry& registry, const OperatorType& type, co
 /// Several coils without sens-maps: estimates them.
 void find_sensitivity_maps(const OperatorType& type, const std::vector<std::int64_t>& slices, Case& result) {
   Measurement& measurement = result.measurement;
+/// Numbers of photons are not negative.
+void require_not_negative(const Measurement& measurement, const NoiseModel& noise, const std::filesystem::path& input) {
+  if (noise.kind() != NoiseKind::kPoisson || measurement.y.is_complex()) return;
+  const auto [least, place] = measurement.y.flatten().min(0);
+  if (!(least.item<double>() < 0.0)) return;
+  std::int64_t rest = place.item<std::int64_t>();
+  std::string index;
+  for (std::int64_t axis = measurement.y.dim() - 1; axis >= 0; rest /= measurement.y.size(axis), --axis) index = std::to_string(rest % measurement.y.size(axis)) + (index.empty() ? "" : ", ") + index;
+  throw Error(ErrorKind::kBadData, quoted_path(input) + " holds " + std::to_string(least.item<double>()) + " photons at [" + index + "] (slice, view, detector; from 0)", "counts are 0 and above; line integrals need no --noise-model poisson");
+}
+
   if (!lacks_maps(type, measurement)) return;
   EstimatedMaps estimated = estimate_sensitivity_maps(measurement.y, slices, result.scratch);
   measurement.parameters.set("sens-maps", std::move(estimated.maps));
@@ -426,8 +440,10 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   result.noise = acquired_noise(options, raw, measurement);
   require_line_integrals(measurement, result.noise);
   if (raw.weights.defined() && !options.noise_model.covariance.empty()) account_for_averages(raw.weights, result);
-  if (const auto n_dead = result.noise.leave_out_dead_detectors(measurement.y))
-    result.notes.push_back(std::to_string(n_dead) + " detector element(s) count no photon above the background in any view and are left out");
+  require_not_negative(measurement, result.noise, options.input);
+  const DeadRays dead = result.noise.leave_out_dead_rays(measurement.y);
+  if (dead.elements > 0) result.notes.push_back(std::to_string(dead.elements) + " detector element(s) count no photon above the background in any view and are left out");
+  if (dead.views > 0) result.notes.push_back(std::to_string(dead.views) + " view(s) count no photon above the background in any element and are left out");
   for (const auto& note : result.noise.notes()) result.notes.push_back(note);
   take_given_maps(options, raw, result);
   fill_from_measurement(measurement.parameters, type, measurement.y);

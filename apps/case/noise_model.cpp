@@ -10,6 +10,7 @@
 #include "case/long_axes.hpp"
 #include "case/seeds.hpp"
 #include "case/simulation.hpp"
+#include "case/unmeasured_rays.hpp"
 #include "cli/number_text.hpp"
 #include "postrec/data/tensor_file.hpp"
 #include "postrec/poisson_transmission.hpp"
@@ -27,6 +28,23 @@ at::Tensor read_real(const std::filesystem::path& path) {
   if (at::imag(values).abs().max().item<double>() > 0.0)
     throw Error(ErrorKind::kBadData, "'" + path.string() + "' holds complex numbers", "these must be real");
   return at::real(values).contiguous();
+}
+
+at::Tensor read_photons(const std::string& number_or_file) {
+  const auto number = number_of_text(number_or_file);
+  return number ? at::full({1}, *number, at::kFloat) : read_real(number_or_file);
+}
+
+void require_flux(const at::Tensor& photons, const std::string& name) {
+  if (!(photons.max().item<double>() > 0.0)) throw Error(ErrorKind::kUsage, name + " has no photons", "photons without an object: above 0");
+}
+
+void require_not_negative(const at::Tensor& photons, const std::string& name) {
+  if (!(photons.min().item<double>() >= 0.0)) throw Error(ErrorKind::kUsage, name + " is below 0 somewhere", "it cannot be below 0");
+}
+
+void require_expansions(int n) {
+  if (n < 0 || n > 100) throw Error(ErrorKind::kUsage, "--expansions is " + std::to_string(n), "it must be 0 to 100");
 }
 
 at::Tensor read_square(const std::filesystem::path& path) {
@@ -71,10 +89,19 @@ SamplerOptions small_run(const SamplerOptions& options, int round, int n_rounds)
 
 }  // namespace
 
-at::Tensor read_photons(const std::string& number_or_file) {
-  const auto number = number_of_text(number_or_file);
-  return number ? at::full({1}, *number, at::kFloat) : read_real(number_or_file);
+at::Tensor read_blank_scan(const std::string& number_or_file) {
+  const at::Tensor photons = read_photons(number_or_file);
+  require_flux(photons, "--blank-scan " + number_or_file);
+  return photons;
 }
+
+at::Tensor read_background(const std::string& number_or_file) {
+  const at::Tensor photons = read_photons(number_or_file);
+  require_not_negative(photons, "--background " + number_or_file);
+  return photons;
+}
+
+at::Tensor read_weights(const std::filesystem::path& file) { return read_real(file); }
 
 at::Tensor SliceNoise::simulate(const Operator& op, const at::Tensor& x, double sigma_y, std::uint64_t seed) const {
   const at::Tensor clean = op.forward(x.unsqueeze(0)).squeeze(0);
@@ -86,7 +113,9 @@ at::Tensor SliceNoise::simulate(const Operator& op, const at::Tensor& x, double 
 }
 
 at::Tensor SliceNoise::linear_data(const at::Tensor& y) const {
-  return blank_scan_.defined() ? PoissonTransmission(y, blank_scan_.to(y.device()), background_.to(y.device())).line_integrals() : y;
+  const at::Tensor linear = blank_scan_.defined() ? PoissonTransmission(y, blank_scan_.to(y.device()), background_.to(y.device())).line_integrals() : y;
+  const bool is_sinogram = linear.dim() == 2 && !linear.is_complex();
+  return measured_.defined() && is_sinogram ? fill_unmeasured_rays(linear, measured_) : linear;
 }
 
 FoundLikelihood SliceNoise::likelihood(const std::shared_ptr<const Operator>& op, const at::Tensor& y, double sigma_y, double scale,
@@ -119,8 +148,7 @@ NoiseModel::NoiseModel(const NoiseOptions& options, std::int64_t n_slices) : opt
   require_option(!options.blank_scan.empty(), poisson, "blank-scan", "poisson");
   if (!poisson) require_option(!options.background.empty(), false, "background", "poisson");
   if (kind() != NoiseKind::kGaussian) require_option(!options.covariance.empty(), false, "noise-covariance", "gaussian");
-  if (options.expansions < 0 || options.expansions > 100)
-    throw Error(ErrorKind::kUsage, "--expansions is " + std::to_string(options.expansions), "it must be 0 to 100");
+  require_expansions(options.expansions);
 
   if (!options.covariance.empty()) {
     // As every whitening in here it leaves noise of sigma_y, not of 1.
@@ -128,11 +156,10 @@ NoiseModel::NoiseModel(const NoiseOptions& options, std::int64_t n_slices) : opt
     coils_sigma_y_ = CoilWhitening(covariance).sigma_y();
     coils_ = std::make_shared<CoilWhitening>(covariance / (coils_sigma_y_ * coils_sigma_y_));
   }
-  if (weighted) weights_ = read_real(options.weights);
+  if (weighted) weights_ = read_weights(options.weights);
   if (!poisson) return;
-  blank_scan_ = read_photons(options.blank_scan);
-  background_ = options.background.empty() ? at::zeros({1}) : read_photons(options.background);
-  require_photons();
+  blank_scan_ = read_blank_scan(options.blank_scan);
+  background_ = options.background.empty() ? at::zeros({1}) : read_background(options.background);
 }
 
 void NoiseModel::divide_covariance(double n) { coils_sigma_y_ /= std::sqrt(n); }
@@ -144,34 +171,33 @@ NoiseModel::NoiseModel(const PhotonCounts& counts, const NoiseOptions& options, 
   options_.kind = NoiseKind::kPoisson;
   require_option(!options.weights.empty(), false, "weights", "weighted");
   require_option(!options.covariance.empty(), false, "noise-covariance", "gaussian");
-  blank_scan_ = options.blank_scan.empty() ? counts.flux : read_photons(options.blank_scan);
-  background_ = options.background.empty() ? counts.background : read_photons(options.background);
-  require_photons();
-}
-
-void NoiseModel::require_photons() const {
-  if (options_.expansions < 0 || options_.expansions > 100) throw Error(ErrorKind::kUsage, "--expansions is " + std::to_string(options_.expansions), "it must be 0 to 100");
-  if (!(blank_scan_.max().item<double>() > 0.0)) throw Error(ErrorKind::kUsage, flux_name() + " has no photons", "photons without an object: above 0");
-  if (!(background_.min().item<double>() >= 0.0)) throw Error(ErrorKind::kUsage, background_name() + " is below 0 somewhere", "it cannot be below 0");
+  require_expansions(options.expansions);
+  blank_scan_ = options.blank_scan.empty() ? counts.flux : read_blank_scan(options.blank_scan);
+  background_ = options.background.empty() ? counts.background : read_background(options.background);
+  require_flux(blank_scan_, flux_name());
+  require_not_negative(background_, background_name());
 }
 
 std::string NoiseModel::flux_name() const { return options_.blank_scan.empty() ? "the flux of the measurement" : "--blank-scan " + options_.blank_scan; }
 
 std::string NoiseModel::background_name() const { return options_.background.empty() ? "the background of the measurement" : "--background " + options_.background; }
 
-std::int64_t NoiseModel::leave_out_dead_detectors(const at::Tensor& y) {
-  if (kind() != NoiseKind::kPoisson || y.dim() != 3 || y.is_complex()) return 0;
+DeadRays NoiseModel::leave_out_dead_rays(const at::Tensor& y) {
+  if (kind() != NoiseKind::kPoisson || y.dim() != 3 || y.is_complex()) return {};
   const TensorSpec one = {{y.size(1), y.size(2)}, at::kFloat};
   std::vector<at::Tensor> flux;
-  std::int64_t n_dead = 0;
+  DeadRays dead;
   for (std::int64_t slice = 0; slice < y.size(0); ++slice) {
-    const at::Tensor blank = of_slice(blank_scan_, slice, one, flux_name());
-    const at::Tensor dead = (y[slice] <= of_slice(background_, slice, one, background_name())).all(0) & blank.gt(0).any(0);
-    n_dead += dead.sum().item<std::int64_t>();
-    flux.push_back(blank.masked_fill(dead, 0.0));
+    const at::Tensor blank = of_slice(blank_scan_, slice, one, flux_name()), dark = y[slice] <= of_slice(background_, slice, one, background_name());
+    if ((dark | blank.eq(0)).all().item<bool>())
+      throw Error(ErrorKind::kBadData, "no ray of slice " + std::to_string(slice) + " counts a photon above the background", "the blank scan and the background are numbers of photons, as the counts are");
+    const at::Tensor elements = dark.all(0) & blank.gt(0).any(0), views = dark.all(1) & blank.gt(0).any(1);
+    dead.elements += elements.sum().item<std::int64_t>();
+    dead.views += views.sum().item<std::int64_t>();
+    flux.push_back(blank.masked_fill(elements.unsqueeze(0) | views.unsqueeze(1), 0.0));
   }
-  if (n_dead > 0) blank_scan_ = at::stack(flux);
-  return n_dead;
+  if (dead.elements + dead.views > 0) blank_scan_ = at::stack(flux);
+  return dead;
 }
 
 std::optional<PhotonCounts> NoiseModel::counts(const std::vector<std::int64_t>& numbers, const TensorSpec& codomain) const {
@@ -206,7 +232,7 @@ at::Tensor NoiseModel::of_slice(const at::Tensor& values, std::int64_t number, c
 }
 
 SliceNoise NoiseModel::slice(std::int64_t number, const TensorSpec& codomain) const {
-  if (kind() == NoiseKind::kWeighted) return SliceNoise(std::make_shared<EntryWeights>(of_slice(weights_, number, codomain, "--weights")));
+  if (kind() == NoiseKind::kWeighted) return SliceNoise(of_slice(weights_, number, codomain, "--weights"));
   if (kind() == NoiseKind::kPoisson) {
     if (codomain.dtype != at::kFloat)
       throw Error(ErrorKind::kConfiguration, "--noise-model poisson is given, but the operator measures complex numbers", "photon counts are real");

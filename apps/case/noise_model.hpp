@@ -47,14 +47,16 @@ class SliceNoise {
   /// White noise.
   SliceNoise() = default;
   explicit SliceNoise(std::shared_ptr<const Whitening> whitening) : whitening_(std::move(whitening)) {}
+  /// float32 [codomain]; where a weight is 0 nothing was measured.
+  explicit SliceNoise(const at::Tensor& weights) : whitening_(std::make_shared<EntryWeights>(weights)), measured_(weights.gt(0)) {}
   /// Photon counts: float32 [codomain] each.
   SliceNoise(at::Tensor blank_scan, at::Tensor background, int expansions)
-      : blank_scan_(std::move(blank_scan)), background_(std::move(background)), expansions_(expansions) {}
+      : measured_(blank_scan.gt(0)), blank_scan_(std::move(blank_scan)), background_(std::move(background)), expansions_(expansions) {}
 
   /// What is measured of x; `seed` names the noise.
   at::Tensor simulate(const Operator& op, const at::Tensor& x, double sigma_y, std::uint64_t seed) const;
 
-  /// What A x is to be compared with: y itself, or the line integrals of counts.
+  /// What A x is to be compared with: y itself, or the line integrals of counts. Rays that were not measured lie between their neighbours (fill_unmeasured_rays).
   at::Tensor linear_data(const at::Tensor& y) const;
 
   /// The likelihood of images in units of `scale`. For counts, 8 samples are drawn and the parabolas taken anew around them, `expansions`
@@ -67,12 +69,22 @@ class SliceNoise {
                                    const SamplerOptions& options, Observer& observer) const;
 
   std::shared_ptr<const Whitening> whitening_;  ///< null: white
+  at::Tensor measured_;                         ///< bool [codomain]; undefined: all
   at::Tensor blank_scan_, background_;          ///< undefined: no counts
   int expansions_ = 0;
 };
 
-/// A number of photons for all, or those of a file (read_tensor), which must be real. Throws Error: what read_tensor throws.
-at::Tensor read_photons(const std::string& number_or_file);
+/// --blank-scan and --background: a number of photons for all, or those of a file (read_tensor), which must be real. Throws Error: what read_tensor throws, kUsage (none, or fewer than none).
+at::Tensor read_blank_scan(const std::string& number_or_file);
+at::Tensor read_background(const std::string& number_or_file);
+
+/// --weights: real numbers of a file. Throws Error: what read_tensor throws, kBadData.
+at::Tensor read_weights(const std::filesystem::path& file);
+
+/// What leave_out_dead_rays() left out, over all slices.
+struct DeadRays {
+  std::int64_t elements = 0, views = 0;
+};
 
 /// The noise of a measurement, its files read.
 class NoiseModel {
@@ -91,9 +103,9 @@ class NoiseModel {
   /// Nothing but sigma_y says how noisy each entry is.
   bool is_white() const { return kind() == NoiseKind::kGaussian && !coils_; }
 
-  /// Leaves out detector elements of photon counts y [slice, view, detector] that count nothing above the background in any view of a slice: they are dead, and not behind
-  /// something dense. Returns how many, over all slices.
-  std::int64_t leave_out_dead_detectors(const at::Tensor& y);
+  /// Leaves out detector elements of photon counts y [slice, view, detector] that count nothing above the background in any view of a slice, and views in which no element does: they are dead, and
+  /// not behind something dense. Throws Error(kBadData) for a slice of which nothing is left.
+  DeadRays leave_out_dead_rays(const at::Tensor& y);
 
   /// Takes the covariance for that of one of the `n` measurements whose means the samples are.
   void divide_covariance(double n);
@@ -112,7 +124,6 @@ class NoiseModel {
   std::vector<std::string> notes() const;
 
  private:
-  void require_photons() const;
   std::string flux_name() const;       ///< as messages call it
   std::string background_name() const;
   at::Tensor of_slice(const at::Tensor& values, std::int64_t number, const TensorSpec& codomain, const std::string& name) const;

@@ -15,7 +15,7 @@ void add_noise_options(CommandOptions& options) {
   options.add_topic("noise", "the noise model", kFiles)                                                                                                                     //
       ("noise-model", po::value<std::string>()->default_value("auto")->value_name("KIND"), "gaussian, weighted, or poisson (photon counts of CT); auto: what the measurement says, else gaussian")                      //
       ("noise-covariance", po::value<std::string>()->value_name("FILE"), "gaussian: of the coils, E[n n^H] of the complex noise of one average, [coil, coil]")                             //
-      ("weights", po::value<std::string>()->value_name("FILE"), "weighted: the variance of an entry is sigma-y^2 / weight (sigma-y: 1 unless given); weight 0: not measured")  //
+      ("weights", po::value<std::string>()->value_name("FILE"), "weighted: the variance of an entry is sigma-y^2 / weight (sigma-y: 1 unless given); 0: not measured; laid out as the measurement")  //
       ("blank-scan", po::value<std::string>()->value_name("X|FILE"), "poisson: photons without an object")                                                                  //
       ("background", po::value<std::string>()->value_name("X|FILE"), "poisson: photons besides (scatter, dark current); none unless given")                                 //
       ("expansions", po::value<int>()->default_value(2)->value_name("N"), "poisson: how often the likelihood is expanded anew around 8 samples");

@@ -130,7 +130,7 @@ using Layout = std::function<at::Tensor(const at::Tensor&)>;
 
 /// `values` of the user in the layout of y.
 at::Tensor laid_out(at::Tensor values, const Stack& stack, const Layout& layout, const std::string& name) {
-  if (!values.defined()) return at::zeros({1});
+  if (!values.defined()) return at::zeros({1});  // no background
   if (values.numel() == 1) return values.reshape({1});
   if (values.dim() == 4 && values.size(1) == 1) values = values.squeeze(1);
   const std::int64_t n = stack.n_projections(), rows = stack.n_rows(), columns = stack.n_columns();
@@ -208,6 +208,7 @@ ReadMeasurement read_projection_stack(const std::filesystem::path& path, const P
 void place_around_isocentre(Measurement& measurement) {
   const Parameters& parameters = measurement.parameters;
   const double pixel = parameters.real("pixel-mm");
+  if (options.weights.defined()) read.weights = laid_out(options.weights, stack, layout, "weights").expand(measurement.y.sizes()).contiguous();
   ImageGeometry& geometry = measurement.geometry;
   geometry.spacing_mm[0] = geometry.spacing_mm[1] = pixel;
   const double right = 0.5 * static_cast<double>(parameters.integer("width") - 1) * pixel, down = 0.5 * static_cast<double>(parameters.integer("height") - 1) * pixel;

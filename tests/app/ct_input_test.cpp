@@ -120,6 +120,46 @@ TEST_F(CtInput, RowsOfAParallelBeamAreSlicesAndAMeasurementFolderSaysItAll) {
   expect_water_disc("out/mean.nii.gz", 1, {kX, 1.0, kZ}, kRadius);
 }
 
+// A bad row and a bad view are told by weights that lie as the file of the projections does.
+TEST_F(CtInput, WeightsOfAStackLieAsItDoes) {
+  write_geometry(/*parallel=*/true);
+  at::Tensor stack = line_integrals(true, 2) + 0.003 * RandomStreams(3, 0, 1).normal(0, {kViews, 2, kColumns}, at::kFloat)[0], weights = at::ones_like(stack);
+  stack.select(1, 1).fill_(0.3);
+  weights.select(1, 1).fill_(1e-6);
+  stack[9].fill_(0.4);
+  weights[9].fill_(0.0);
+  write_stack("stack.nii.gz", stack);
+  write_stack("weights.nii.gz", weights);
+  const Ended ended = reconstruct("stack.nii.gz", "out", {"--geometry", path("geometry.xml"), "--sigma-y", "0.003", "--noise-model", "weighted", "--weights", path("weights.nii.gz")});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  expect_water_disc("out/mean.nii.gz", 0, {kX, -1.0, kZ}, kRadius);
+  const auto run = run_json("out");
+  EXPECT_LT(run["slices"][0]["reduced_chi2"][0].get<double>(), 5.0);  // a smooth prior leaves the disc's edge; a trusted bad view would leave (0.4 / 0.003)^2 / 48 = 370
+  EXPECT_LT(run["slices"][1]["reduced_chi2"][0].get<double>(), 0.5);
+  // The view without weight lies between its neighbours in the direct reconstruction.
+  EXPECT_LT((read_scan(path("out/pseudo_inverse.nii.gz")).image.pixels[0] - read_scan(path("out/mean.nii.gz")).image.pixels[0]).abs().max().item<double>(), 500.0);
+}
+
+// The two ways to give a displaced detector have images of one size: as wide as it sees in a turn.
+TEST_F(CtInput, ADisplacedDetectorSeesAsFarBareAsWithAGeometry) {
+  write_geometry(/*parallel=*/true);
+  at::Tensor stack = line_integrals(true, 1);
+  write_stack("stack.nii.gz", stack);
+  Image sinogram{stack.permute({1, 0, 2}).unsqueeze(1), {}, IntensityUnit::kArbitrary};
+  sinogram.geometry.spacing_mm = {kColumnMm, 1.0, 2.0};
+  write_nifti(path("sinogram.nii.gz"), sinogram);
+  const std::vector<std::string> bare = {"--operator", "ct-radon", "--unit", "hu", "--sigma-y", "0.003"};
+  ASSERT_EQ(reconstruct("stack.nii.gz", "stack", {"--geometry", path("geometry.xml"), "--sigma-y", "0.003"}, {}).code, 0);
+  ASSERT_EQ(reconstruct("sinogram.nii.gz", "bare", bare, {"detector-offset-mm=" + std::to_string(kOffsetMm), "arc-rad=6.283185307"}).code, 0);
+  for (const char* output : {"stack", "bare"})
+    for (const char* side : {"height", "width"}) EXPECT_EQ(run_json(output)["operator"]["parameters"][side], kColumns + 2) << output;  // 3 mm are one element of 1.6 and a part
+  EXPECT_FALSE(has_note("bare", "displaced"));
+  ASSERT_EQ(reconstruct("sinogram.nii.gz", "far", bare, {"detector-offset-mm=9"}).code, 0);
+  EXPECT_TRUE(has_note("far", "the detector is displaced by 9.0"));
+  EXPECT_TRUE(has_note("far", "nobody says the angles of the views"));
+  EXPECT_FALSE(has_note("bare", "nobody says the angles of the views"));
+}
+
 TEST_F(CtInput, CountsOfAMidPlaneWithAFlatFieldAndADeadDetector) {
   write_geometry(/*parallel=*/false);
   // A flat field that differs from element to element, a background, and an element that counts nothing.
@@ -136,6 +176,21 @@ TEST_F(CtInput, CountsOfAMidPlaneWithAFlatFieldAndADeadDetector) {
   EXPECT_TRUE(has_note("out", "mid-plane slice only: detector row 2 of 4"));
   EXPECT_TRUE(has_note("out", "1 detector element(s) count no photon above the background in any view and are left out"));
   EXPECT_EQ(run_json("out")["sigma_y"]["source"], "none: the counts are Poisson");
+  // The direct reconstruction has no ring or streak of the element either: zeros among the line integrals would be a thousand HU and more.
+  EXPECT_LT((read_scan(path("out/pseudo_inverse.nii.gz")).image.pixels - read_scan(path("out/mean.nii.gz")).image.pixels).abs().max().item<double>(), 500.0);
+
+  // Nor does a whole view in which the tube was off.
+  at::Tensor dark = poisson_counts(mean, 5);
+  dark[7].fill_(3.0);
+  write_stack("dark.nii.gz", dark);
+  ASSERT_EQ(reconstruct("dark.nii.gz", "dark", said).code, 0);
+  EXPECT_TRUE(has_note("dark", "1 view(s) count no photon above the background in any element and are left out"));
+  const auto chi2 = [&](const std::string& output) { return run_json(output)["prior_fit"]["slices"][0]["reduced_chi2"].get<double>(); };
+  EXPECT_LT(chi2("dark"), 1.3 * chi2("out")) << "a view of nothing, if believed, would leave the most";
+  expect_water_disc("dark/mean.nii.gz", 0, {kX, 0.0, kZ}, kRadius);
+  dark[7].select(0, 1).fill_(-5.0);
+  write_stack("dark.nii.gz", dark);
+  expect_error(reconstruct("dark.nii.gz", "bad", said), 65, {"dark.nii.gz", "-5.0", "photons at [0, 7, 0]"});
 
   // Nobody says that these are counts: they are not taken for line integrals.
   expect_error(reconstruct("counts.nii.gz", "bad", {"--geometry", path("geometry.xml"), "--mid-plane", "--sigma-y", "1"}), 65, {"more than any line integral", "--noise-model poisson"});
@@ -144,7 +199,10 @@ TEST_F(CtInput, CountsOfAMidPlaneWithAFlatFieldAndADeadDetector) {
   wrong[4] = path("ct.nii.gz");
   expect_error(reconstruct("counts.nii.gz", "bad", wrong), 65, {"flux has sizes [3, 17, 19]", "[48, 4, 45]"});
   wrong[4] = "0";
-  expect_error(reconstruct("counts.nii.gz", "bad", wrong), 64, {"flux", "no photons"});
+  expect_error(reconstruct("counts.nii.gz", "bad", wrong), 64, {"--blank-scan 0", "no photons"});
+  wrong = said;
+  wrong[6] = "1e6";
+  expect_error(reconstruct("counts.nii.gz", "bad", wrong), 65, {"no ray of slice 0", "above the background"});
   auto gaussian = said;
   gaussian.insert(gaussian.end(), {"--noise-model", "gaussian"});
   expect_error(reconstruct("counts.nii.gz", "bad", gaussian), 64, {"holds photon counts", "gaussian"});

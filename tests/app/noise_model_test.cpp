@@ -7,6 +7,7 @@
 #include "app_fixture.hpp"
 #include "case/noise_estimate.hpp"
 #include "case/noise_model.hpp"
+#include "case/unmeasured_rays.hpp"
 #include "postrec/data/scan.hpp"
 #include "postrec/data/write_image.hpp"
 #include "postrec/random.hpp"
@@ -209,6 +210,22 @@ TEST_F(NoiseModelOption, AnEstimatedSigmaYIsSaid) {
   const auto run = run_json("out");
   EXPECT_NE(run["sigma_y"]["source"].get<std::string>().find("estimated"), std::string::npos);
   EXPECT_NEAR(run["sigma_y"]["value"].get<double>(), 0.05, 0.01);
+}
+
+TEST(UnmeasuredRays, LieBetweenTheirNeighbours) {
+  // A ramp in both directions is what its neighbours say it is, but at the ends.
+  const at::Tensor ramp = at::arange(5, at::kFloat).mul(10).unsqueeze(1) + at::arange(6, at::kFloat);
+  at::Tensor measured = at::ones({5, 6}, at::kBool);
+  measured[1].slice(0, 2, 4).fill_(false);
+  measured[3].fill_(false);
+  measured[4][0].fill_(false);
+  const at::Tensor filled = fill_unmeasured_rays(ramp.masked_fill(measured.logical_not(), -1e3), measured);
+  at::Tensor wanted = ramp.clone();
+  wanted[4][0].fill_(41.0f);                   // the next element's
+  wanted[3][0].fill_(0.5f * (20 + 41));
+  EXPECT_TRUE(at::allclose(filled, wanted)) << filled;
+  EXPECT_TRUE(at::equal(fill_unmeasured_rays(ramp, at::ones({5, 6}, at::kBool)), ramp));
+  EXPECT_TRUE(at::equal(fill_unmeasured_rays(ramp, at::zeros({5, 6}, at::kBool)), ramp)) << "nothing is known of any";
 }
 
 }  // namespace

@@ -221,6 +221,10 @@ TEST_F(Projections, PhotonsAreGivenAsTheStackIs) {
 
 TEST_F(Projections, AMeasurementFileNamesItsGeometry) {
   write(1, xml(kFan, kThreeAngles));
+  // Weights lie as photons do, and are as many as the values.
+  EXPECT_TRUE(at::equal(read({.weights = all}).weights, all.squeeze(1).permute({1, 0, 2})));
+  EXPECT_TRUE(at::equal(read({.weights = at::arange(5, at::kFloat)}).weights, at::arange(5, at::kFloat).expand({4, 3, 5})));
+  expect_error(ErrorKind::kBadData, {"weights has sizes"}, [&] { read({.weights = at::ones({3, 4})}); });
   const auto json = [&](const std::string& more) { write_bytes_to(folder_ / "measurement.json", R"({"format": "postrec-measurement/1", "data": "stack.mha", "geometry_file": "geometry.xml")" + more + "}"); };
   json(R"(, "parameters": {"width": 7, "height": 3, "pixel-mm": 1.5}, "counts": {"flux": 1000, "background": [1, 2, 3, 4, 5]})");
   const Measurement m = read_measurement(folder_.path());

@@ -16,6 +16,12 @@ struct ProjectionOptions {
   bool mid_plane = false;                    ///< of a cone beam, take the detector row in the plane of the source and leave out the others
   at::Tensor flux = {}, background = {};     ///< photon counts (PhotonCounts), in the layout of the stack: one number, [column], [row, column] or [projection, row, column]
 };
+  at::Tensor weights = {};                   ///< of the entries, in the same layouts
+};
+
+/// What measurement.json itself says of the image's geometry; the rest is that of the data file.
+struct SaidOfImage {
+  bool spacing = false, origin = false, direction = false;
 
 /// A measurement, and what its reader found besides.
 struct ReadMeasurement {
@@ -23,8 +29,9 @@ struct ReadMeasurement {
   at::Tensor weights = {};               ///< float32 like y: the variance of an entry is sigma_y^2 / weight; undefined: all alike
   std::string sigma_y_source = {};       ///< how sigma_y was found; empty: it is that of the file, or not known
   std::vector<std::string> notes = {};   ///< what the user should know, one sentence each, without patient data
-  bool projections = false;              ///< ProjectionOptions::flux and background were used
-  bool file_geometry = false;            ///< measurement.geometry is that of the data file: of a sinogram, its detector elements and views
+  bool projections = false;              ///< a stack with RTK's geometry: ProjectionOptions::flux, background and weights were used
+  double element_mm = 0.0;               ///< of other data: how far apart the numbers of a row lie in the file, of a sinogram its detector elements; 0: no file says so
+  SaidOfImage said = {};
   bool around_isocentre = false;         ///< geometry.origin_mm is the isocentre of the first slice: place_around_isocentre() puts the image there
 };
 
