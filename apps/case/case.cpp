@@ -13,6 +13,7 @@
 #include "case/sensitivity_maps.hpp"
 #include "case/simulation.hpp"
 #include "case/volume_scale.hpp"
+#include "postrec/atomic_file.hpp"
 #include "postrec/data/intensity_scale.hpp"
 #include "postrec/data/measurement_file.hpp"
 #include "postrec/data/raw_kspace.hpp"
@@ -61,24 +62,51 @@ void take_pixel_size(const CaseOptions& options, Measurement& measurement) {
     if (key == "pixel-mm") measurement.geometry.spacing_mm[0] = measurement.geometry.spacing_mm[1] = measurement.parameters.real(key);
 }
 
-/// The file of a sinogram has the geometry of detector elements and views: the image lies around the isocentre, its pixels are as large as an element is seen there.
-void take_detector_geometry(Measurement& measurement, std::vector<std::string>& notes) {
+/// The file of a sinogram has the geometry of detector elements and views: the image lies around the isocentre, its pixels are as large as an element is seen there, but for what is said of it.
+void take_detector_geometry(const ReadMeasurement& raw, const std::filesystem::path& input, Measurement& measurement, std::vector<std::string>& notes) {
   Parameters& parameters = measurement.parameters;
   const ImageGeometry file = measurement.geometry;
-  measurement.geometry = {};
-  measurement.geometry.spacing_mm[2] = file.spacing_mm[2];
-  measurement.geometry.origin_mm[2] = file.origin_mm[2];
+  ImageGeometry& image = measurement.geometry = {};
+  image.origin_mm[2] = file.origin_mm[2];
+  image.spacing_mm[2] = file.spacing_mm[2];
+  if (raw.said.origin) image.origin_mm = file.origin_mm;
+  if (raw.said.direction) image.direction = file.direction;
+  if (raw.said.spacing && !parameters.has("pixel-mm")) parameters.set("pixel-mm", file.spacing_mm[0]);
   const auto length = [&](const char* key) { return parameters.has(key) ? parameters.real(key) : 0.0; };
   const double isocenter = length("source-to-isocenter-mm"), detector = length("source-to-detector-mm");
   const double magnification = isocenter > 0.0 && detector > 0.0 ? detector / isocenter : 1.0;
-  const double element = file.spacing_mm[0];
+  const double element = raw.element_mm;
   if (!parameters.has("pixel-mm")) {
+    if (!parameters.has("detector-spacing-mm") && element == 0.0)
+      throw Error(ErrorKind::kConfiguration, quoted_path(input) + " does not say how far apart detector elements are", "say pixel-mm or detector-spacing-mm");
     if (!parameters.has("detector-spacing-mm")) parameters.set("detector-spacing-mm", element);
     parameters.set("pixel-mm", parameters.real("detector-spacing-mm") / magnification);
-  } else if (const double taken = parameters.real("pixel-mm") * magnification; !parameters.has("detector-spacing-mm") && !same_pixel_size(element, taken)) {
+  } else if (const double taken = parameters.real("pixel-mm") * magnification; element > 0.0 && !parameters.has("detector-spacing-mm") && !same_pixel_size(element, taken)) {
     notes.push_back("detector elements are taken to be " + std::to_string(taken) + " mm apart, as pixels are at the isocentre, not " + std::to_string(element) + " mm as the file says; --set detector-spacing-mm says otherwise");
   }
-  measurement.geometry.spacing_mm[0] = measurement.geometry.spacing_mm[1] = parameters.real("pixel-mm");
+  const double pixel = parameters.real("pixel-mm");
+  image.spacing_mm[0] = image.spacing_mm[1] = pixel;
+  if (raw.said.spacing && same_pixel_size(pixel, file.spacing_mm[0])) image.spacing_mm[1] = file.spacing_mm[1];
+}
+
+/// Real data of views, laid out as [slice, view, detector], of which nobody says the angles, where the detector is, or which may be something else.
+void judge_sinogram(const Measurement& measurement, const std::filesystem::path& input, std::vector<std::string>& notes) {
+  const at::Tensor& y = measurement.y;
+  const Parameters& parameters = measurement.parameters;
+  if (y.dim() == 3 && y.size(0) > 1 && y.size(1) == 1)
+    throw Error(ErrorKind::kBadData, quoted_path(input) + " would be " + std::to_string(y.size(0)) + " slices of one view each", "a sinogram has the detector along x, views along y, slices along z; projections along z need --geometry");
+  const bool simulated = measurement.origin == MeasurementOrigin::kSimulated;  // by these very defaults
+  if (!simulated && !parameters.has("angles-rad") && !parameters.has("arc-rad"))
+    notes.push_back("nobody says the angles of the views: they are taken to be equally spaced over half a turn, with a fan over a whole one (--set angles-rad, arc-rad)");
+}
+
+/// The direct reconstruction takes a detector for centred.
+void say_displaced(const Parameters& parameters, std::vector<std::string>& notes) {
+  constexpr double kElements = 2.0;            // a quarter, or one and a quarter, is how detectors are built
+  if (!parameters.has("detector-offset-mm") || !parameters.has("pixel-mm")) return;
+  const double offset = parameters.real("detector-offset-mm"), element = parameters.has("detector-spacing-mm") ? parameters.real("detector-spacing-mm") : parameters.real("pixel-mm");
+  if (std::abs(offset) > kElements * element)
+    notes.push_back("the detector is displaced by " + std::to_string(offset) + " mm: the pseudo-inverse (filtered back-projection) knows nothing of it and may be wrong by hundreds of HU; mean and samples are not");
 }
 
 /// A simulated measurement is of the scan as it is.
@@ -313,6 +341,17 @@ void require_line_integrals(const Measurement& measurement, const NoiseModel& no
                 "photon counts need --noise-model poisson --blank-scan X|FILE; line integrals are pure numbers, of 1/mm times mm");
 }
 
+/// Numbers of photons are not negative.
+void require_not_negative(const Measurement& measurement, const NoiseModel& noise, const std::filesystem::path& input) {
+  if (noise.kind() != NoiseKind::kPoisson || measurement.y.is_complex()) return;
+  const auto [least, place] = measurement.y.flatten().min(0);
+  if (!(least.item<double>() < 0.0)) return;
+  std::int64_t rest = place.item<std::int64_t>();
+  std::string index;
+  for (std::int64_t axis = measurement.y.dim() - 1; axis >= 0; rest /= measurement.y.size(axis), --axis) index = std::to_string(rest % measurement.y.size(axis)) + (index.empty() ? "" : ", ") + index;
+  throw Error(ErrorKind::kBadData, quoted_path(input) + " holds " + std::to_string(least.item<double>()) + " photons at [" + index + "] (slice, view, detector; from 0)", "counts are 0 and above; line integrals need no --noise-model poisson");
+}
+
 /// An image must not pass for k-space: most often --simulate was forgotten.
 void require_kspace(const OperatorType& type, const Measurement& measurement, const std::filesystem::path& input) {
   if (declares_parameter(type, "sens-maps") && !measurement.y.is_complex())
@@ -341,17 +380,6 @@ double acquired_intensity(PluginRegistry& registry, const OperatorType& type, co
 /// Several coils without sens-maps: estimates them.
 void find_sensitivity_maps(const OperatorType& type, const std::vector<std::int64_t>& slices, Case& result) {
   Measurement& measurement = result.measurement;
-/// Numbers of photons are not negative.
-void require_not_negative(const Measurement& measurement, const NoiseModel& noise, const std::filesystem::path& input) {
-  if (noise.kind() != NoiseKind::kPoisson || measurement.y.is_complex()) return;
-  const auto [least, place] = measurement.y.flatten().min(0);
-  if (!(least.item<double>() < 0.0)) return;
-  std::int64_t rest = place.item<std::int64_t>();
-  std::string index;
-  for (std::int64_t axis = measurement.y.dim() - 1; axis >= 0; rest /= measurement.y.size(axis), --axis) index = std::to_string(rest % measurement.y.size(axis)) + (index.empty() ? "" : ", ") + index;
-  throw Error(ErrorKind::kBadData, quoted_path(input) + " holds " + std::to_string(least.item<double>()) + " photons at [" + index + "] (slice, view, detector; from 0)", "counts are 0 and above; line integrals need no --noise-model poisson");
-}
-
   if (!lacks_maps(type, measurement)) return;
   EstimatedMaps estimated = estimate_sensitivity_maps(measurement.y, slices, result.scratch);
   measurement.parameters.set("sens-maps", std::move(estimated.maps));
@@ -428,13 +456,20 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   if (options.unit) measurement.unit = *options.unit;
   const OperatorType& type = required_operator(registry, measurement.operator_name, options.input);
   require_kspace(type, measurement, options.input);
-  for (const auto& [key, value] : options.settings)
-    if (measurement.parameters.has(key) && !raw.projections) result.notes.push_back("--set " + key + " goes before what the measurement says");
+  for (const auto& [key, value] : options.settings) {
+    if (!measurement.parameters.has(key) || (raw.projections && is_image_parameter(key))) continue;
+    if (raw.projections) throw Error(ErrorKind::kConfiguration, "--set " + key + " is said by the geometry file, too", "take it out, or change the geometry file");
+    result.notes.push_back("--set " + key + " goes before what the measurement says");
+  }
   apply_settings(measurement.parameters, type, options.settings);
   require_stacks_of(measurement.parameters, measurement.y.size(0));
-  const bool detector_geometry = raw.file_geometry && declares_parameter(type, "n-detectors");
-  if (detector_geometry) take_detector_geometry(measurement, result.notes);
-  else take_pixel_size(options, measurement);
+  const bool bare_sinogram = declares_parameter(type, "n-detectors") && !raw.projections && !raw.around_isocentre && !measurement.y.is_complex();
+  if (bare_sinogram) {
+    take_detector_geometry(raw, options.input, measurement, result.notes);
+    judge_sinogram(measurement, options.input, result.notes);
+  } else {
+    take_pixel_size(options, measurement);
+  }
   if (raw.around_isocentre) place_around_isocentre(measurement);
   const double pixel = pixel_mm(measurement.geometry, result.notes);
   result.noise = acquired_noise(options, raw, measurement);
@@ -448,7 +483,8 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   take_given_maps(options, raw, result);
   fill_from_measurement(measurement.parameters, type, measurement.y);
   fill_parameter(measurement.parameters, type, "pixel-mm", pixel);
-  if (detector_geometry) place_around_isocentre(measurement);
+  if (bare_sinogram && !raw.said.origin) place_around_isocentre(measurement);
+  say_displaced(measurement.parameters, result.notes);
   leave_out_samples(options, registry, type, result);
   lay_out_as_measured(registry, type, options.input, measurement);
   find_sigma_y(options, result);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "postrec/data/ct_projections.hpp"
 #include "postrec/data/tensor_file.hpp"
 #include "postrec/host/plugin_registry.hpp"
 #include "postrec/nearest_name.hpp"
@@ -66,7 +67,10 @@ at::Tensor mask_parameter(const at::Tensor& masks) {
 void fill_from_measurement(Parameters& parameters, const OperatorType& type, const at::Tensor& y) {
   if (y.dim() == 3 && !y.is_complex()) {
     if (!find_spec(type, "n-detectors")) return fill_from_image(parameters, type, 1, y.size(1), y.size(2), 0.0);
-    for (const char* key : {"n-detectors", "height", "width"}) fill_parameter(parameters, type, key, y.size(2));
+    fill_parameter(parameters, type, "n-detectors", y.size(2));
+    const auto length = [&](const char* key, double otherwise) { return parameters.has(key) ? parameters.real(key) : otherwise; };
+    const std::int64_t side = image_side(y.size(2), length("detector-offset-mm", 0.0), length("detector-spacing-mm", length("pixel-mm", 1.0)));
+    for (const char* key : {"height", "width"}) fill_parameter(parameters, type, key, side);
     if (!parameters.has("angles-rad")) fill_parameter(parameters, type, "n-views", y.size(1));
   }
   if (y.dim() != 4) return;

@@ -148,7 +148,14 @@ at::Tensor laid_out(at::Tensor values, const Stack& stack, const Layout& layout,
 }
 
 std::string beam_note(const Parameters& parameters, std::int64_t n_views) {
-  return "geometry: " + parameters.text("beam") + ", " + std::to_string(n_views) + " views";
+  return "geometry: " + parameters.text("beam") + ", " + std::to_string(n_views) + " views; the middle of the detector lies " + number_text(parameters.real("detector-offset-mm")) + " mm from the central ray";
+}
+
+/// A detector that begins exactly at the central ray is one whose file was written without an origin.
+void require_origin(const Stack& stack, double offset_mm, const std::filesystem::path& path) {
+  if (stack.n_columns() == 1 || stack.first_column_mm != 0.0 || offset_mm != 0.0) return;
+  const double centred = -0.5 * static_cast<double>(stack.n_columns() - 1) * stack.column_mm;
+  refuse(path, "has its origin along x at 0, so that its first detector column would lie at the central ray", "RTK writes where that column lies: " + number_text(centred) + " mm of a centred detector (ProjectionOffsetX may say so, too)");
 }
 
 }  // namespace
@@ -171,6 +178,7 @@ ReadMeasurement read_projection_stack(const std::filesystem::path& path, const P
   const double magnification = set_beam(geometry, common, options.geometry_file, stack.column_mm, parameters);
   const double offset_x = common.common(&RtkProjection::projection_offset_x, kSameLength * stack.column_mm, "ProjectionOffsetX");
   const double offset_y = common.common(&RtkProjection::projection_offset_y, kSameLength * stack.row_mm, "ProjectionOffsetY");
+  require_origin(stack, offset_x, path);
   const bool parallel = parameters.text("beam") == "parallel";
 
   const double middle = 0.5 * static_cast<double>(stack.n_columns() - 1);
@@ -179,9 +187,7 @@ ReadMeasurement read_projection_stack(const std::filesystem::path& path, const P
   parameters.set("detector-spacing-mm", stack.column_mm);
   parameters.set("detector-offset-mm", stack.first_column_mm + middle * stack.column_mm + offset_x);
   parameters.set("pixel-mm", stack.column_mm / magnification);
-  // As wide as a detector of which the isocentre is the middle, so that a displaced one sees nothing beyond.
-  const auto n_displaced = static_cast<std::int64_t>(std::abs(parameters.real("detector-offset-mm")) / stack.column_mm);
-  for (const char* key : {"height", "width"}) parameters.set(key, stack.n_columns() + 2 * n_displaced);
+  for (const char* key : {"height", "width"}) parameters.set(key, image_side(stack.n_columns(), parameters.real("detector-offset-mm"), stack.column_mm));
 
   // Columns along x, rows along -z, slices along y.
   ImageGeometry& image = measurement.geometry;
@@ -202,13 +208,17 @@ ReadMeasurement read_projection_stack(const std::filesystem::path& path, const P
   measurement.y = layout(stack.values);
   if (options.background.defined() && !options.flux.defined()) throw Error(ErrorKind::kBadData, "a background of photons is given without their flux", "say the photons without an object, too");
   if (options.flux.defined()) measurement.counts = PhotonCounts{laid_out(options.flux, stack, layout, "flux"), laid_out(options.background, stack, layout, "background")};
+  if (options.weights.defined()) read.weights = laid_out(options.weights, stack, layout, "weights").expand(measurement.y.sizes()).contiguous();
   return read;
 }
+
+bool is_image_parameter(const std::string& key) { return key == "height" || key == "width" || key == "pixel-mm"; }
+
+std::int64_t image_side(std::int64_t n_columns, double offset_mm, double column_mm) { return n_columns + 2 * static_cast<std::int64_t>(std::abs(offset_mm) / column_mm); }
 
 void place_around_isocentre(Measurement& measurement) {
   const Parameters& parameters = measurement.parameters;
   const double pixel = parameters.real("pixel-mm");
-  if (options.weights.defined()) read.weights = laid_out(options.weights, stack, layout, "weights").expand(measurement.y.sizes()).contiguous();
   ImageGeometry& geometry = measurement.geometry;
   geometry.spacing_mm[0] = geometry.spacing_mm[1] = pixel;
   const double right = 0.5 * static_cast<double>(parameters.integer("width") - 1) * pixel, down = 0.5 * static_cast<double>(parameters.integer("height") - 1) * pixel;

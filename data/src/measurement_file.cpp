@@ -219,9 +219,9 @@ void read_numbers(const Reader& json, const std::string& key, std::array<double,
   std::copy(values.begin(), values.end(), out.begin());
 }
 
-ImageGeometry read_geometry(const Reader& json) {
+/// `geometry` with what the file says of it.
+ImageGeometry read_geometry(const Reader& json, ImageGeometry geometry) {
   json.allow({"spacing_mm", "origin_mm", "direction"});
-  ImageGeometry geometry;
   read_numbers(json, "spacing_mm", geometry.spacing_mm);
   read_numbers(json, "origin_mm", geometry.origin_mm);
   read_numbers(json, "direction", geometry.direction);
@@ -269,9 +269,9 @@ ReadMeasurement read_json_data(const Reader& json, ProjectionOptions options, co
   ReadMeasurement read;
   const Data data = read_data(path, scratch);
   read.measurement.y = reshaped(json, data.y);
-  if (!json.has("geometry") && !json.has("shape")) {
+  if (read.measurement.y.size(-1) == data.y.size(-1)) {  // other rows are not those of the file
     read.measurement.geometry = data.geometry;
-    read.file_geometry = true;
+    read.element_mm = data.geometry.spacing_mm[0];
   }
   ProjectionOptions said;  // not what was typed: without a geometry its layout is that of y, which NoiseModel knows
   read_counts(json, said);
@@ -281,10 +281,9 @@ ReadMeasurement read_json_data(const Reader& json, ProjectionOptions options, co
 
 void read_parameters(const Reader& json, ReadMeasurement& read) {
   if (!json.has("parameters")) return;
-  static const std::set<std::string> kOfImage = {"height", "width", "pixel-mm"};
   const Reader parameters = json.object("parameters");
   for (const auto& [key, value] : parameters.json().items()) {
-    if (read.projections && read.measurement.parameters.has(key) && !kOfImage.count(key)) parameters.refuse(key, "is said by the geometry file, too", "take it out");
+    if (read.projections && read.measurement.parameters.has(key) && !is_image_parameter(key)) parameters.refuse(key, "is said by the geometry file, too", "take it out");
     read.measurement.parameters.set(key, read_value(parameters, key));
   }
 }
@@ -293,7 +292,7 @@ void read_parameters(const Reader& json, ReadMeasurement& read) {
 void agree_on_pixel_size(const Reader& json, ReadMeasurement& read) {
   Parameters& parameters = read.measurement.parameters;
   auto& spacing = read.measurement.geometry.spacing_mm;
-  const bool says_spacing = json.has("geometry") && json.object("geometry").has("spacing_mm"), says_pixel = json.has("parameters") && json.object("parameters").has("pixel-mm");
+  const bool says_spacing = read.said.spacing, says_pixel = json.has("parameters") && json.object("parameters").has("pixel-mm");
   if (read.projections && says_spacing && !says_pixel) parameters.set("pixel-mm", spacing[0]);
   if (!parameters.has("pixel-mm")) return;
   const double pixel = parameters.real("pixel-mm");
@@ -316,8 +315,11 @@ ReadMeasurement from_json(const Reader& json, const ProjectionOptions& options, 
   if (read.projections && m.operator_name != "ct-radon") json.refuse("operator", "is not 'ct-radon', but the data have a geometry file", "take one of them out");
   read_parameters(json, read);
   if (json.has("geometry")) {
-    m.geometry = read_geometry(json.object("geometry"));
-    read.around_isocentre = false;
+    const Reader geometry = json.object("geometry");
+    m.geometry = read_geometry(geometry, m.geometry);
+    read.said = {geometry.has("spacing_mm"), geometry.has("origin_mm"), geometry.has("direction")};
+    read.around_isocentre = read.around_isocentre && !read.said.origin;
+    if (read.said.spacing) read.element_mm = 0.0;  // pixels and elements are as that and the parameters say
   }
   agree_on_pixel_size(json, read);
   return read;
@@ -376,7 +378,7 @@ ReadMeasurement read_acquisition(const fs::path& path, const ProjectionOptions& 
   const Data data = read_data(path, scratch);
   read.measurement.y = data.y;
   read.measurement.geometry = data.geometry;
-  read.file_geometry = true;
+  read.element_mm = data.geometry.spacing_mm[0];
   return read;
 }
 

@@ -239,7 +239,8 @@ TEST_F(HandWritten, TheExampleOfThePageIsEnough) {
   write_text("measurement.json", page.substr(begin, page.find("```", begin) - begin));
   const Ended ended = reconstruct("measurement.json", "out", {}, {});
   ASSERT_EQ(ended.code, 0) << ended.err;
-  expect_water_disc("out/mean.nii.gz", 0, {kX, kY, 0.0}, kDisc, 0.5 * kMm);
+  const double middle = 31.5 * kMm;
+  expect_water_disc("out/mean.nii.gz", 0, {kX - middle, kY - middle, 0.0}, kDisc, 0.5 * kMm);
 }
 
 TEST_F(HandWritten, PixelsOfABareSinogramAreAsTheUserSays) {
@@ -266,6 +267,21 @@ TEST_F(HandWritten, AFileOfASinogramHasTheSpacingOfTheDetector) {
     "parameters": {"height": 64, "width": 64, "first-angle-rad": 0.1}})");
   ASSERT_EQ(reconstruct("measurement.json", "json", {}, {}).code, 0);
   expect_water_disc("json/mean.nii.gz", 0, {kX - middle, kY - middle, 0.0}, kDisc, 0.5 * kMm);
+}
+
+// The same note whoever says the size of a pixel.
+TEST_F(HandWritten, AnotherSpacingOfTheDetectorIsSaid) {
+  const std::vector<std::string> more = {"--operator", "ct-radon", "--unit", "hu", "--sigma-y", "0.01"};
+  auto size = kSize;
+  size.push_back("pixel-mm=7");
+  ASSERT_EQ(reconstruct("sinogram.nii.gz", "bare", more, size).code, 0);
+  write_text("measurement.json", R"({"format": "postrec-measurement/1", "data": "sinogram.nii.gz", "operator": "ct-radon", "unit": "hounsfield", "sigma_y": 0.01,
+    "parameters": {"height": 64, "width": 64, "first-angle-rad": 0.1, "pixel-mm": 7}})");
+  ASSERT_EQ(reconstruct("measurement.json", "json", {}, {}).code, 0);
+  for (const char* output : {"bare", "json"}) {
+    EXPECT_TRUE(has_note(output, "detector elements are taken to be 7.0")) << output;
+    EXPECT_NEAR(read_scan(path(std::string(output) + "/mean.nii.gz")).image.geometry.origin_mm[0], -31.5 * 7, 1e-3) << output;
+  }
 }
 
 // A fan sees pixels at the isocentre, the detector is further away.
@@ -301,6 +317,10 @@ TEST_F(CtInput, WrongUseIsOneClearError) {
   expect_error(reconstruct("stack.nii.gz", "bad", {"--geometry", path("stack.nii.gz")}), 65, {"is not XML"});
   expect_error(reconstruct("stack.nii.gz", "bad", {"--mid-plane", "--operator", "ct-radon"}), 64, {"--mid-plane", "no projection stack"});
   expect_error(reconstruct("stack.nii.gz", "bad", {"--geometry", path("geometry.xml"), "--set", "n-views=4", "--sigma-y", "0.01"}), 78, {"angles-rad and n-views"});
+  expect_error(reconstruct("stack.nii.gz", "bad", {"--geometry", path("geometry.xml"), "--set", "beam=fan-curved", "--sigma-y", "0.01"}), 78, {"--set beam", "said by the geometry file"});
+  expect_error(reconstruct("stack.nii.gz", "bad", {"--operator", "ct-radon", "--unit", "hu", "--sigma-y", "0.01"}), 65, {"48 slices of one view each", "--geometry"});
+  write_text("shaped.json", R"({"format": "postrec-measurement/1", "data": "stack.nii.gz", "shape": [1, 45, 48], "operator": "ct-radon", "unit": "hounsfield", "sigma_y": 0.01})");
+  expect_error(reconstruct("shaped.json", "bad", {}, {}), 78, {"how far apart detector elements are", "pixel-mm or detector-spacing-mm"});
   expect_error(run_postrec({"reconstruct", path("ct.nii.gz"), "--simulate", "--operator", "ct-radon", "--noise", "1", "--geometry", path("geometry.xml"), "--output", path("bad")}), 64,
                {"--geometry", "--simulate"});
   expect_nothing_written("bad");

@@ -195,6 +195,15 @@ TEST_F(Projections, StacksThatCannotBeOne) {
   expect_error(ErrorKind::kBadData, {"cut.mha"}, [&] { read_projection_stack(folder_ / "cut.mha", options); });
 }
 
+// Written without an origin, a stack would be taken for that of a detector which begins at the central ray.
+TEST_F(Projections, AStackWithoutAnOriginIsRefused) {
+  write(1, xml(kFan, kThreeAngles));
+  write_stack(folder_ / "stack.mha", values_, 0.0, 0.0);
+  expect_error(ErrorKind::kBadData, {"stack.mha", "origin along x at 0", "-4 mm of a centred detector"}, [&] { read(); });
+  write_bytes_to(folder_ / "geometry.xml", xml(kFan + "<ProjectionOffsetX>-4</ProjectionOffsetX>", kThreeAngles));
+  EXPECT_EQ(read().measurement.parameters.real("detector-offset-mm"), 0.0);
+}
+
 // ---- photon counts ----
 
 TEST_F(Projections, PhotonsAreGivenAsTheStackIs) {
@@ -212,6 +221,10 @@ TEST_F(Projections, PhotonsAreGivenAsTheStackIs) {
   for (const at::Tensor& wrong : {at::ones({3, 5}), at::ones({4}), at::ones({2, 4, 5}), at::ones({3, 5, 4})})
     expect_error(ErrorKind::kBadData, {"flux has sizes", "[3, 4, 5]"}, [&] { read({.flux = wrong}); });
   expect_error(ErrorKind::kBadData, {"background", "without their flux"}, [&] { read({.background = at::ones({1})}); });
+  // Weights lie as photons do, and are as many as the values.
+  EXPECT_TRUE(at::equal(read({.weights = all}).weights, all.squeeze(1).permute({1, 0, 2})));
+  EXPECT_TRUE(at::equal(read({.weights = at::arange(5, at::kFloat)}).weights, at::arange(5, at::kFloat).expand({4, 3, 5})));
+  expect_error(ErrorKind::kBadData, {"weights has sizes"}, [&] { read({.weights = at::ones({3, 4})}); });
   // The row of the mid-plane takes its own.
   write(4, xml(kFan, kThreeAngles));
   EXPECT_TRUE(at::equal(read({.mid_plane = true, .flux = flat}).measurement.counts->flux[0][2], flat[1]));
@@ -221,10 +234,6 @@ TEST_F(Projections, PhotonsAreGivenAsTheStackIs) {
 
 TEST_F(Projections, AMeasurementFileNamesItsGeometry) {
   write(1, xml(kFan, kThreeAngles));
-  // Weights lie as photons do, and are as many as the values.
-  EXPECT_TRUE(at::equal(read({.weights = all}).weights, all.squeeze(1).permute({1, 0, 2})));
-  EXPECT_TRUE(at::equal(read({.weights = at::arange(5, at::kFloat)}).weights, at::arange(5, at::kFloat).expand({4, 3, 5})));
-  expect_error(ErrorKind::kBadData, {"weights has sizes"}, [&] { read({.weights = at::ones({3, 4})}); });
   const auto json = [&](const std::string& more) { write_bytes_to(folder_ / "measurement.json", R"({"format": "postrec-measurement/1", "data": "stack.mha", "geometry_file": "geometry.xml")" + more + "}"); };
   json(R"(, "parameters": {"width": 7, "height": 3, "pixel-mm": 1.5}, "counts": {"flux": 1000, "background": [1, 2, 3, 4, 5]})");
   const Measurement m = read_measurement(folder_.path());
@@ -241,6 +250,12 @@ TEST_F(Projections, AMeasurementFileNamesItsGeometry) {
   json(R"(, "geometry": {"spacing_mm": [2, 2, 3], "origin_mm": [1, 2, 3]})");
   EXPECT_EQ(read_measurement(folder_.path()).geometry.origin_mm, (std::array<double, 3>{1, 2, 3}));
   EXPECT_EQ(read_measurement(folder_.path()).parameters.real("pixel-mm"), 2.0);
+  // What it does not say is that of the stack.
+  json(R"(, "geometry": {"spacing_mm": [2, 2, 3]})");
+  const ImageGeometry partly = read_measurement(folder_.path()).geometry;
+  EXPECT_EQ(partly.spacing_mm, (std::array<double, 3>{2, 2, 3}));
+  EXPECT_EQ(partly.origin_mm, (std::array<double, 3>{-4.0, 0.0, 4.0}));
+  EXPECT_EQ(partly.direction, (std::array<double, 9>{1, 0, 0, 0, 0, 1, 0, -1, 0}));
 
   const auto refused = [&](const std::string& more, const std::vector<std::string>& texts) {
     SCOPED_TRACE(more);

@@ -112,6 +112,29 @@ TEST(MeasurementFile, PixelsAreSaidOnce) {
   }
 }
 
+// A file in another shape has other rows, of which it says nothing.
+TEST(MeasurementFile, WhatIsNotSaidOfTheImageIsThatOfTheFile) {
+  const TempFolder folder;
+  write_bytes_to(folder / "s.mha", meta_header(oblique(), "", "LOCAL") + bytes_of(voxels()));
+  const auto read = [&](const std::string& more) {
+    write_bytes_to(folder / "measurement.json", R"({"format": "postrec-measurement/1", "data": "s.mha")" + more + "}");
+    return read_acquisition(folder.path(), {});
+  };
+  const ImageGeometry file = read("").measurement.geometry;
+  EXPECT_LT(corner_distance_mm(file, oblique(), kNx, kNy, kNz), 1e-4);
+  const ReadMeasurement moved = read(R"(, "geometry": {"origin_mm": [1, 2, 3]})");
+  EXPECT_EQ(moved.measurement.geometry.origin_mm, (std::array<double, 3>{1, 2, 3}));
+  EXPECT_EQ(moved.measurement.geometry.spacing_mm, file.spacing_mm);
+  EXPECT_EQ(moved.measurement.geometry.direction, file.direction);
+  EXPECT_EQ(moved.element_mm, file.spacing_mm[0]);
+  EXPECT_TRUE(moved.said.origin && !moved.said.spacing && !moved.said.direction);
+  const std::string nz = std::to_string(kNz), ny = std::to_string(kNy), nx = std::to_string(kNx);
+  EXPECT_EQ(read(R"(, "shape": [)" + nz + ", 1, " + ny + ", " + nx + "]").measurement.geometry.spacing_mm, file.spacing_mm);
+  const ReadMeasurement other = read(R"(, "shape": [)" + nz + ", " + nx + ", " + ny + "]");
+  EXPECT_EQ(other.measurement.geometry.spacing_mm, ImageGeometry().spacing_mm);
+  EXPECT_EQ(other.element_mm, 0.0);
+}
+
 TEST(MeasurementFile, BareData) {
   const TempFolder folder;
   for (const auto& sample : write_samples(folder, oblique())) {

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -15,13 +16,13 @@ struct ProjectionOptions {
   std::filesystem::path geometry_file = {};  ///< RTK's geometry (XML); empty: what measurement.json names, else the data are not a projection stack
   bool mid_plane = false;                    ///< of a cone beam, take the detector row in the plane of the source and leave out the others
   at::Tensor flux = {}, background = {};     ///< photon counts (PhotonCounts), in the layout of the stack: one number, [column], [row, column] or [projection, row, column]
-};
   at::Tensor weights = {};                   ///< of the entries, in the same layouts
 };
 
 /// What measurement.json itself says of the image's geometry; the rest is that of the data file.
 struct SaidOfImage {
   bool spacing = false, origin = false, direction = false;
+};
 
 /// A measurement, and what its reader found besides.
 struct ReadMeasurement {
@@ -50,6 +51,12 @@ bool is_dicom_projection_folder(const std::filesystem::path& path);
 /// right; their photon statistics become weights. Helical scans and flying focal spots are refused.
 /// Throws Error: kNoInput, kBadData. A file is named by its place in the order of names.
 ReadMeasurement read_dicom_ct_pd(const std::filesystem::path& folder, const ProjectionOptions& options);
+
+/// Whether a geometry file leaves this parameter to the user: height, width, pixel-mm.
+bool is_image_parameter(const std::string& key);
+
+/// Rows and columns of an image that is as wide as a detector of which the isocentre is the middle, so that a displaced one (by `offset_mm`) sees nothing beyond.
+std::int64_t image_side(std::int64_t n_columns, double offset_mm, double column_mm);
 
 /// Moves the image of `measurement` so that its middle lies where origin_mm was, by the parameters height, width and pixel-mm.
 void place_around_isocentre(Measurement& measurement);
