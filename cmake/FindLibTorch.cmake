@@ -12,6 +12,14 @@ else()
   set(_libtorch_cache "$ENV{HOME}/.cache/postrec")
 endif()
 
+# What was found in another one would stay, and a build folder never change from the CPU's LibTorch to that of CUDA.
+if(POSTREC_LIBTORCH AND LibTorch_ROOT_DIR AND NOT LibTorch_ROOT_DIR STREQUAL POSTREC_LIBTORCH)
+  unset(LibTorch_ROOT_DIR CACHE)
+  foreach(_libtorch_library CPU C10 OPENMP CUDA)
+    unset(LibTorch_${_libtorch_library}_LIBRARY CACHE)
+  endforeach()
+endif()
+
 find_path(LibTorch_ROOT_DIR torch/include/ATen/ATen.h NO_DEFAULT_PATH
   HINTS "${POSTREC_LIBTORCH}" "$ENV{POSTREC_LIBTORCH}"
   PATHS "${_libtorch_cache}/libtorch-${_libtorch_version}-cuda" "${_libtorch_cache}/libtorch-${_libtorch_version}-cpu")
