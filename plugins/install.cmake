@@ -8,6 +8,7 @@ install(FILES abi/postrec/abi.h sdk/postrec/plugin.hpp
   ${PROJECT_SOURCE_DIR}/core/include/postrec/error.hpp
   ${PROJECT_SOURCE_DIR}/core/include/postrec/parameters.hpp
   ${PROJECT_SOURCE_DIR}/core/include/postrec/operator.hpp
+  ${PROJECT_SOURCE_DIR}/core/include/postrec/out_of_memory.hpp
   DESTINATION include/postrec COMPONENT plugin_sdk)
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/postrecConfig.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/postrecConfig.cmake

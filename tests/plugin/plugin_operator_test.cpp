@@ -141,6 +141,7 @@ TEST_F(PluginOperatorTest, ErrorsKeepKindMessageAndHint) {
   expect_error(ErrorKind::kNoInput, "no file 'a'; give one", [&] { misbehaving("make-throws"); });
   expect_error(ErrorKind::kInternal, "index 7", [&] { misbehaving("std-exception")->forward(x); });
   expect_error(ErrorKind::kOutOfMemory, "out of memory", [&] { misbehaving("bad-alloc")->forward(x); });
+  expect_error(ErrorKind::kOutOfMemory, "CUFFT_ALLOC_FAILED", [&] { misbehaving("cufft")->forward(x); });
   expect_error(ErrorKind::kInternal, "not a std::exception", [&] { misbehaving("int")->forward(x); });
   expect_error(ErrorKind::kInternal, "shape '[2, 2]' is invalid", [&] { misbehaving("libtorch")->forward(x); });
 }

@@ -75,6 +75,7 @@ class Misbehaving : public Operator {
     if (how_ == "error") throw Error(ErrorKind::kNumerical, "it diverged at step 3", "take smaller steps");
     if (how_ == "std-exception") throw std::out_of_range("index 7");
     if (how_ == "bad-alloc") throw std::bad_alloc();
+    if (how_ == "cufft") throw c10::Error({__func__, __FILE__, 0}, "cuFFT error: CUFFT_ALLOC_FAILED");
     if (how_ == "int") throw 7;
     if (how_ == "libtorch") return x.view({2, 2});
     if (how_ == "wrong-shape") return x.narrow(-1, 0, 4);

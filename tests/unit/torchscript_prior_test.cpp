@@ -177,6 +177,16 @@ TEST_F(TorchScript, AModuleThatFailsIsAnError) {
   expect_error(ErrorKind::kBadData, "failed on images", [&] { TorchScriptModule(module_, {}).denoise(x_t, 1.0); });
 }
 
+// Then the batch is halved, which a module that is wrong would not help.
+TEST_F(TorchScript, NoMemoryForAModuleIsKnownAsThat) {
+  const TorchScriptModule module(write_module("  return (x + 1) * 2 - x - x\n"), {});
+  const at::Tensor x_t = at::ones({1, 1, 64, 64}, at::kComplexFloat).to(pretend::device());
+  (void)module.denoise(x_t, 1.0);
+  pretend::limit_memory(pretend::memory_in_use() + 3 * 2 * 64 * 64 * sizeof(float));
+  expect_error(ErrorKind::kOutOfMemory, "not enough memory for module", [&] { module.denoise(x_t, 1.0); });
+  pretend::limit_memory(0);
+}
+
 // Lies of the file beside it, with a right content_sha256.
 TEST_F(TorchScript, LiesOfItsFileAreRefused) {
   save_prior(path_, measured(TorchScriptModule(write_denoiser(), {})));

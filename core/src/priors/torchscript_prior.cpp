@@ -16,6 +16,7 @@
 #include "learned_prior.hpp"
 #include "postrec/atomic_file.hpp"
 #include "postrec/error.hpp"
+#include "postrec/out_of_memory.hpp"
 #include "postrec/sha256.hpp"
 
 namespace postrec {
@@ -37,15 +38,19 @@ std::string content_of(const fs::path& path) {
 template <class Body>
 auto guarded(const fs::path& path, const std::string& what, const std::string& hint, const Body& body) {
   std::string reason;
+  bool no_memory = false;
   try {
     return body();
   } catch (const Error&) {
     throw;
   } catch (const c10::Error& error) {
     reason = error.what_without_backtrace();
+    no_memory = is_out_of_memory(error);
   } catch (const std::exception& error) {
     reason = error.what();
+    no_memory = says_out_of_memory(reason);
   }
+  if (no_memory) throw Error(ErrorKind::kOutOfMemory, "there is not enough memory for module " + quoted_path(path), "take fewer samples at once, or smaller images");
   throw Error(ErrorKind::kBadData, "module " + quoted_path(path) + " " + what + ": " + printable(reason.substr(0, kReasonLimit)), hint);
 }
 

@@ -30,6 +30,7 @@
 
 #include "postrec/abi.h"
 #include "postrec/operator.hpp"
+#include "postrec/out_of_memory.hpp"
 
 #define POSTREC_SDK_TEXT_(x) #x
 #define POSTREC_SDK_TEXT(x) POSTREC_SDK_TEXT_(x)
@@ -64,10 +65,8 @@ postrec_status guarded(postrec_error* error, Body&& body) noexcept {
     return report(error, e.kind(), e.message(), e.hint());
   } catch (const std::bad_alloc&) {
     return report(error, ErrorKind::kOutOfMemory, "out of memory in a plugin");
-  } catch (const c10::OutOfMemoryError& e) {
-    return report(error, ErrorKind::kOutOfMemory, e.what_without_backtrace());
   } catch (const c10::Error& e) {
-    return report(error, ErrorKind::kInternal, e.what_without_backtrace());
+    return report(error, is_out_of_memory(e) ? ErrorKind::kOutOfMemory : ErrorKind::kInternal, e.what_without_backtrace());
   } catch (const std::exception& e) {
     return report(error, ErrorKind::kInternal, e.what());
   } catch (...) {
