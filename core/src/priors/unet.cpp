@@ -90,6 +90,14 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
+/// at::reflection_pad2d at the end of rows and columns, whose derivative on CUDA adds in any order, so that samples of one seed would differ in their last bits.
+at::Tensor with_reflections(const at::Tensor& x, std::int64_t below, std::int64_t right) {
+  at::Tensor h = x;
+  for (const auto& [axis, more] : {std::pair<std::int64_t, std::int64_t>{3, right}, {2, below}})
+    if (const std::int64_t n = h.size(axis); more > 0) h = at::cat({h, h.slice(axis, n - 1 - more, n - 1).flip(axis)}, axis);
+  return h;
+}
+
 }  // namespace
 
 void UNetConfig::validate() const {
@@ -263,7 +271,7 @@ at::Tensor UNet::forward(const at::Tensor& x, const at::Tensor& c_noise, const a
   const std::int64_t below = (cell - height % cell) % cell, right = (cell - width % cell) % cell;
   // Reflection needs an image larger than what it adds.
   const bool can_reflect = below < height && right < width;
-  at::Tensor h = below + right == 0 ? x : can_reflect ? at::reflection_pad2d(x, {0, right, 0, below}) : at::constant_pad_nd(x, {0, right, 0, below});
+  at::Tensor h = below + right == 0 ? x : can_reflect ? with_reflections(x, below, right) : at::constant_pad_nd(x, {0, right, 0, below});
   if (config_.unshuffle > 1) h = at::pixel_unshuffle(h, config_.unshuffle);
   if (precision_ == NetworkPrecision::kBfloat16) h = h.to(at::kBFloat16);
   h = features(h.contiguous(at::MemoryFormat::ChannelsLast), embed(c_noise, condition));
