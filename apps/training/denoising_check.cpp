@@ -45,12 +45,12 @@ DenoisingCheck::DenoisingCheck(const std::vector<TrainingSlice>& slices, bool is
   noise_ = RandomStreams(derive_seed(seed, -1, SeedPurpose::kNoise), 0, clean_.size(0)).normal(0, clean_.sizes().slice(1).vec(), clean_.scalar_type());
 }
 
-std::vector<DenoisingCheck::Row> DenoisingCheck::run(const DenoisingNetwork& network) const {
+std::vector<DenoisingCheck::Row> DenoisingCheck::run(const DenoisingNetwork& network, const c10::Device& device) const {
   const at::NoGradGuard no_grad;
   std::vector<Row> rows;
   for (const double sigma : kSigmas) {
     const at::Tensor noisy = clean_ + sigma * noise_;
-    const at::Tensor denoised = network.denoise(noisy, at::full({1}, sigma, at::kFloat));
+    const at::Tensor denoised = network.denoise(noisy.to(device), at::full({1}, sigma, at::TensorOptions(device).dtype(at::kFloat))).cpu();
     const at::Tensor error = denoised - clean_;
     const double mean_square = (error.is_complex() ? at::view_as_real(error) : error).square().mean(at::kDouble).item<double>();
     rows.push_back({sigma, noisy, denoised, -10.0 * std::log10(mean_square)});

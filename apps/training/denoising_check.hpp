@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <map>
@@ -28,8 +29,8 @@ class DenoisingCheck {
   };
 
   const at::Tensor& clean() const { return clean_; }
-  /// One row for each of the sigmas 0.02, 0.1, 0.5 and 2.
-  std::vector<Row> run(const DenoisingNetwork& network) const;
+  /// One row for each of the sigmas 0.02, 0.1, 0.5 and 2; the network is evaluated on `device`.
+  std::vector<Row> run(const DenoisingNetwork& network, const c10::Device& device) const;
 
  private:
   at::Tensor clean_;

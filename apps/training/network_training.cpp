@@ -44,7 +44,7 @@ void begin(Trainer& trainer, const TrainingRun& run) {
 class Run {
  public:
   Run(const TrainingOptions& options, const GaussianPrior& gaussian, const TrainingSplit& split, const TrainingRun& run, Trainer& trainer)
-      : run_(run), trainer_(trainer), check_(split.validation, gaussian.basis() == SpectralBasis::kDft, options.augmentation.smooth_phase, options.seed),
+      : run_(run), device_(options.device), trainer_(trainer), check_(split.validation, gaussian.basis() == SpectralBasis::kDft, options.augmentation.smooth_phase, options.seed),
         log_(beside(run.checkpoint, ".log"), trainer.steps_done()), progress_(trainer.steps_done(), options.n_steps) {
     if (!log_.records().empty()) {
       mean_loss_ = log_.records().back().loss;
@@ -76,7 +76,7 @@ class Run {
 
   // The checkpoint last: what the log says of a step is then there when the step is.
   void keep(TrainingRecord& record) {
-    const auto rows = check_.run(trainer_.averaged());
+    const auto rows = check_.run(trainer_.averaged(), device_);
     for (const DenoisingCheck::Row& row : rows) record.psnr_db[row.sigma] = row.psnr_db;
     log(record);
     write_curve(beside(run_.checkpoint, ".curve.png"), log_.records());
@@ -86,6 +86,7 @@ class Run {
   }
 
   const TrainingRun& run_;
+  c10::Device device_;
   Trainer& trainer_;
   DenoisingCheck check_;
   TrainingLog log_;
@@ -126,7 +127,7 @@ DenoisingNetwork train_network(const TrainingOptions& options, const GaussianPri
   return trainer.averaged();
 }
 
-ErrorTable measured_errors(const DenoisingNetwork& network, const std::vector<TrainingSlice>& slices, bool smooth_phase, std::uint64_t seed, const std::string& hint) {
+ErrorTable measured_errors(const DenoisingNetwork& network, const std::vector<TrainingSlice>& slices, bool smooth_phase, std::uint64_t seed, const c10::Device& device, const std::string& hint) {
   constexpr std::int64_t kTableSize = 64;  // half that smears c about frequency 0, where the largest images need it
   const at::NoGradGuard no_grad;
   const SpectralBasis basis = network.gaussian().basis();
@@ -135,7 +136,7 @@ ErrorTable measured_errors(const DenoisingNetwork& network, const std::vector<Tr
   Progress progress(static_cast<std::int64_t>(images.size() * ErrorTable::standard_sigmas().size()));
   const auto denoise = [&](const at::Tensor& x_t, double sigma) {
     if (progress.cancelled()) throw Error(ErrorKind::kInterrupted, "stopped while the error was measured", hint);
-    const at::Tensor denoised = network.denoise(x_t, at::full({1}, sigma, at::kFloat));
+    const at::Tensor denoised = network.denoise(x_t.to(device), at::full({1}, sigma, at::TensorOptions(device).dtype(at::kFloat))).cpu();
     progress.finish_part(n_done++);
     return denoised;
   };
@@ -143,7 +144,7 @@ ErrorTable measured_errors(const DenoisingNetwork& network, const std::vector<Tr
 }
 
 NetworkPrior measured_prior(DenoisingNetwork network, const TrainingOptions& options, const std::vector<TrainingSlice>& validation, PriorInfo info) {
-  ErrorTable errors = measured_errors(network, validation, options.augmentation.smooth_phase, options.seed, "go on with --resume");
+  ErrorTable errors = measured_errors(network, validation, options.augmentation.smooth_phase, options.seed, options.device, "go on with --resume");
   const SigmaRange trained = options.trained_range();
   // Sampling starts at noise alone, which the Gaussian part says how much of is needed.
   const SigmaRange range{trained.minimum, std::min(trained.maximum, network.gaussian().range().maximum)};

@@ -31,8 +31,8 @@ void fit_crops(TrainingOptions& options, const std::vector<TrainingSlice>& slice
 /// Trains to the end of the options or until interrupted (then the checkpoint is written and Error(kInterrupted) thrown).
 DenoisingNetwork train_network(const TrainingOptions& options, const GaussianPrior& gaussian, const TrainingSplit& split, const TrainingRun& run);
 
-/// The error of a network, c(sigma) and its envelope, on up to 32 slices that it was not trained on. Throws Error(kInterrupted) with this hint.
-ErrorTable measured_errors(const DenoisingNetwork& network, const std::vector<TrainingSlice>& slices, bool smooth_phase, std::uint64_t seed, const std::string& hint);
+/// The error of a network, c(sigma) and its envelope, on up to 32 slices that it was not trained on; it is evaluated on `device`. Throws Error(kInterrupted) with this hint.
+ErrorTable measured_errors(const DenoisingNetwork& network, const std::vector<TrainingSlice>& slices, bool smooth_phase, std::uint64_t seed, const c10::Device& device, const std::string& hint);
 
 /// The trained network with its error on validation slices, and the range of noise levels that it was trained for, as far as sampling needs it.
 /// Throws Error(kInterrupted).

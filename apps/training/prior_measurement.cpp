@@ -86,7 +86,7 @@ TorchScriptPrior measured_prior(const TorchScriptModule& module, const std::vect
 }
 
 NetworkPrior remeasured_prior(const NetworkPrior& prior, const std::vector<TrainingSlice>& slices, bool smooth_phase, std::uint64_t seed) {
-  ErrorTable errors = measured_errors(prior.network(), slices, smooth_phase, seed, "nothing is written");
+  ErrorTable errors = measured_errors(prior.network(), slices, smooth_phase, seed, at::kCPU, "nothing is written");
   PriorInfo info = prior.info();
   info.training += "; error measured anew on " + std::to_string(std::min(static_cast<std::int64_t>(slices.size()), kSlices)) + " slices";
   return NetworkPrior(prior.network(), std::move(errors), prior.range(), std::move(info));
