@@ -20,6 +20,7 @@ at::Device device_of(std::int32_t type, std::int32_t index) {
 // No exception may pass through a plugin's frames, which may be C.
 void* allocate(void*, std::size_t n_bytes, std::int32_t device_type, std::int32_t device_index) {
   try {
+    if (device_type == POSTREC_DEVICE_CUDA) at::globalContext().lazyInitDevice(at::kCUDA);  // its allocator does not begin by itself
     const c10::OptionalDeviceGuard guard(device_of(device_type, device_index));
     return c10::GetAllocator(device_of(device_type, device_index).type())->raw_allocate(n_bytes);
   } catch (...) {
