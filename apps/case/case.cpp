@@ -342,7 +342,7 @@ void require_line_integrals(const Measurement& measurement, const NoiseModel& no
 }
 
 /// Numbers of photons are not negative.
-void require_not_negative(const Measurement& measurement, const NoiseModel& noise, const std::filesystem::path& input) {
+void require_counts(const Measurement& measurement, const NoiseModel& noise, const std::filesystem::path& input) {
   if (noise.kind() != NoiseKind::kPoisson || measurement.y.is_complex()) return;
   const auto [least, place] = measurement.y.flatten().min(0);
   if (!(least.item<double>() < 0.0)) return;
@@ -475,7 +475,7 @@ Case acquired_case(const CaseOptions& options, PluginRegistry& registry) {
   result.noise = acquired_noise(options, raw, measurement);
   require_line_integrals(measurement, result.noise);
   if (raw.weights.defined() && !options.noise_model.covariance.empty()) account_for_averages(raw.weights, result);
-  require_not_negative(measurement, result.noise, options.input);
+  require_counts(measurement, result.noise, options.input);
   const DeadRays dead = result.noise.leave_out_dead_rays(measurement.y);
   if (dead.elements > 0) result.notes.push_back(std::to_string(dead.elements) + " detector element(s) count no photon above the background in any view and are left out");
   if (dead.views > 0) result.notes.push_back(std::to_string(dead.views) + " view(s) count no photon above the background in any element and are left out");
