@@ -100,13 +100,13 @@ void judge_sinogram(const Measurement& measurement, const std::filesystem::path&
     notes.push_back("nobody says the angles of the views: they are taken to be equally spaced over half a turn, with a fan over a whole one (--set angles-rad, arc-rad)");
 }
 
-/// The direct reconstruction takes a detector for centred.
+/// The direct reconstruction needs every ray, from one side or the other.
 void say_displaced(const Parameters& parameters, std::vector<std::string>& notes) {
   constexpr double kElements = 2.0;            // a quarter, or one and a quarter, is how detectors are built
   if (!parameters.has("detector-offset-mm") || !parameters.has("pixel-mm")) return;
   const double offset = parameters.real("detector-offset-mm"), element = parameters.has("detector-spacing-mm") ? parameters.real("detector-spacing-mm") : parameters.real("pixel-mm");
   if (std::abs(offset) > kElements * element)
-    notes.push_back("the detector is displaced by " + std::to_string(offset) + " mm: the pseudo-inverse (filtered back-projection) knows nothing of it and may be wrong by hundreds of HU; mean and samples are not");
+    notes.push_back("the detector is displaced by " + std::to_string(offset) + " mm: unless the views go all the way round, the pseudo-inverse (filtered back-projection) is wrong by hundreds of HU; mean and samples are not");
 }
 
 /// A simulated measurement is of the scan as it is.

@@ -44,9 +44,9 @@ void* stream_of(at::Device device) {
 }  // namespace
 
 DeviceProjector::DeviceProjector(const Geometry& geometry, const FilteredBackProjection& fbp, at::Device device, const Launcher& launcher)
-    : device_(device), launcher_(launcher) {
+    : device_(device), launcher_(launcher), fbp_(fbp) {
   pack_rays(geometry);
-  pack_back_projection(geometry, fbp);
+  pack_back_projection(fbp);
 }
 
 /// A copy of the values in the device's memory, which lives as long as this.
@@ -85,9 +85,9 @@ void DeviceProjector::pack_rays(const Geometry& geometry) {
   length_mm_ = lengths.to(device_);
 }
 
-void DeviceProjector::pack_back_projection(const Geometry& geometry, const FilteredBackProjection& fbp) {
-  sights_ = sights_of(geometry);
-  views_ = keep(view_directions(geometry));
+void DeviceProjector::pack_back_projection(const FilteredBackProjection& fbp) {
+  sights_ = sights_of(fbp.geometry());
+  views_ = keep(view_directions(fbp.geometry()));
   ray_weights_ = keep(fbp.ray_weights());
   taps_ = keep(fbp.kernel());
 }
@@ -128,13 +128,13 @@ at::Tensor DeviceProjector::adjoint(const at::Tensor& sinograms) const {
 
 at::Tensor DeviceProjector::filtered_back_projection(const at::Tensor& sinograms) const {
   const c10::DeviceGuard guard(device_);
-  at::Tensor filtered = at::empty_like(sinograms);
-  launcher_.filter({sinograms.size(0) * rays_.n_views, rays_.n_views, rays_.n_detectors, ray_weights_, taps_, sinograms.const_data_ptr<float>(),
-                    filtered.mutable_data_ptr<float>()},
+  const at::Tensor whole = fbp_.with_both_sides(sinograms);
+  at::Tensor filtered = at::empty_like(whole);
+  launcher_.filter({sinograms.size(0) * rays_.n_views, rays_.n_views, sights_.n_detectors, ray_weights_, taps_, whole.const_data_ptr<float>(), filtered.mutable_data_ptr<float>()},
                    stream_of(device_));
   at::Tensor images = at::empty({sinograms.size(0), 1, rays_.height, rays_.width}, sinograms.options());
   for_each_group(sinograms.size(0), [&](std::int64_t i, int n) {
-    launcher_.back_project({sights_, views_, rays_.n_views, filtered.const_data_ptr<float>() + i * rays_.n_rays(),
+    launcher_.back_project({sights_, views_, rays_.n_views, filtered.const_data_ptr<float>() + i * rays_.n_views * sights_.n_detectors,
                             images.mutable_data_ptr<float>() + i * rays_.n_pixels()},
                            n, stream_of(device_));
   });

@@ -26,7 +26,7 @@ class DeviceProjector {
 
  private:
   void pack_rays(const Geometry& geometry);
-  void pack_back_projection(const Geometry& geometry, const FilteredBackProjection& fbp);
+  void pack_back_projection(const FilteredBackProjection& fbp);
   template <class T>
   const T* keep(const std::vector<T>& values);
   template <class Part>
@@ -37,7 +37,8 @@ class DeviceProjector {
   std::vector<at::Tensor> memory_;             ///< what the tables point to
   RayTables rays_{};
   at::Tensor length_mm_;                       ///< [view, detector], 0 for rays that miss the image
-  Sights sights_{};
+  FilteredBackProjection fbp_;
+  Sights sights_{};                            ///< of its geometry
   const ViewDirection* views_ = nullptr;
   const float* ray_weights_ = nullptr;
   const float* taps_ = nullptr;

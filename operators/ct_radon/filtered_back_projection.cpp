@@ -42,6 +42,45 @@ Circle circle_of(const std::vector<double>& angles_rad, double period) {
   return circle;
 }
 
+double square_of_sine(double ratio) {
+  const double sine = std::sin(0.25 * kPi * ratio);
+  return sine * sine;
+}
+
+/// Where a detector sees a ray: by angle in a fan.
+double position_of(const Geometry& geometry, double detector) {
+  return geometry.beam == Beam::kParallel ? geometry.detector_mm(detector) : geometry.fan_angle_rad(detector);
+}
+
+/// How much of each ray of a displaced detector counts, in a scan all the way round: what both sides see a smooth part that together is one, what the long side sees alone all of it [Wang 2002].
+class Displacement {
+ public:
+  explicit Displacement(const Geometry& geometry) {
+    constexpr double kElements = 2.0;          // less is how detectors are built, and every ray counts half
+    const double spacing = geometry.detector_spacing_mm, offset = std::abs(geometry.detector_offset_mm), half = 0.5 * static_cast<double>(geometry.n_detectors) * spacing;
+    const bool goes_round = geometry.n_views() > 2 && !circle_of(geometry.angles_rad, 2 * kPi).is_arc;
+    if (!goes_round || offset <= kElements * spacing || offset >= half) return;
+    n_missing_ = std::llround(2 * offset / spacing);
+    to_the_right_ = geometry.detector_offset_mm > 0;
+    overlap_ = std::abs(position_of(geometry, to_the_right_ ? -0.5 : static_cast<double>(geometry.n_detectors) - 0.5));
+  }
+
+  explicit operator bool() const { return n_missing_ > 0; }
+  /// Elements that the short side lacks.
+  std::int64_t n_left() const { return to_the_right_ ? n_missing_ : 0; }
+  std::int64_t n_right() const { return to_the_right_ ? 0 : n_missing_; }
+
+  double weight(double position) const {
+    const double along = to_the_right_ ? position : -position;
+    return std::abs(along) < overlap_ ? square_of_sine(1.0 + along / overlap_) : along > 0 ? 1.0 : 0.0;
+  }
+
+ private:
+  std::int64_t n_missing_ = 0;
+  bool to_the_right_ = false;
+  double overlap_ = 0.0;
+};
+
 /// How much of each ray a fan scan counts, so that a ray and its reverse together count one.
 class Redundancy {
  public:
@@ -69,11 +108,6 @@ class Redundancy {
   }
 
  private:
-  static double square_of_sine(double ratio) {
-    const double sine = std::sin(0.25 * kPi * ratio);
-    return sine * sine;
-  }
-
   bool is_arc_ = false;
   double start_ = 0, half_fan_ = 0;
 };
@@ -112,7 +146,16 @@ std::vector<float> filter_kernel(const Geometry& geometry, FbpFilter filter) {
   return kernel;
 }
 
-std::vector<float> weights_of_rays(const Geometry& geometry) {
+/// The detector with elements on its short side that measure nothing: the filter's answer reaches there.
+Geometry two_sided(Geometry geometry) {
+  const Displacement displacement(geometry);
+  geometry.n_detectors += displacement.n_left() + displacement.n_right();
+  geometry.detector_offset_mm += 0.5 * static_cast<double>(displacement.n_right() - displacement.n_left()) * geometry.detector_spacing_mm;
+  return geometry;
+}
+
+/// `geometry` has both sides of the detector.
+std::vector<float> weights_of_rays(const Geometry& geometry, const Displacement& displacement) {
   const bool parallel = geometry.beam == Beam::kParallel;
   const std::vector<double> angular = angular_weights(geometry.angles_rad, parallel ? kPi : 2 * kPi);
   std::vector<float> weights;
@@ -120,9 +163,11 @@ std::vector<float> weights_of_rays(const Geometry& geometry) {
   for (std::int64_t view = 0; view < geometry.n_views(); ++view) {
     for (std::int64_t k = 0; k < geometry.n_detectors; ++k) {
       double weight = angular[view];
+      const double position = position_of(geometry, static_cast<double>(k)), share = displacement ? displacement.weight(position) : 0.5;
+      if (parallel && displacement) weight *= 2.0 * share;  // each direction is there twice
       if (!parallel) {
-        const double fan = geometry.fan_angle_rad(static_cast<double>(k));
-        weight *= redundancy.weight(geometry.angles_rad[view], fan) * std::cos(fan);
+        const double fan = position;
+        weight *= (displacement ? share : redundancy.weight(geometry.angles_rad[view], fan)) * std::cos(fan);
         if (geometry.beam == Beam::kFanCurved) weight *= geometry.source_to_isocenter_mm;
       }
       weights.push_back(static_cast<float>(weight));
@@ -159,7 +204,16 @@ std::vector<ViewDirection> view_directions(const Geometry& geometry) {
 }
 
 FilteredBackProjection::FilteredBackProjection(const Geometry& geometry, FbpFilter filter)
-    : geometry_(geometry), ray_weights_(weights_of_rays(geometry)), kernel_(filter_kernel(geometry, filter)) {}
+    : geometry_(two_sided(geometry)), kernel_(filter_kernel(geometry_, filter)) {
+  const Displacement displacement(geometry);
+  n_left_ = displacement.n_left();
+  n_right_ = displacement.n_right();
+  ray_weights_ = weights_of_rays(geometry_, displacement);
+}
+
+at::Tensor FilteredBackProjection::with_both_sides(const at::Tensor& sinograms) const {
+  return n_left_ + n_right_ == 0 ? sinograms : at::constant_pad_nd(sinograms, {n_left_, n_right_});
+}
 
 /// By direct convolution: half the kernel is zero, so that it costs no more than a projection, and its sums have one order.
 at::Tensor FilteredBackProjection::filter(const at::Tensor& sinograms) const {
@@ -183,7 +237,7 @@ at::Tensor FilteredBackProjection::filter(const at::Tensor& sinograms) const {
 }
 
 at::Tensor FilteredBackProjection::operator()(const at::Tensor& sinograms) const {
-  const at::Tensor filtered = filter(sinograms);
+  const at::Tensor filtered = filter(with_both_sides(sinograms));
   const std::int64_t batch = sinograms.size(0), height = geometry_.height, width = geometry_.width;
   const std::int64_t n_views = geometry_.n_views(), n = geometry_.n_detectors;
   const Sights sights = sights_of(geometry_);

@@ -40,6 +40,14 @@ TEST_P(DeviceSetting, TheThreadsOfADeviceAgreeWithTheKernelsThatRunHere) {
   EXPECT_LE(relative_difference(op->adjoint(v.to(pretend::device())).cpu(), op->adjoint(v)), 1e-6);
 }
 
+// Its filtered back-projection has elements that measure nothing.
+TEST(CtRadonDevice, ADisplacedDetector) {
+  const pretend::CtRadonHere here;
+  const auto op = make(with(parallel(), {{"arc-rad", 6.283185307}, {"detector-offset-mm", 6.0}}));
+  const at::Tensor v = random(op->codomain(), 3, 8);
+  EXPECT_TRUE(at::equal(op->pseudo_inverse(v.to(pretend::device())).cpu(), op->pseudo_inverse(v)));
+}
+
 // The candidates of a pixel come from float32 arithmetic, which is coarser for large images: still none may be missed.
 TEST(CtRadonDevice, NoRayIsMissedOnALargeImage) {
   const pretend::CtRadonHere here;

@@ -332,6 +332,9 @@ TEST(CtRadonFbp, ReconstructsADisc) {
       {"flat, short scan", kFlat + Values{{"n-views", std::int64_t{240}}, {"arc-rad", kPi + 0.6}, {"first-angle-rad", 0.7}}},
       {"flat, longer than short", kFlat + Values{{"n-views", std::int64_t{240}}, {"arc-rad", 4.6}}},
       {"curved, full circle", kCurved + Values{{"n-views", std::int64_t{360}}, {"detector-offset-mm", 0.4}}},
+      {"parallel, displaced, full circle", {{"n-views", std::int64_t{360}}, {"arc-rad", 2 * kPi}, {"n-detectors", std::int64_t{100}}, {"detector-offset-mm", 25.0}}},
+      {"flat, displaced", kFlat + Values{{"n-views", std::int64_t{360}}, {"n-detectors", std::int64_t{100}}, {"detector-offset-mm", -50.0}}},
+      {"curved, displaced", kCurved + Values{{"n-views", std::int64_t{360}}, {"n-detectors", std::int64_t{100}}, {"detector-offset-mm", 50.0}}},
       {"curved, short scan", kCurved + Values{{"n-views", std::int64_t{240}}, {"arc-rad", -kPi - 0.6}}},
   };
   for (const auto& [name, values] : cases) {
