@@ -70,7 +70,11 @@ Attempt Attempt::begin(const fs::path& folder_of_case) {
   for (int i = 0; lock < 0 && i < kTries; ++i) {
     fs::create_directories(folder_of_case, failure);  // another process may have found it empty
     folder = folder_of_case / random_hex(kNameBytes);
-    lock = try_lock(folder.string() + kLock, O_CREAT | O_EXCL).descriptor;
+    const FileLock made = try_lock(folder.string() + kLock, O_CREAT | O_EXCL);
+    lock = made.descriptor;
+    if (lock >= 0 || made.held) continue;
+    fs::remove(folder.string() + kLock, failure);  // locks do not work here; a file left behind would pass for somebody at work
+    break;
   }
   if (lock < 0) throw Error(ErrorKind::kCannotCreate, "no lock can be taken in " + quoted_path(folder_of_case), "the output folder must be on a file system with locks");
   Attempt attempt(folder, lock, false);

@@ -221,6 +221,19 @@ TEST_F(BatchProcesses, AnotherResultThatCameFirstIsNoFailure) {
   EXPECT_NE(done[0].dump().find("finished the case first, with other images"), std::string::npos) << done[0];
 }
 
+// There a batch, which would not know who is at work, refuses, as often as it is asked; a single run does without.
+TEST_F(BatchProcesses, AFileSystemWithoutLocks) {
+  ChildOptions there;
+  there.environment = {"LD_PRELOAD=" POSTREC_WITHOUT_LOCKS};
+  const Ended alone = run_postrec(mr_arguments("alone"), there);
+  EXPECT_EQ(alone.code, 0) << alone.err;
+  EXPECT_FALSE(fs::exists(folder_ / "alone.checkpoint"));
+  make_bids(1);
+  plan("out");
+  for (int i = 0; i < 2; ++i) expect_error(run_batch("out", {}, there), 73, {"no lock can be taken", "a file system with locks"});
+  EXPECT_EQ(run_batch("out").code, 0);
+}
+
 // What has been computed when memory runs out is gone on from by the next run.
 TEST_F(BatchProcesses, AKilledWorkerLeavesItsCheckpoint) {
   for (const char* output : {"whole", "out"}) plan_volume(output, "400");
