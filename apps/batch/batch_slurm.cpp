@@ -34,6 +34,7 @@ void require_plain_path(const std::filesystem::path& path) {
 /// "array" of "--array=1-20%5", "a" of "-a 1-20%5".
 std::string option_name(const std::string& option) {
   const auto begin = option.find_first_not_of('-');
+  if (begin == std::string::npos) return "";
   return begin == 1 ? option.substr(1, 1) : option.substr(begin, option.find_first_of("= ", begin) - begin);
 }
 

@@ -406,6 +406,7 @@ TEST(SlurmScript, OptionsOfTheUser) {
             "#SBATCH --signal=B:TERM@120\n#SBATCH --signal=B:TERM@600\n#SBATCH --no-requeue\n#SBATCH -p long\nexec '/opt/postrec' batch run '/data/out' --shard \"$SLURM_ARRAY_TASK_ID/20\"\n");
   EXPECT_EQ(slurm_report_script(request),
             "#!/bin/sh\n#SBATCH --job-name=postrec-report\n#SBATCH --output=/data/out/.events/slurm-%j.log\n#SBATCH -p long\nexec '/opt/postrec' batch report '/data/out'\n");
+  EXPECT_NO_THROW(slurm_array_script({"/opt/postrec", "/data/out", 20, {"--"}})) << "Slurm says what it thinks of that";
   for (const char* other : {"--array=1-20%5", "--array 3", "-a 1-3", "-a1-3", "--array", "--array=%0"})
     test::expect_error(ErrorKind::kUsage, other, [&] { slurm_array_script({"/opt/postrec", "/data/out", 20, {other}}); });
 }
