@@ -1,17 +1,17 @@
 /* Preloaded, it makes a file system without locks of every one, as some network file systems are. */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-static int without_locks(const char* name, int file, int command, void* argument) {
+static int without_locks(int file, int command, void* argument) {
   if (command == F_OFD_SETLK || command == F_OFD_GETLK) {
     errno = ENOLCK;
     return -1;
   }
-  int (*real)(int, int, ...) = (int (*)(int, int, ...))dlsym(RTLD_NEXT, name);
-  return real(file, command, argument);
+  return (int)syscall(SYS_fcntl, file, command, argument);
 }
 
 #define REPLACE(name)                                                          \
@@ -20,7 +20,7 @@ static int without_locks(const char* name, int file, int command, void* argument
     va_start(rest, command);                                                   \
     void* argument = va_arg(rest, void*);                                      \
     va_end(rest);                                                              \
-    return without_locks(#name, file, command, argument);                      \
+    return without_locks(file, command, argument);                             \
   }
 
 REPLACE(fcntl)
