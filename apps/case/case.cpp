@@ -72,8 +72,7 @@ void take_detector_geometry(const ReadMeasurement& raw, const std::filesystem::p
   if (raw.said.origin) image.origin_mm = file.origin_mm;
   if (raw.said.direction) image.direction = file.direction;
   if (raw.said.spacing && !parameters.has("pixel-mm")) parameters.set("pixel-mm", file.spacing_mm[0]);
-  const auto length = [&](const char* key) { return parameters.has(key) ? parameters.real(key) : 0.0; };
-  const double isocenter = length("source-to-isocenter-mm"), detector = length("source-to-detector-mm");
+  const double isocenter = real_or(parameters, "source-to-isocenter-mm", 0.0), detector = real_or(parameters, "source-to-detector-mm", 0.0);
   const double magnification = isocenter > 0.0 && detector > 0.0 ? detector / isocenter : 1.0;
   const double element = raw.element_mm;
   if (!parameters.has("pixel-mm")) {
@@ -103,8 +102,8 @@ void judge_sinogram(const Measurement& measurement, const std::filesystem::path&
 /// The direct reconstruction needs every ray, from one side or the other.
 void say_displaced(const Parameters& parameters, std::vector<std::string>& notes) {
   constexpr double kElements = 2.0;            // a quarter, or one and a quarter, is how detectors are built
-  if (!parameters.has("detector-offset-mm") || !parameters.has("pixel-mm")) return;
-  const double offset = parameters.real("detector-offset-mm"), element = parameters.has("detector-spacing-mm") ? parameters.real("detector-spacing-mm") : parameters.real("pixel-mm");
+  if (!parameters.has("pixel-mm")) return;
+  const double offset = real_or(parameters, "detector-offset-mm", 0.0), element = real_or(parameters, "detector-spacing-mm", parameters.real("pixel-mm"));
   if (std::abs(offset) > kElements * element)
     notes.push_back("the detector is displaced by " + std::to_string(offset) + " mm: unless the views go all the way round, the pseudo-inverse (filtered back-projection) is wrong by hundreds of HU; mean and samples are not");
 }

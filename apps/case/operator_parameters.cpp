@@ -25,6 +25,8 @@ std::vector<std::string> keys_of(const OperatorType& type) {
 
 }  // namespace
 
+double real_or(const Parameters& parameters, const std::string& key, double otherwise) { return parameters.has(key) ? parameters.real(key) : otherwise; }
+
 void require_declared(const OperatorType& type, const std::vector<std::pair<std::string, std::string>>& settings) {
   for (const auto& [key, text] : settings)
     if (!find_spec(type, key)) throw Error(ErrorKind::kConfiguration, "operator '" + type.name + "' has no parameter '" + key + "'", nearest_hint(key, keys_of(type)));
@@ -68,8 +70,8 @@ void fill_from_measurement(Parameters& parameters, const OperatorType& type, con
   if (y.dim() == 3 && !y.is_complex()) {
     if (!find_spec(type, "n-detectors")) return fill_from_image(parameters, type, 1, y.size(1), y.size(2), 0.0);
     fill_parameter(parameters, type, "n-detectors", y.size(2));
-    const auto length = [&](const char* key, double otherwise) { return parameters.has(key) ? parameters.real(key) : otherwise; };
-    const std::int64_t side = image_side(y.size(2), length("detector-offset-mm", 0.0), length("detector-spacing-mm", length("pixel-mm", 1.0)));
+    const double element = real_or(parameters, "detector-spacing-mm", real_or(parameters, "pixel-mm", 1.0));
+    const std::int64_t side = image_side(y.size(2), real_or(parameters, "detector-offset-mm", 0.0), element);
     for (const char* key : {"height", "width"}) fill_parameter(parameters, type, key, side);
     if (!parameters.has("angles-rad")) fill_parameter(parameters, type, "n-views", y.size(1));
   }

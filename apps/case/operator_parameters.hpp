@@ -9,6 +9,9 @@
 
 namespace postrec {
 
+/// The number that is set, else `otherwise`.
+double real_or(const Parameters& parameters, const std::string& key, double otherwise);
+
 /// Throws Error(kConfiguration) naming the nearest known key for one that the operator does not declare.
 void require_declared(const OperatorType& type, const std::vector<std::pair<std::string, std::string>>& settings);
 
